@@ -1,0 +1,274 @@
+//! Where a cache is kept: the trait, and what every back end owes.
+//!
+//! A back end stores objects under [`ObjectKey`]s that are relative to its cache. It knows neither
+//! narinfos nor plans. The contract, which one conformance suite holds every back end to:
+//!
+//! - **Per key strongly consistent.** A read that starts after a write was acknowledged sees it.
+//! - **A put is whole or absent.** Nothing half-written is ever visible, whatever dies.
+//! - **Errors are by meaning** ([`Kind`]), so that callers never look at status codes. `NotFound` is
+//!   said only where the keeper of the object said so: a failed request is never "absent".
+//! - **Deleting what is not there succeeds**, as in S3.
+//! - All methods may be called at once, from many tasks; dropping a future cancels its request, which
+//!   then has either happened or not.
+//!
+//! Not here: retries, limits, counting and dry runs. They are wrappers of the same trait (`wrap`).
+
+use std::{
+    collections::BTreeMap,
+    fmt::Debug,
+    time::{Duration, SystemTime},
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::nix::object_key::ObjectKey;
+
+/// Keeps objects.
+#[async_trait]
+pub trait Backend: Debug + Send + Sync + 'static {
+    /// Returns the cache's URL as people write it, for messages.
+    fn place(&self) -> &str;
+
+    /// Returns what this back end can and cannot do.
+    fn limits(&self) -> Limits;
+
+    /// Returns the clock that this back end stamps objects with.
+    async fn now(&self) -> Result<SystemTime, Error>;
+
+    /// Reads a whole object.
+    async fn get(&self, key: &ObjectKey) -> Result<Object, Error>;
+
+    /// Reads an object's metadata.
+    async fn head(&self, key: &ObjectKey) -> Result<ObjectMeta, Error>;
+
+    /// Returns one page of keys, in ascending order of their bytes.
+    async fn list(&self, query: &ListQuery) -> Result<ListPage, Error>;
+
+    /// Writes a whole object, over an older one unless `options` forbid it.
+    async fn put(&self, key: &ObjectKey, body: Bytes, options: &PutOptions) -> Result<(), Error>;
+
+    /// Deletes objects, any number of them; returns those that could not be deleted, each with why.
+    ///
+    /// `Err` means that the whole request failed and any of them may or may not be gone.
+    async fn delete(&self, keys: &[ObjectKey]) -> Result<Vec<(ObjectKey, Error)>, Error>;
+
+    /// Begins an object that is sent in parts. Nothing is visible until it is completed.
+    async fn begin_upload(&self, key: &ObjectKey, options: &PutOptions) -> Result<Upload, Error>;
+
+    /// Sends one part; parts may be sent at once and in any order, and the last one sent of a number
+    /// counts. Numbers begin at 1.
+    async fn put_part(&self, upload: &Upload, number: u32, body: Bytes) -> Result<Part, Error>;
+
+    /// Makes the object visible, from `parts` in ascending order of their numbers.
+    async fn complete_upload(&self, upload: &Upload, parts: &[Part]) -> Result<(), Error>;
+
+    /// Drops an unfinished upload and its parts. One that is gone already is no error.
+    async fn abort_upload(&self, upload: &Upload) -> Result<(), Error>;
+
+    /// Returns the unfinished uploads of exactly this key, the oldest first.
+    async fn uploads(&self, key: &ObjectKey) -> Result<Vec<Upload>, Error>;
+
+    /// Returns the parts that an unfinished upload has, in ascending order of their numbers.
+    async fn parts(&self, upload: &Upload) -> Result<Vec<Part>, Error>;
+
+    /// Makes the bucket or folder if it is missing; says which it was.
+    async fn create(&self) -> Result<Created, Error>;
+}
+
+/// What a back end can and cannot do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The largest number of parts in one object.
+    pub max_parts: u32,
+    /// The smallest part, in bytes, the last one excepted.
+    pub min_part_size: u64,
+    /// The largest body that one `put` takes, in bytes.
+    pub max_put_size: u64,
+    /// Whether [`PutOptions::if_absent`] is atomic; where it is not, the option is refused.
+    pub has_conditional_put: bool,
+}
+
+/// Whether a bucket or folder had to be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Created {
+    /// It was missing and is there now.
+    Made,
+    /// It was there.
+    AlreadyThere,
+}
+
+/// An object: what it is and what it holds.
+#[derive(Clone, Debug)]
+pub struct Object {
+    /// What is known about it.
+    pub meta: ObjectMeta,
+    /// Its whole contents.
+    pub body: Bytes,
+}
+
+/// What is known about an object without reading it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectMeta {
+    /// Its length in bytes.
+    pub size: u64,
+    /// Changes whenever the contents do; says nothing else. Opaque, without quotes.
+    pub etag: Option<String>,
+    /// When it was written, by the back end's own clock.
+    pub last_modified: Option<SystemTime>,
+    /// The metadata that its writer gave it (names in lower case). A listing does not tell.
+    pub user: BTreeMap<String, String>,
+}
+
+/// How an object is written.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PutOptions {
+    /// The `Content-Type` that readers get.
+    pub content_type: Option<String>,
+    /// The `Cache-Control` that readers get.
+    pub cache_control: Option<String>,
+    /// The `Content-Encoding` that readers get.
+    pub content_encoding: Option<String>,
+    /// Metadata of our own, in lower-case names.
+    pub user: BTreeMap<String, String>,
+    /// Refuse with [`Kind::Exists`] if the key is there. Only where [`Limits::has_conditional_put`].
+    pub if_absent: bool,
+}
+
+/// Which keys to list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ListQuery {
+    /// Only keys that begin with this text, which need not end at a slash.
+    pub prefix: String,
+    /// Stop at the next slash: keys below it are folded into [`ListPage::folders`].
+    pub is_shallow: bool,
+    /// Go on where the page ended that gave this token.
+    pub token: Option<String>,
+}
+
+/// One page of a listing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ListPage {
+    /// The keys, in ascending order of their bytes.
+    pub objects: Vec<(ObjectKey, ObjectMeta)>,
+    /// What a shallow listing folded, each with its final slash.
+    pub folders: Vec<String>,
+    /// Names that no [`ObjectKey`] can have. They are somebody else's, and are only counted.
+    pub n_foreign: u64,
+    /// How to ask for the next page; none after the last.
+    pub token: Option<String>,
+}
+
+/// An object that is being sent in parts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upload {
+    /// What it will be called.
+    pub key: ObjectKey,
+    /// The back end's name for the upload.
+    pub id: String,
+    /// When it was begun, by the back end's clock; known only for uploads that were found.
+    pub begun: Option<SystemTime>,
+}
+
+/// One part of an upload, as the back end has acknowledged it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Its place, from 1.
+    pub number: u32,
+    /// Its length in bytes.
+    pub size: u64,
+    /// The back end's mark for it, to be handed back on completion. Opaque.
+    pub etag: String,
+    /// The SHA-256 or MD5 of it that the back end tells, if any, to compare before resuming.
+    pub checksum: Option<PartChecksum>,
+}
+
+/// What a back end says about the contents of a part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PartChecksum {
+    /// Its MD5, where the server's entity tags are known to be that.
+    Md5([u8; 16]),
+    /// Its SHA-256.
+    Sha256([u8; 32]),
+}
+
+/// A request that failed: what it meant, what was being done, what was answered.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("cannot {act}: {kind}{}", .detail.as_deref().map(|d| format!(" ({d})")).unwrap_or_default())]
+pub struct Error {
+    /// What the failure means to a caller.
+    pub kind: Kind,
+    /// What was being done, as it fits after "cannot": "put `nar/x`".
+    pub act: String,
+    /// The server's own words: status, code, request id.
+    pub detail: Option<String>,
+    /// How long the server asked to be left alone.
+    pub retry_after: Option<Duration>,
+}
+
+impl Error {
+    /// Makes an error without the server's words.
+    #[must_use]
+    pub fn new(kind: Kind, act: impl Into<String>) -> Self {
+        Self {
+            kind,
+            act: act.into(),
+            detail: None,
+            retry_after: None,
+        }
+    }
+
+    /// Adds the server's words.
+    #[must_use]
+    pub fn with_detail(mut self, detail: impl Into<String>) -> Self {
+        self.detail = Some(detail.into());
+        self
+    }
+}
+
+/// What a failed request means.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Kind {
+    /// The object, and only it, is not there.
+    #[error("not found")]
+    NotFound,
+    /// The bucket or folder is not there.
+    #[error("the bucket does not exist")]
+    NoBucket,
+    /// It is there, and was to be written only if it was not.
+    #[error("it exists")]
+    Exists,
+    /// These credentials, or none, may not.
+    #[error("access denied")]
+    Denied,
+    /// No credentials were found, or they are not known to the server.
+    #[error("credentials missing or not accepted")]
+    Credentials,
+    /// The server wants requests for another region.
+    #[error("the bucket is in region `{0}`")]
+    Region(String),
+    /// The server asks to slow down.
+    #[error("the server asks to slow down")]
+    Throttled,
+    /// The server, or the way to it, failed; the request may be tried again.
+    #[error("the server could not be reached or failed")]
+    Unreachable,
+    /// No answer in time; the request may or may not have happened.
+    #[error("no answer in time")]
+    TimedOut,
+    /// What came back is not what was asked for.
+    #[error("the answer makes no sense")]
+    Malformed,
+    /// There is no room.
+    #[error("no space left")]
+    Full,
+    /// This back end cannot do this at all.
+    #[error("not supported here")]
+    Unsupported,
+    /// The certificate or the TLS handshake failed.
+    #[error("no secure connection")]
+    Tls,
+    /// Anything else; trying again will not help.
+    #[error("failed")]
+    Other,
+}

@@ -1,0 +1,28 @@
+//! narhaul moves Nix closures into S3 binary caches, and removes garbage from them.
+//!
+//! The house has five levels; calls go down, only values come back up.
+//!
+//! | level | rooms | what they do |
+//! |--:|---|---|
+//! | 4 | `cli` | talks to people; reads arguments, environment and clock |
+//! | 3 | `copy` | engines: know the order of things |
+//! | 2 | [`backend`], [`source`] | know the world: buckets, folders, stores |
+//! | 1 | `graph`, `plan`, `ledger` | decide; pure |
+//! | 0 | [`nix`] | the formats; pure |
+//!
+//! Levels 0 and 1 compile without any feature, and without anything that could reach a disk or a
+//! socket; everything else needs the feature `cli`, which is on by default. `docs/architecture.md` has
+//! the map and the invariants.
+
+pub mod nix;
+
+#[cfg(feature = "cli")]
+pub mod backend;
+#[cfg(feature = "cli")]
+pub mod clock;
+#[cfg(feature = "cli")]
+pub mod meter;
+#[cfg(feature = "cli")]
+pub mod source;
+#[cfg(feature = "cli")]
+pub mod stop;

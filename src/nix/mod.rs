@@ -1,0 +1,18 @@
+//! The formats of Nix binary caches, and nothing else.
+//!
+//! Text and bytes come in, values go out, and back. The formats are those of the Nix manual ("Store
+//! path", "Nix archive", "narinfo", "Content-addressing store objects") as the releases 2.3 to 2.35
+//! of the client read and write them; where releases differ, the file in question says which one is
+//! followed.
+//!
+//! Level 0: pure. No file, no clock, no environment, no randomness, no other room of this crate.
+//! Left out on purpose: derivations, the Nix language, realisations.
+
+pub mod base32;
+pub mod compression;
+pub mod content_address;
+pub mod hash;
+pub mod object_key;
+pub mod path_info;
+pub mod signature;
+pub mod store_path;

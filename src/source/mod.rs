@@ -1,0 +1,109 @@
+//! Where store objects come from: the trait, and what every source owes.
+//!
+//! A source answers two questions: what belongs to a closure, and what are the bytes of a NAR. Both
+//! block, and are called from threads that may: the walk from one, NARs from many at once.
+//!
+//! The contract: a closure comes from one consistent look at the store; each path once; every reference
+//! of a path in it is in it too. A NAR is what Nix itself would dump; that its hash is the recorded one
+//! is for the caller to check. A path that vanishes while it is read is an error that names it.
+
+use std::{fmt::Debug, io, path::PathBuf};
+
+use crate::nix::{
+    path_info::PathInfo,
+    store_path::{StoreDir, StorePath},
+};
+
+/// Gives store objects.
+pub trait Source: Debug + Send + Sync + 'static {
+    /// Returns the dir that this store's paths and references begin with.
+    fn store_dir(&self) -> &StoreDir;
+
+    /// Returns what the source is, for messages: "the Nix store in `/nix/store`".
+    fn describe(&self) -> String;
+
+    /// Returns the closure of `roots`, in no particular order.
+    fn closure(&self, roots: &[StorePath]) -> Result<Vec<PathInfo>, Error>;
+
+    /// Returns all valid paths.
+    fn all_paths(&self) -> Result<Vec<StorePath>, Error>;
+
+    /// Writes the NAR of `path` to `out`, in pieces of any size.
+    ///
+    /// An error of `out` itself comes back as [`Error::Sink`].
+    fn dump(&self, path: &StorePath, out: &mut dyn io::Write) -> Result<(), Error>;
+}
+
+/// Why a source cannot give what was asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The path is not valid in this store.
+    #[error("`{path}` is not valid in {source_name}")]
+    NotValid {
+        /// The path, in full.
+        path: String,
+        /// What was asked.
+        source_name: String,
+    },
+    /// A valid path refers to one that is not.
+    #[error("`{referrer}` refers to `{reference}`, which is not valid in this store")]
+    BrokenReference {
+        /// The path that refers, in full.
+        referrer: String,
+        /// The path that is missing, in full.
+        reference: String,
+    },
+    /// The path was there at the walk and is not any more.
+    #[error("`{path}` vanished while it was read")]
+    Vanished {
+        /// The file that is missing.
+        path: PathBuf,
+    },
+    /// A file changed its length while it was read.
+    #[error("`{path}` changed while it was read: {wanted} bytes at first, {found} now")]
+    Changed {
+        /// The file.
+        path: PathBuf,
+        /// The length that the NAR already announces.
+        wanted: u64,
+        /// The length that was found.
+        found: u64,
+    },
+    /// A NAR cannot hold this.
+    #[error("`{path}` cannot be in a NAR: {problem}")]
+    Unsupported {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        problem: String,
+    },
+    /// A file cannot be read.
+    #[error("cannot read `{path}`")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The store's database cannot be read.
+    #[error("cannot read the Nix database `{path}`")]
+    Database {
+        /// The database file.
+        path: PathBuf,
+        /// What SQLite said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A row of the database, or a line of a list, makes no sense.
+    #[error("cannot understand what {place} says about `{path}`")]
+    Malformed {
+        /// Where it stands.
+        place: String,
+        /// The path that it is about.
+        path: String,
+        /// What is wrong with it.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The receiver of a NAR failed, or does not want more.
+    #[error("cannot pass the NAR on")]
+    Sink(#[source] io::Error),
+}
