@@ -10,7 +10,10 @@
 
 use std::{fmt, str::FromStr};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+
 use crate::nix::{
+    base32::Base32,
     hash::{NarHash, Sha256},
     store_path::{HashPart, StoreDir, StoreName, StorePath},
 };
@@ -35,6 +38,18 @@ impl Method {
             Self::Flat => "fixed:",
             Self::Nar => "fixed:r:",
             Self::Git => "fixed:git:",
+        }
+    }
+
+    /// Reads the name that path-info JSON gives from version 2 on.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "text" => Some(Self::Text),
+            "flat" => Some(Self::Flat),
+            "nar" => Some(Self::Nar),
+            "git" => Some(Self::Git),
+            _unknown => None,
         }
     }
 }
@@ -65,6 +80,18 @@ impl ContentAddress {
     /// Puts together a method and `<algorithm>:<digits>`.
     pub fn new(method: Method, hash: &str) -> Result<Self, ParseError> {
         format!("{}{hash}", method.prefix()).parse()
+    }
+
+    /// Puts together a method and `<algorithm>-<base-64>`, as path-info JSON has them; any other form
+    /// of the hash is taken as it is. The digits become Nix's base-32, as a narinfo has them.
+    pub fn from_sri(method: Method, hash: &str) -> Result<Self, ParseError> {
+        let Some((algorithm, digits)) = hash.split_once('-') else {
+            return Self::new(method, hash);
+        };
+        match STANDARD.decode(digits) {
+            Ok(bytes) => Self::new(method, &format!("{algorithm}:{}", Base32(&bytes))),
+            Err(_inexact) => Err(ParseError(format!("{}{hash}", method.prefix()))),
+        }
     }
 
     /// Returns how the contents are addressed.
