@@ -12,6 +12,7 @@ pub mod base32;
 pub mod compression;
 pub mod content_address;
 pub mod hash;
+pub mod narinfo;
 pub mod object_key;
 pub mod path_info;
 pub mod signature;

@@ -33,6 +33,16 @@ pub struct InvalidKey {
     problem: &'static str,
 }
 
+impl InvalidKey {
+    /// Refuses `key` because of `problem`, a sentence about "it".
+    pub(crate) fn new(key: &str, problem: &'static str) -> Self {
+        Self {
+            key: key.to_owned(),
+            problem,
+        }
+    }
+}
+
 impl ObjectKey {
     /// Checks a key that came from elsewhere: a listing, or a narinfo's URL.
     pub fn parse(key: &str) -> Result<Self, InvalidKey> {
@@ -47,10 +57,7 @@ impl ObjectKey {
         } else {
             return Ok(Self(key.into()));
         };
-        Err(InvalidKey {
-            key: key.to_owned(),
-            problem,
-        })
+        Err(InvalidKey::new(key, problem))
     }
 
     /// `nix-cache-info`.
