@@ -9,6 +9,7 @@
 //! Left out on purpose: derivations, the Nix language, realisations.
 
 pub mod base32;
+pub mod cache_info;
 pub mod compression;
 pub mod content_address;
 pub mod hash;
