@@ -10,6 +10,7 @@
 
 pub mod base32;
 pub mod cache_info;
+pub mod cache_url;
 pub mod compression;
 pub mod content_address;
 pub mod hash;
