@@ -14,6 +14,7 @@ pub mod cache_url;
 pub mod compression;
 pub mod content_address;
 pub mod hash;
+pub mod nar;
 pub mod narinfo;
 pub mod object_key;
 pub mod path_info;

@@ -7,6 +7,8 @@
 //! of a path in it is in it too. A NAR is what Nix itself would dump; that its hash is the recorded one
 //! is for the caller to check. A path that vanishes while it is read is an error that names it.
 
+pub mod directory;
+
 use std::{fmt::Debug, io, path::PathBuf};
 
 use crate::nix::{
