@@ -13,6 +13,10 @@
 //!
 //! Not here: retries, limits, counting and dry runs. They are wrappers of the same trait (`wrap`).
 
+pub mod file;
+pub mod memory;
+pub mod wrap;
+
 use std::{
     collections::BTreeMap,
     fmt::Debug,

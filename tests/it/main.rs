@@ -1,1 +1,9 @@
 //! The one integration-test binary; each module says what it is about.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "helpers of tests are tests too, which clippy does not see"
+)]
+
+mod backend;

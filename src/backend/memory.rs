@@ -1,0 +1,677 @@
+//! A cache in memory: exact semantics, a clock that it is given, a log of what was asked.
+//!
+//! Objects come in and go out as they are; nothing is copied but handles. It follows the contract of
+//! [`Backend`] to the letter and S3 where the contract leaves it open: limits of parts are enforced, a
+//! completed upload is gone, a token is the last name of its page. [`Modes`] set those limits to what
+//! real servers do. Clones share their objects, so that a test keeps one and hands the other away.
+//!
+//! Not here: faults. Tests and the embedded server put those in front.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    fmt::Write as _,
+    ops::Bound,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::SystemTime,
+};
+
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use sha2::{Digest, Sha256};
+
+use super::{
+    Backend, Created, Error, Kind, Limits, ListPage, ListQuery, Object, ObjectMeta, Part,
+    PartChecksum, PutOptions, Upload,
+    wrap::count::{Counts, Verb},
+};
+use crate::{clock::Clock, nix::object_key::ObjectKey};
+
+/// The log forgets its oldest request beyond this many: enough for every test, and a bench of an hour
+/// cannot fill the memory with it.
+const MAX_LOG: usize = 100_000;
+
+/// As many bytes of SHA-256 as make an entity tag. Twenty, so that nobody takes it for an MD5.
+const ETAG_BYTES: usize = 20;
+
+/// What a memory back end allows, so that it can stand in for a real server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Modes {
+    /// The limits that it states and enforces. Without conditional puts, `if_absent` is refused.
+    pub limits: Limits,
+    /// How many names one page of a listing has at most.
+    pub page_size: usize,
+    /// Whether all parts but the last must be equally long.
+    pub wants_equal_parts: bool,
+}
+
+impl Modes {
+    /// S3 as AWS has it.
+    #[must_use]
+    pub const fn aws() -> Self {
+        Self {
+            limits: Limits {
+                max_parts: 10_000,
+                min_part_size: 5 << 20,
+                max_put_size: 5 << 30,
+                has_conditional_put: true,
+            },
+            page_size: 1000,
+            wants_equal_parts: false,
+        }
+    }
+
+    /// Garage: parts of any size, and no conditional puts.
+    #[must_use]
+    pub const fn garage() -> Self {
+        let mut modes = Self::aws();
+        modes.limits.min_part_size = 1;
+        modes.limits.has_conditional_put = false;
+        modes
+    }
+
+    /// Cloudflare's R2: parts of one size.
+    #[must_use]
+    pub const fn r2() -> Self {
+        let mut modes = Self::aws();
+        modes.wants_equal_parts = true;
+        modes
+    }
+}
+
+impl Default for Modes {
+    fn default() -> Self {
+        Self::aws()
+    }
+}
+
+/// One request, as the log keeps it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Request {
+    /// What was asked for.
+    pub verb: Verb,
+    /// The key, or a listing's prefix; one entry for each key of a deletion.
+    pub name: String,
+}
+
+/// An object with all that its writer said about it.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    /// Its whole contents.
+    pub body: Bytes,
+    /// What a reader is told.
+    pub meta: ObjectMeta,
+    /// How it was written: the headers that a server gives back.
+    pub options: PutOptions,
+}
+
+/// An unfinished upload.
+#[derive(Clone, Debug)]
+struct Unfinished {
+    key: ObjectKey,
+    begun: SystemTime,
+    options: PutOptions,
+    parts: BTreeMap<u32, (Part, Bytes)>,
+}
+
+/// One page of raw names, which may be such as no [`ObjectKey`] can have.
+#[derive(Clone, Debug, Default)]
+pub struct NamePage {
+    /// The objects, in ascending order of their names' bytes.
+    pub objects: Vec<(String, ObjectMeta)>,
+    /// What was folded at the delimiter.
+    pub folders: Vec<String>,
+    /// The last name or folder of this page, if another page follows.
+    pub token: Option<String>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    is_made: bool,
+    /// Why a tree under one lock and not a sharded hash map: a page of a listing is a range of names
+    /// in order, and a request holds the lock for less than a microsecond since bodies are handles.
+    objects: BTreeMap<String, Arc<Stored>>,
+    /// By the upload's id, which counts up, so that the oldest is first.
+    uploads: BTreeMap<u64, Unfinished>,
+    n_begun: u64,
+    log: VecDeque<Request>,
+}
+
+/// A cache in memory. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Memory {
+    place: Arc<str>,
+    clock: Clock,
+    modes: Modes,
+    counts: Arc<Counts>,
+    state: Arc<Mutex<State>>,
+}
+
+impl Memory {
+    /// Returns an empty cache with the limits of AWS.
+    #[must_use]
+    pub fn new(clock: Clock) -> Self {
+        Self::with_modes(clock, Modes::aws())
+    }
+
+    /// Returns an empty cache with limits of its own.
+    #[must_use]
+    pub fn with_modes(clock: Clock, modes: Modes) -> Self {
+        let memory = Self::without_bucket(clock, modes);
+        memory.lock().is_made = true;
+        memory
+    }
+
+    /// Returns a cache whose bucket is missing until [`Backend::create`] makes it.
+    #[must_use]
+    pub fn without_bucket(clock: Clock, modes: Modes) -> Self {
+        Self {
+            place: "memory:".into(),
+            clock,
+            modes,
+            counts: Arc::new(Counts::default()),
+            state: Arc::default(),
+        }
+    }
+
+    /// Returns the requests since the last call of this, the oldest first.
+    pub fn take_log(&self) -> Vec<Request> {
+        self.lock().log.drain(..).collect()
+    }
+
+    /// Returns how often each verb was asked for.
+    #[must_use]
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// Reads an object with all that its writer said about it. Not logged.
+    #[must_use]
+    pub fn stored(&self, name: &str) -> Option<Arc<Stored>> {
+        self.lock().objects.get(name).cloned()
+    }
+
+    /// Returns the names of all objects in order. Not logged.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        self.lock().objects.keys().cloned().collect()
+    }
+
+    /// Puts an object behind everybody's back, under any name, even one that no key can have.
+    pub fn plant(&self, name: &str, body: impl Into<Bytes>) {
+        let stored = self.make(body.into(), &PutOptions::default());
+        self.lock()
+            .objects
+            .insert(name.to_owned(), Arc::new(stored));
+    }
+
+    /// Removes an object behind everybody's back; says whether it was there.
+    pub fn remove(&self, name: &str) -> bool {
+        self.lock().objects.remove(name).is_some()
+    }
+
+    /// Returns the unfinished uploads whose keys begin with `prefix`, the oldest first. Not logged.
+    #[must_use]
+    pub fn unfinished(&self, prefix: &str) -> Vec<Upload> {
+        let state = self.lock();
+        let found = state.uploads.iter();
+        found
+            .filter(|(_, upload)| upload.key.as_str().starts_with(prefix))
+            .map(|(id, upload)| Upload {
+                key: upload.key.clone(),
+                id: id.to_string(),
+                begun: Some(upload.begun),
+            })
+            .collect()
+    }
+
+    /// Lists raw names after `token`, folding at the next slash if `is_shallow`. Not logged.
+    #[must_use]
+    pub fn list_names(&self, query: &ListQuery, max: usize) -> NamePage {
+        let mut page = NamePage::default();
+        let state = self.lock();
+        let start = query.token.as_deref().unwrap_or_default();
+        let mut from = if start < query.prefix.as_str() {
+            Bound::Included(query.prefix.clone())
+        } else {
+            after(start, query.is_shallow)
+        };
+        let mut last: Option<String> = None;
+        loop {
+            let mut range = state.objects.range((from, Bound::Unbounded));
+            let Some((name, stored)) = range.next() else {
+                return page;
+            };
+            let Some(rest) = name.strip_prefix(&query.prefix) else {
+                return page;
+            };
+            if page.objects.len() + page.folders.len() >= max {
+                page.token = last;
+                return page;
+            }
+            match rest.find('/').filter(|_| query.is_shallow) {
+                Some(slash) => {
+                    let folder = &name[..query.prefix.len() + slash + 1];
+                    from = after(folder, true);
+                    page.folders.push(folder.to_owned());
+                    last = Some(folder.to_owned());
+                }
+                None => {
+                    from = Bound::Excluded(name.clone());
+                    let user = BTreeMap::new(); // A listing does not tell.
+                    let meta = ObjectMeta {
+                        user,
+                        ..stored.meta.clone()
+                    };
+                    page.objects.push((name.clone(), meta));
+                    last = Some(name.clone());
+                }
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes a request, and hands out the state if there is a bucket.
+    fn ask(&self, verb: Verb, name: &str) -> Result<MutexGuard<'_, State>, Error> {
+        self.counts.add(verb, 0);
+        let mut state = self.lock();
+        state.note(verb, name);
+        if state.is_made {
+            Ok(state)
+        } else {
+            Err(Error::new(Kind::NoBucket, act(verb, name)))
+        }
+    }
+
+    fn make(&self, body: Bytes, options: &PutOptions) -> Stored {
+        let meta = ObjectMeta {
+            size: len(&body),
+            etag: Some(etag(&Sha256::digest(&body), "")),
+            last_modified: Some(self.clock.now()),
+            user: options.user.clone(),
+        };
+        Stored {
+            body,
+            meta,
+            options: options.clone(),
+        }
+    }
+
+    /// Judges the parts of a completion, and joins them.
+    fn join(&self, upload: &Unfinished, parts: &[Part]) -> Result<(Bytes, String), String> {
+        if parts.is_empty() {
+            return Err("MalformedXML: no parts".to_owned());
+        }
+        let (mut body, mut digest) = (BytesMut::new(), Sha256::new());
+        for (index, part) in parts.iter().enumerate() {
+            let number = part.number;
+            if index > 0 && parts[index - 1].number >= number {
+                return Err(format!("InvalidPartOrder: part {number} is out of order"));
+            }
+            let Some((kept, bytes)) = upload.parts.get(&number) else {
+                return Err(format!("InvalidPart: part {number} was never sent"));
+            };
+            if kept.etag != part.etag {
+                return Err(format!("InvalidPart: part {number} has been sent again"));
+            }
+            let (is_last, least) = (index + 1 == parts.len(), self.modes.limits.min_part_size);
+            if !is_last && kept.size < least {
+                let found = kept.size;
+                return Err(format!(
+                    "EntityTooSmall: part {number} has {found} bytes, need {least}"
+                ));
+            }
+            let first = parts[0].size;
+            if self.modes.wants_equal_parts
+                && (kept.size > first || (!is_last && kept.size != first))
+            {
+                return Err(format!("InvalidPart: part {number} differs in length"));
+            }
+            digest.update(kept.etag.as_bytes());
+            body.extend_from_slice(bytes);
+        }
+        let etag = etag(&digest.finalize(), &format!("-{}", parts.len()));
+        Ok((body.freeze(), etag))
+    }
+}
+
+impl State {
+    fn note(&mut self, verb: Verb, name: &str) {
+        if self.log.len() == MAX_LOG {
+            self.log.pop_front();
+        }
+        self.log.push_back(Request {
+            verb,
+            name: name.to_owned(),
+        });
+    }
+
+    fn find(&mut self, verb: Verb, upload: &Upload) -> Result<(u64, &mut Unfinished), Error> {
+        let id = upload.id.parse().ok();
+        id.and_then(|id| self.uploads.get_mut(&id).map(|open| (id, open)))
+            .filter(|(_, open)| open.key == upload.key)
+            .ok_or_else(|| {
+                Error::new(Kind::NotFound, act(verb, upload.key.as_str()))
+                    .with_detail("NoSuchUpload")
+            })
+    }
+}
+
+#[async_trait]
+impl Backend for Memory {
+    fn place(&self) -> &str {
+        &self.place
+    }
+
+    fn limits(&self) -> Limits {
+        self.modes.limits
+    }
+
+    async fn now(&self) -> Result<SystemTime, Error> {
+        self.counts.add(Verb::Now, 0);
+        Ok(self.clock.now())
+    }
+
+    async fn get(&self, key: &ObjectKey) -> Result<Object, Error> {
+        let state = self.ask(Verb::Get, key.as_str())?;
+        match state.objects.get(key.as_str()) {
+            Some(stored) => {
+                self.counts.add_bytes(Verb::Get, stored.meta.size);
+                Ok(Object {
+                    meta: stored.meta.clone(),
+                    body: stored.body.clone(),
+                })
+            }
+            None => Err(Error::new(Kind::NotFound, act(Verb::Get, key.as_str()))),
+        }
+    }
+
+    async fn head(&self, key: &ObjectKey) -> Result<ObjectMeta, Error> {
+        let state = self.ask(Verb::Head, key.as_str())?;
+        match state.objects.get(key.as_str()) {
+            Some(stored) => Ok(stored.meta.clone()),
+            None => Err(Error::new(Kind::NotFound, act(Verb::Head, key.as_str()))),
+        }
+    }
+
+    async fn list(&self, query: &ListQuery) -> Result<ListPage, Error> {
+        drop(self.ask(Verb::List, &query.prefix)?);
+        let names = self.list_names(query, self.modes.page_size);
+        let mut page = ListPage {
+            folders: names.folders,
+            token: names.token,
+            ..ListPage::default()
+        };
+        for (name, meta) in names.objects {
+            match ObjectKey::parse(&name) {
+                Ok(key) => page.objects.push((key, meta)),
+                // Somebody else's name is no reason to stop.
+                Err(_) => page.n_foreign += 1,
+            }
+        }
+        Ok(page)
+    }
+
+    async fn put(&self, key: &ObjectKey, body: Bytes, options: &PutOptions) -> Result<(), Error> {
+        let name = key.as_str();
+        let (size, most) = (len(&body), self.modes.limits.max_put_size);
+        // Hashing takes long, so it is done before the lock is taken.
+        let stored = self.make(body, options);
+        let mut state = self.ask(Verb::Put, name)?;
+        if size > most {
+            let detail = format!("EntityTooLarge: {size} bytes, the most is {most}");
+            return Err(Error::new(Kind::Other, act(Verb::Put, name)).with_detail(detail));
+        }
+        if options.if_absent && !self.modes.limits.has_conditional_put {
+            return Err(Error::new(Kind::Unsupported, act(Verb::Put, name)));
+        }
+        if options.if_absent && state.objects.contains_key(name) {
+            return Err(Error::new(Kind::Exists, act(Verb::Put, name)));
+        }
+        self.counts.add_bytes(Verb::Put, size);
+        state.objects.insert(name.to_owned(), Arc::new(stored));
+        Ok(())
+    }
+
+    async fn delete(&self, keys: &[ObjectKey]) -> Result<Vec<(ObjectKey, Error)>, Error> {
+        self.counts.add(Verb::Delete, 0);
+        let mut state = self.lock();
+        if !state.is_made {
+            return Err(Error::new(
+                Kind::NoBucket,
+                format!("delete {} objects", keys.len()),
+            ));
+        }
+        for key in keys {
+            state.note(Verb::Delete, key.as_str());
+            state.objects.remove(key.as_str());
+        }
+        Ok(Vec::new())
+    }
+
+    async fn begin_upload(&self, key: &ObjectKey, options: &PutOptions) -> Result<Upload, Error> {
+        let mut state = self.ask(Verb::Begin, key.as_str())?;
+        if options.if_absent && !self.modes.limits.has_conditional_put {
+            return Err(Error::new(
+                Kind::Unsupported,
+                act(Verb::Begin, key.as_str()),
+            ));
+        }
+        state.n_begun += 1;
+        let (id, begun) = (state.n_begun, self.clock.now());
+        let open = Unfinished {
+            key: key.clone(),
+            begun,
+            options: options.clone(),
+            parts: BTreeMap::new(),
+        };
+        state.uploads.insert(id, open);
+        Ok(Upload {
+            key: key.clone(),
+            id: id.to_string(),
+            begun: Some(begun),
+        })
+    }
+
+    async fn put_part(&self, upload: &Upload, number: u32, body: Bytes) -> Result<Part, Error> {
+        let digest = Sha256::digest(&body);
+        let part = Part {
+            number,
+            size: len(&body),
+            etag: etag(&digest, ""),
+            checksum: Some(PartChecksum::Sha256(digest.into())),
+        };
+        let mut state = self.ask(Verb::PutPart, upload.key.as_str())?;
+        let (_, open) = state.find(Verb::PutPart, upload)?;
+        let most = self.modes.limits.max_parts;
+        if number == 0 || number > most {
+            let detail = format!("InvalidArgument: part {number} is not within 1 to {most}");
+            let act = act(Verb::PutPart, upload.key.as_str());
+            return Err(Error::new(Kind::Other, act).with_detail(detail));
+        }
+        self.counts.add_bytes(Verb::PutPart, part.size);
+        open.parts.insert(number, (part.clone(), body));
+        Ok(part)
+    }
+
+    async fn complete_upload(&self, upload: &Upload, parts: &[Part]) -> Result<(), Error> {
+        let name = upload.key.as_str();
+        let act = || act(Verb::Complete, name);
+        let mut state = self.ask(Verb::Complete, name)?;
+        let (id, open) = state.find(Verb::Complete, upload)?;
+        let (body, etag) = self
+            .join(open, parts)
+            .map_err(|why| Error::new(Kind::Other, act()).with_detail(why))?;
+        let options = open.options.clone();
+        if options.if_absent && state.objects.contains_key(name) {
+            return Err(Error::new(Kind::Exists, act()));
+        }
+        let meta = ObjectMeta {
+            size: len(&body),
+            etag: Some(etag),
+            last_modified: Some(self.clock.now()),
+            user: options.user.clone(),
+        };
+        state.uploads.remove(&id);
+        state.objects.insert(
+            name.to_owned(),
+            Arc::new(Stored {
+                body,
+                meta,
+                options,
+            }),
+        );
+        Ok(())
+    }
+
+    async fn abort_upload(&self, upload: &Upload) -> Result<(), Error> {
+        let mut state = self.ask(Verb::Abort, upload.key.as_str())?;
+        let found = state.find(Verb::Abort, upload).map(|(id, _)| id);
+        if let Ok(id) = found {
+            state.uploads.remove(&id);
+        }
+        Ok(())
+    }
+
+    async fn uploads(&self, key: &ObjectKey) -> Result<Vec<Upload>, Error> {
+        drop(self.ask(Verb::Uploads, key.as_str())?);
+        let mut uploads = self.unfinished(key.as_str());
+        uploads.retain(|upload| upload.key == *key);
+        Ok(uploads)
+    }
+
+    async fn parts(&self, upload: &Upload) -> Result<Vec<Part>, Error> {
+        let mut state = self.ask(Verb::Parts, upload.key.as_str())?;
+        let (_, open) = state.find(Verb::Parts, upload)?;
+        Ok(open.parts.values().map(|(part, _)| part.clone()).collect())
+    }
+
+    async fn create(&self) -> Result<Created, Error> {
+        self.counts.add(Verb::Create, 0);
+        let mut state = self.lock();
+        state.note(Verb::Create, "");
+        let was_made = std::mem::replace(&mut state.is_made, true);
+        Ok(if was_made {
+            Created::AlreadyThere
+        } else {
+            Created::Made
+        })
+    }
+}
+
+/// Names what was being done, as errors have it.
+fn act(verb: Verb, name: &str) -> String {
+    format!("{} `{name}`", verb.words())
+}
+
+/// Returns the first name that is behind `name`, and behind all below it if it is a folder that
+/// a shallow listing folded.
+fn after(name: &str, is_shallow: bool) -> Bound<String> {
+    match name.strip_suffix('/').filter(|_| is_shallow) {
+        // `0` follows `/`, so this is the least name that is not below the folder.
+        Some(folder) => Bound::Included(format!("{folder}0")),
+        None => Bound::Excluded(name.to_owned()),
+    }
+}
+
+fn etag(digest: &[u8], suffix: &str) -> String {
+    let mut text = String::new();
+    for byte in &digest[..ETAG_BYTES] {
+        // Writing to a text cannot fail.
+        write!(text, "{byte:02x}").ok();
+    }
+    text + suffix
+}
+
+/// Bodies are in memory, so their lengths fit.
+fn len(body: &Bytes) -> u64 {
+    u64::try_from(body.len()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn key(text: &str) -> ObjectKey {
+        ObjectKey::parse(text).unwrap()
+    }
+
+    #[tokio::test]
+    async fn objects_are_stamped_by_the_clock_that_was_given() {
+        let clock = Clock::by_hand(SystemTime::UNIX_EPOCH);
+        let memory = Memory::new(clock.clone());
+        clock.turn(Duration::from_secs(7));
+        memory
+            .put(&key("a"), Bytes::new(), &PutOptions::default())
+            .await
+            .unwrap();
+        clock.turn(Duration::from_secs(7));
+        let seven = SystemTime::UNIX_EPOCH + Duration::from_secs(7);
+        assert_eq!(
+            memory.head(&key("a")).await.unwrap().last_modified,
+            Some(seven)
+        );
+        assert_eq!(memory.now().await.unwrap(), seven + Duration::from_secs(7));
+    }
+
+    #[tokio::test]
+    async fn the_log_tells_every_request_in_order_and_once() {
+        let memory = Memory::new(Clock::system());
+        memory
+            .put(&key("a"), Bytes::from("12"), &PutOptions::default())
+            .await
+            .unwrap();
+        memory.get(&key("a")).await.unwrap();
+        memory.delete(&[key("a"), key("b")]).await.unwrap();
+        let log: Vec<_> = memory
+            .take_log()
+            .into_iter()
+            .map(|r| (r.verb, r.name))
+            .collect();
+        let wanted = [
+            (Verb::Put, "a"),
+            (Verb::Get, "a"),
+            (Verb::Delete, "a"),
+            (Verb::Delete, "b"),
+        ];
+        assert_eq!(log, wanted.map(|(verb, name)| (verb, name.to_owned())));
+        assert_eq!(memory.take_log(), []);
+        assert_eq!(memory.counts().read(Verb::Delete).requests, 1);
+        assert_eq!(memory.counts().read(Verb::Get).bytes, 2);
+    }
+
+    #[tokio::test]
+    async fn a_mode_refuses_what_its_server_refuses() {
+        let absent = PutOptions {
+            if_absent: true,
+            ..PutOptions::default()
+        };
+        let garage = Memory::with_modes(Clock::system(), Modes::garage());
+        let refused = garage
+            .put(&key("a"), Bytes::new(), &absent)
+            .await
+            .unwrap_err();
+        assert_eq!(refused.kind, Kind::Unsupported);
+
+        let r2 = Memory::with_modes(Clock::system(), Modes::r2());
+        let upload = r2
+            .begin_upload(&key("a"), &PutOptions::default())
+            .await
+            .unwrap();
+        let mut parts = Vec::new();
+        for (number, size) in [(1, 5 << 20), (2, 6 << 20), (3, 1)] {
+            let body = Bytes::from(vec![0; size]);
+            parts.push(r2.put_part(&upload, number, body).await.unwrap());
+        }
+        let refused = r2.complete_upload(&upload, &parts).await.unwrap_err();
+        assert_eq!(refused.kind, Kind::Other);
+        assert_eq!(
+            refused.detail.as_deref(),
+            Some("InvalidPart: part 2 differs in length")
+        );
+    }
+}
