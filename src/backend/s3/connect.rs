@@ -1,0 +1,118 @@
+//! The HTTP client: connections, proxies, time-outs of the network.
+//!
+//! It is the SDK's own pool, with rustls and ring. Its connections are bounded per host and counted as
+//! they open, so that a benchmark can say how many a run needed.
+//!
+//! HTTP/1.1 by default, because over HTTP/2 all requests of a run share one connection and its one
+//! flow-control window. The pool (1.5) has no switch for that: it offers `h2, http/1.1` in the TLS
+//! handshake. But it narrows the offer to `http/1.1` for requests that only HTTP/1 can carry, and takes
+//! a `Connection: upgrade` header for the sign of one. Without an `Upgrade` header beside it that asks
+//! nothing of a server (RFC 9110, section 7.8), so `watch::OnlyHttp1` puts it on every request over
+//! TLS. Without TLS the pool speaks HTTP/1.1 anyway.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use aws_smithy_http_client::{
+    pool::{self, ConnectionEvent, ConnectionPool},
+    proxy::ProxyConfig,
+    tls::{Provider, TlsContext, rustls_provider::CryptoMode},
+};
+
+use super::config::{Proxies, S3Config};
+use crate::{
+    backend::{Error, Kind},
+    nix::cache_url::Scheme,
+};
+
+/// How long a connection may take to be made. Long enough for one lost packet and a slow handshake.
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long an unused connection is kept. AWS closes them after some seconds, others after minutes;
+/// the pool notices either, this only bounds how many sit about.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Connections to whoever gives out credentials; there is seldom a second request.
+const MAX_CREDENTIAL_CONNECTIONS: usize = 4;
+
+/// The clients of one back end.
+#[derive(Debug)]
+pub(super) struct Clients {
+    /// For the S3 server.
+    pub(super) s3: pool::Client,
+    /// For the services that give out credentials, behind the same proxies.
+    pub(super) credentials: pool::Client,
+    /// For the addresses of the own machine or container that do so: never by a proxy.
+    pub(super) direct: pool::Client,
+    /// How many connections to the S3 server were opened.
+    pub(super) opened: Arc<AtomicU64>,
+}
+
+/// Makes the clients; connects to nobody yet.
+pub(super) fn clients(config: &S3Config, tls: &TlsContext) -> Result<Clients, Error> {
+    let scheme = if config.is_tls() {
+        Scheme::Https
+    } else {
+        Scheme::Http
+    };
+    let opened = Arc::new(AtomicU64::new(0));
+    let counter = Arc::clone(&opened);
+    let s3 = builder(tls)
+        .max_connections_per_host(config.max_connections.max(1))
+        .proxy_config(proxy(&config.proxies, scheme)?)
+        .event_listener(move |event: &ConnectionEvent<'_>| {
+            if matches!(event, ConnectionEvent::Opened(_)) {
+                counter.fetch_add(1, Relaxed);
+            }
+        });
+    let credentials = builder(tls)
+        .max_connections_per_host(MAX_CREDENTIAL_CONNECTIONS)
+        .proxy_config(proxy(&config.proxies, Scheme::Https)?);
+    let direct = builder(tls).max_connections_per_host(MAX_CREDENTIAL_CONNECTIONS);
+    Ok(Clients {
+        s3: client(s3)?,
+        credentials: client(credentials)?,
+        direct: client(direct)?,
+        opened,
+    })
+}
+
+fn builder(tls: &TlsContext) -> pool::HttpsBuilder {
+    ConnectionPool::builder()
+        .idle_timeout(IDLE_TIMEOUT)
+        .tls_provider(Provider::rustls(CryptoMode::Ring))
+        .tls_context(tls.clone())
+}
+
+fn client(builder: pool::HttpsBuilder) -> Result<pool::Client, Error> {
+    let bad = |problem: String| Error::new(Kind::Other, "prepare HTTP").with_detail(problem);
+    let pool = builder
+        .build_https()
+        .map_err(|source| bad(source.to_string()))?;
+    pool::Client::new(&pool).map_err(|source| bad(source.to_string()))
+}
+
+/// Reads a proxy's URL. One without a scheme is `http://`, as curl has it.
+fn proxy(proxies: &Proxies, scheme: Scheme) -> Result<ProxyConfig, Error> {
+    let Some(url) = proxies.choose(scheme) else {
+        return Ok(ProxyConfig::disabled());
+    };
+    let full = if url.contains("://") {
+        url.to_owned()
+    } else {
+        format!("http://{url}")
+    };
+    // The URL may hold a password, so it is not repeated.
+    let proxy = ProxyConfig::all(full).map_err(|source| {
+        Error::new(Kind::Other, "use the proxy").with_detail(source.to_string())
+    })?;
+    Ok(match &proxies.no {
+        Some(hosts) => proxy.no_proxy(hosts),
+        None => proxy,
+    })
+}

@@ -1,0 +1,270 @@
+//! What a failed request means, from whatever the SDK and the server said about it.
+//!
+//! The server's code decides, then its status, then the kind of failure on the way. `NotFound` is said
+//! only for an answer that S3 would give for a missing object: a page of some proxy with status 404 is
+//! [`Kind::Malformed`].
+
+use std::{
+    error::Error as StdError,
+    time::{Duration, SystemTime},
+};
+
+use aws_credential_types::provider::error::CredentialsError;
+use aws_sdk_s3::{
+    config::http::HttpResponse,
+    error::{ProvideErrorMetadata, SdkError},
+    primitives::{DateTime, DateTimeFormat},
+};
+
+use crate::backend::{Error, Kind};
+
+/// A failed request: its meaning, and what only this room wants to know.
+#[derive(Debug)]
+pub(super) struct Failure {
+    /// What callers are told.
+    pub(super) error: Error,
+    /// The HTTP status, if there was an answer.
+    pub(super) status: Option<u16>,
+    /// The server's code, if it gave one.
+    pub(super) code: Option<String>,
+}
+
+impl Failure {
+    /// No answer within the time that we allow.
+    pub(super) fn timed_out(act: &str, allowed: Duration) -> Self {
+        let detail = format!("none within {} s", allowed.as_secs());
+        Self {
+            error: Error::new(Kind::TimedOut, act).with_detail(detail),
+            status: None,
+            code: None,
+        }
+    }
+}
+
+/// Finds the meaning of a failure; `now` dates a `Retry-After` that names a time.
+pub(super) fn classify<E>(act: &str, source: &SdkError<E, HttpResponse>, now: SystemTime) -> Failure
+where
+    E: ProvideErrorMetadata + StdError + 'static,
+{
+    match source {
+        SdkError::ServiceError(service) => answered(
+            act,
+            service.raw(),
+            service.err().code(),
+            service.err().message(),
+            now,
+        ),
+        SdkError::ResponseError(response) => {
+            let mut failure = answered(act, response.raw(), None, None, now);
+            // The answer broke off, or was not S3's: its status is no refusal unless it says so.
+            if failure.status.is_some_and(|status| status < 300) {
+                failure.error.kind = Kind::Unreachable;
+                failure.error.detail = Some(deepest(source));
+            }
+            failure
+        }
+        SdkError::TimeoutError(_) => Failure {
+            error: Error::new(Kind::TimedOut, act).with_detail(deepest(source)),
+            status: None,
+            code: None,
+        },
+        _ => Failure {
+            error: Error::new(on_the_way(source), act).with_detail(deepest(source)),
+            status: None,
+            code: None,
+        },
+    }
+}
+
+/// Says what a per-key error inside a successful answer means.
+pub(super) fn of_code(act: String, code: Option<&str>, message: Option<&str>) -> Error {
+    let kind = code
+        .and_then(|code| kind_of_code(code, None))
+        .unwrap_or(Kind::Other);
+    let detail = [code, message]
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
+        .join(": ");
+    Error::new(kind, act).with_detail(detail)
+}
+
+fn answered(
+    act: &str,
+    response: &HttpResponse,
+    code: Option<&str>,
+    message: Option<&str>,
+    now: SystemTime,
+) -> Failure {
+    let status = response.status().as_u16();
+    let region = named_region(response);
+    let kind = code
+        .and_then(|code| kind_of_code(code, message))
+        .unwrap_or_else(|| kind_of_status(status, code.is_some()));
+    let kind = match (&kind, region) {
+        (Kind::Region(_), Some(region)) => Kind::Region(region),
+        (Kind::Region(_), None) => Kind::Other,
+        // AWS answers a HEAD for another region so: without a body, but with this header.
+        (Kind::Other, Some(region)) if status == 400 && code.is_none() => Kind::Region(region),
+        _ => kind,
+    };
+    let mut detail = status.to_string();
+    for word in code.into_iter() {
+        detail.push(' ');
+        detail.push_str(word);
+    }
+    if matches!(kind, Kind::Other | Kind::Malformed | Kind::Credentials) {
+        for words in message.into_iter() {
+            detail.push_str(": ");
+            detail.push_str(words);
+        }
+    }
+    if let Some(request) = response.headers().get("x-amz-request-id") {
+        detail.push_str(", request `");
+        detail.push_str(request);
+        detail.push('`');
+    }
+    let mut error = Error::new(kind, act).with_detail(detail);
+    error.retry_after = retry_after(response, now);
+    Failure {
+        error,
+        status: Some(status),
+        code: code.map(str::to_owned),
+    }
+}
+
+fn kind_of_code(code: &str, message: Option<&str>) -> Option<Kind> {
+    Some(match code {
+        "NoSuchKey" | "NoSuchUpload" | "NotFound" | "NoSuchVersion" => Kind::NotFound,
+        "NoSuchBucket" => Kind::NoBucket,
+        "PreconditionFailed" | "BucketAlreadyExists" | "BucketAlreadyOwnedByYou" => Kind::Exists,
+        // Garage says only this, whatever is wrong with a signature.
+        "AccessDenied" | "Forbidden" if message.is_some_and(blames_credentials) => {
+            Kind::Credentials
+        }
+        "AccessDenied" | "AllAccessDisabled" | "AccountProblem" | "Forbidden" => Kind::Denied,
+        "InvalidAccessKeyId"
+        | "SignatureDoesNotMatch"
+        | "ExpiredToken"
+        | "InvalidToken"
+        | "TokenRefreshRequired"
+        | "InvalidSecurity"
+        | "NotSignedUp"
+        | "InvalidClientTokenId" => Kind::Credentials,
+        "AuthorizationHeaderMalformed"
+        | "PermanentRedirect"
+        | "TemporaryRedirect"
+        | "Redirect"
+        | "IllegalLocationConstraintException" => Kind::Region(String::new()),
+        "SlowDown"
+        | "SlowDownRead"
+        | "SlowDownWrite"
+        | "ServiceUnavailable"
+        | "Throttling"
+        | "ThrottlingException"
+        | "RequestLimitExceeded"
+        | "TooManyRequests"
+        | "BandwidthLimitExceeded" => Kind::Throttled,
+        // The SDK has learned the server's time from this very answer, so the next try is right.
+        "RequestTimeTooSkewed" => Kind::Unreachable,
+        // What arrived was not what was sent, or not all of it.
+        "BadDigest"
+        | "XAmzContentSHA256Mismatch"
+        | "XAmzContentChecksumMismatch"
+        | "IncompleteBody"
+        | "RequestTimeout" => Kind::Unreachable,
+        "InternalError" | "OperationAborted" | "ConditionalRequestConflict" => Kind::Unreachable,
+        "NotImplemented" | "MethodNotAllowed" => Kind::Unsupported,
+        "XMinioStorageFull" | "QuotaExceeded" | "InsufficientStorage" => Kind::Full,
+        _ => return None,
+    })
+}
+
+fn blames_credentials(message: &str) -> bool {
+    message.contains("No such key:") || message.contains("Invalid signature")
+}
+
+fn kind_of_status(status: u16, has_code: bool) -> Kind {
+    match status {
+        301 | 307 => Kind::Region(String::new()),
+        401 | 403 => Kind::Denied,
+        404 if has_code => Kind::NotFound,
+        407 => Kind::Denied,
+        408 => Kind::Unreachable,
+        412 => Kind::Exists,
+        429 | 503 => Kind::Throttled,
+        501 => Kind::Unsupported,
+        507 => Kind::Full,
+        500..=599 => Kind::Unreachable,
+        400..=499 if has_code => Kind::Other,
+        400 => Kind::Other,
+        _ => Kind::Malformed,
+    }
+}
+
+/// Returns the region that an answer names: by header, as AWS, or in the body, as Garage.
+fn named_region(response: &HttpResponse) -> Option<String> {
+    if let Some(region) = response.headers().get("x-amz-bucket-region") {
+        return Some(region.to_owned());
+    }
+    let body = std::str::from_utf8(response.body().bytes()?).ok()?;
+    let (_, rest) = body.split_once("<Region>")?;
+    let (region, _) = rest.split_once("</Region>")?;
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    (!region.is_empty() && region.len() <= 64 && region.bytes().all(is_name))
+        .then(|| region.to_owned())
+}
+
+fn retry_after(response: &HttpResponse, now: SystemTime) -> Option<Duration> {
+    let headers = response.headers();
+    if let Some(millis) = headers.get("x-amz-retry-after") {
+        return millis.parse().ok().map(Duration::from_millis);
+    }
+    let value = headers.get("retry-after")?;
+    if let Ok(seconds) = value.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = DateTime::from_str(value, DateTimeFormat::HttpDate).ok()?;
+    SystemTime::try_from(date).ok()?.duration_since(now).ok()
+}
+
+/// Says what went wrong before there was an answer.
+fn on_the_way<E>(source: &SdkError<E, HttpResponse>) -> Kind
+where
+    E: StdError + 'static,
+{
+    if chain(source).any(<dyn StdError>::is::<CredentialsError>) {
+        return Kind::Credentials;
+    }
+    // The HTTP client's own type for this is not public; its words are.
+    if chain(source).any(|error| error.to_string() == "TLS handshake failed") {
+        return Kind::Tls;
+    }
+    match source {
+        SdkError::DispatchFailure(failure) if failure.is_user() => Kind::Other,
+        // A connect that takes too long has not sent the request.
+        SdkError::DispatchFailure(_) => Kind::Unreachable,
+        _ => Kind::Other,
+    }
+}
+
+/// Returns the words of the cause at the bottom, which says most.
+pub(super) fn deepest(source: &(dyn StdError + 'static)) -> String {
+    chain(source)
+        .map(ToString::to_string)
+        .filter(|words| !words.is_empty())
+        .last()
+        .unwrap_or_default()
+}
+
+/// Returns an error and everything below it. What an I/O error wraps counts as below it.
+fn chain<'a>(
+    error: &'a (dyn StdError + 'static),
+) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    std::iter::successors(Some(error), |&error| {
+        match error.downcast_ref::<std::io::Error>() {
+            Some(io) => io.get_ref().map(|inner| inner as &(dyn StdError + 'static)),
+            None => error.source(),
+        }
+    })
+}

@@ -1,0 +1,189 @@
+//! What is noted and changed on requests and answers in passing.
+//!
+//! Every answer carries the server's time, and often its make. Requests get the headers that the SDK
+//! does not know: `Content-MD5` for servers that want it on multi-object deletes, and a mark that keeps
+//! a connection at HTTP/1.1.
+
+use std::{
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicI64, Ordering::Relaxed},
+    },
+    time::{Duration, SystemTime},
+};
+
+use aws_sdk_s3::{
+    config::{
+        ConfigBag, Intercept, RuntimeComponents,
+        interceptors::{
+            BeforeDeserializationInterceptorContextRef, BeforeTransmitInterceptorContextMut,
+        },
+    },
+    error::BoxError,
+    primitives::{DateTime, DateTimeFormat},
+};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use md5::{Digest as _, Md5};
+
+use super::dialect::Provider;
+use crate::clock::Clock;
+
+/// Stands for "no answer seen yet"; no clock is wrong by 292 million years.
+const UNKNOWN: i64 = i64::MIN;
+
+/// What answers have told about the server.
+#[derive(Debug)]
+pub(super) struct Watch {
+    clock: Clock,
+    /// Milliseconds that the server's clock is ahead of ours, from the latest answer.
+    offset_ms: AtomicI64,
+    /// Whose server it is, once an answer has told.
+    provider: OnceLock<Provider>,
+}
+
+impl Watch {
+    /// Begins knowing nothing.
+    pub(super) fn new(clock: Clock) -> Self {
+        Self {
+            clock,
+            offset_ms: AtomicI64::new(UNKNOWN),
+            provider: OnceLock::new(),
+        }
+    }
+
+    /// Returns the server's time, if any answer has told it.
+    pub(super) fn now(&self) -> Option<SystemTime> {
+        let offset = self.offset_ms.load(Relaxed);
+        if offset == UNKNOWN {
+            return None;
+        }
+        let size = Duration::from_millis(offset.unsigned_abs());
+        let now = self.clock.now();
+        if offset < 0 {
+            now.checked_sub(size)
+        } else {
+            now.checked_add(size)
+        }
+    }
+
+    /// Returns whose server it is, if any answer has told.
+    pub(super) fn provider(&self) -> Option<Provider> {
+        self.provider.get().copied()
+    }
+
+    /// Notes whose server it is, unless that is known.
+    pub(super) fn note_provider(&self, provider: Provider) {
+        self.provider.get_or_init(|| provider);
+    }
+
+    fn note_date(&self, date: &str) {
+        let Ok(date) = DateTime::from_str(date, DateTimeFormat::HttpDate) else {
+            return;
+        };
+        let Ok(ours) = self.clock.now().duration_since(SystemTime::UNIX_EPOCH) else {
+            return;
+        };
+        let Ok(ours) = i64::try_from(ours.as_millis()) else {
+            return;
+        };
+        let theirs = date.secs().saturating_mul(1000);
+        self.offset_ms.store(theirs.saturating_sub(ours), Relaxed);
+    }
+}
+
+/// Shows every answer to a [`Watch`].
+#[derive(Debug)]
+pub(super) struct Watcher(pub(super) Arc<Watch>);
+
+#[aws_smithy_runtime_api::client::interceptors::dyn_dispatch_hint]
+impl Intercept for Watcher {
+    fn name(&self) -> &'static str {
+        "narhaul: note the server's time and make"
+    }
+
+    fn read_before_deserialization(
+        &self,
+        context: &BeforeDeserializationInterceptorContextRef<'_>,
+        _components: &RuntimeComponents,
+        _bag: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let headers = context.response().headers();
+        if let Some(date) = headers.get("date") {
+            self.0.note_date(date);
+        }
+        if self.0.provider().is_none()
+            && let Some(provider) = headers.get("server").and_then(Provider::of_server_header)
+        {
+            self.0.note_provider(provider);
+        }
+        Ok(())
+    }
+}
+
+/// Adds `Content-MD5`, which servers older than S3's new checksums insist on.
+#[derive(Debug)]
+pub(super) struct ContentMd5;
+
+#[aws_smithy_runtime_api::client::interceptors::dyn_dispatch_hint]
+impl Intercept for ContentMd5 {
+    fn name(&self) -> &'static str {
+        "narhaul: add Content-MD5"
+    }
+
+    fn modify_before_signing(
+        &self,
+        context: &mut BeforeTransmitInterceptorContextMut<'_>,
+        _components: &RuntimeComponents,
+        _bag: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let request = context.request_mut();
+        if let Some(body) = request.body().bytes() {
+            let digest = STANDARD.encode(Md5::digest(body));
+            request.headers_mut().insert("content-md5", digest);
+        }
+        Ok(())
+    }
+}
+
+/// Adds a header to every request, before it is signed.
+#[derive(Debug)]
+pub(super) struct AddHeader(pub(super) &'static str, pub(super) &'static str);
+
+#[aws_smithy_runtime_api::client::interceptors::dyn_dispatch_hint]
+impl Intercept for AddHeader {
+    fn name(&self) -> &'static str {
+        "narhaul: add a header"
+    }
+
+    fn modify_before_signing(
+        &self,
+        context: &mut BeforeTransmitInterceptorContextMut<'_>,
+        _components: &RuntimeComponents,
+        _bag: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        context.request_mut().headers_mut().insert(self.0, self.1);
+        Ok(())
+    }
+}
+
+/// Keeps connections at HTTP/1.1; see `connect` for why and how.
+#[derive(Debug)]
+pub(super) struct OnlyHttp1;
+
+#[aws_smithy_runtime_api::client::interceptors::dyn_dispatch_hint]
+impl Intercept for OnlyHttp1 {
+    fn name(&self) -> &'static str {
+        "narhaul: keep to HTTP/1.1"
+    }
+
+    fn modify_before_transmit(
+        &self,
+        context: &mut BeforeTransmitInterceptorContextMut<'_>,
+        _components: &RuntimeComponents,
+        _bag: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let headers = context.request_mut().headers_mut();
+        headers.insert("connection", "upgrade");
+        Ok(())
+    }
+}
