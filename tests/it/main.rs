@@ -8,3 +8,8 @@
 
 mod backend;
 mod s3;
+
+// Commands as a person meets them.
+mod cli;
+mod init;
+mod key;

@@ -1,0 +1,92 @@
+//! The command line as it was typed: the top of the tree, and what commands share.
+//!
+//! Each command's own arguments stand in its file in `commands/`. Nothing is decided here: what flags,
+//! URL, environment and configuration file mean together is settled in `resolve`. So no argument has a
+//! default, and an environment variable is named in the help but read elsewhere.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::cli::{
+    commands::{completions, init, key},
+    ui::{Format, Loudness},
+};
+
+/// Move Nix closures into S3 binary caches
+///
+/// narhaul takes the closure of Nix store paths to a binary cache in an S3 bucket or in a folder, where
+/// every Nix client finds it. Caches are named by Nix's own URLs: `s3://bucket?endpoint=…&profile=…`,
+/// `file:///path`.
+#[derive(Debug, Parser)]
+#[command(
+    name = "narhaul",
+    version,
+    propagate_version = true,
+    disable_help_subcommand = true
+)]
+#[command(after_help = "Documentation of every flag: `narhaul COMMAND --help`")]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+
+    /// What applies to every command.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// What applies to every command.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Output")]
+pub struct Output {
+    /// Say nothing but warnings and errors
+    #[arg(long, short, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+
+    /// Say where each choice came from
+    #[arg(long, short, global = true)]
+    pub verbose: bool,
+
+    /// Write JSON lines to standard output, one event each
+    #[arg(long, global = true)]
+    pub json: bool,
+
+    /// Read this configuration file instead of `narhaul.toml` [env: NARHAUL_CONFIG]
+    #[arg(long, global = true, value_name = "FILE", hide_short_help = true)]
+    pub config: Option<PathBuf>,
+}
+
+impl Output {
+    /// Returns how much is to be said.
+    #[must_use]
+    pub const fn loudness(&self) -> Loudness {
+        match (self.quiet, self.verbose) {
+            (true, _) => Loudness::Quiet,
+            (false, true) => Loudness::Verbose,
+            (false, false) => Loudness::Normal,
+        }
+    }
+
+    /// Returns for whom standard output is.
+    #[must_use]
+    pub const fn format(&self) -> Format {
+        if self.json {
+            Format::Json
+        } else {
+            Format::Words
+        }
+    }
+}
+
+/// What can be done.
+#[derive(Debug, Subcommand)]
+#[expect(
+    missing_docs,
+    reason = "the words stand at each command's arguments, where clap reads them"
+)]
+pub enum Command {
+    Init(init::InitArgs),
+    Key(key::KeyArgs),
+    Completions(completions::CompletionsArgs),
+}

@@ -1,0 +1,401 @@
+//! The settings that have more than one source, and the configuration file.
+//!
+//! A setting is taken from the first of these that has it: the flag, the cache URL's parameters, the
+//! environment, `narhaul.toml`, the default. [`SETTINGS`] is the one table of them; `narhaul config`
+//! prints it with every value's origin.
+//!
+//! The file is TOML with one key per setting, at the top level. An unknown key is refused with the name
+//! that was probably meant: a limit that is silently not obeyed is worse than a run that does not begin.
+//! Secrets stand in it as file names only.
+
+use std::{
+    collections::BTreeMap,
+    fmt, fs, io,
+    path::{Path, PathBuf},
+};
+
+use toml::{Table, Value};
+
+use crate::cli::{
+    Context,
+    env::{self, Variable},
+    error::{self, Failure},
+};
+
+/// One setting: its name, and where it can come from.
+#[derive(Debug)]
+pub struct Setting {
+    /// Its name: that of the flag, and the key in `narhaul.toml`.
+    pub name: &'static str,
+    /// The environment variable.
+    pub variable: &'static Variable,
+    /// The cache URL's parameter, for settings that Nix has too.
+    pub parameter: Option<&'static str>,
+    /// Its default in words, for the reference and for `narhaul config`.
+    pub default: &'static str,
+    /// What it is.
+    pub what: &'static str,
+}
+
+/// All settings, in the order of the reference.
+pub const SETTINGS: &[Setting] = &[
+    Setting {
+        name: "to",
+        variable: &env::NARHAUL_TO,
+        parameter: None,
+        default: "none",
+        what: "the cache that `copy` writes to",
+    },
+    Setting {
+        name: "store",
+        variable: &env::NARHAUL_STORE,
+        parameter: None,
+        default: "the local store",
+        what: "the Nix store to copy from",
+    },
+    Setting {
+        name: "key-file",
+        variable: &env::NARHAUL_KEY_FILE,
+        parameter: Some("secret-key"),
+        default: "none",
+        what: "secret key files to sign with",
+    },
+    Setting {
+        name: "compression",
+        variable: &env::NARHAUL_COMPRESSION,
+        parameter: Some("compression"),
+        default: "zstd",
+        what: "how bodies are compressed: zstd, xz, none, gzip, bzip2 or br",
+    },
+    Setting {
+        name: "level",
+        variable: &env::NARHAUL_LEVEL,
+        parameter: Some("compression-level"),
+        default: "the codec's own",
+        what: "the compression level",
+    },
+    Setting {
+        name: "memory",
+        variable: &env::NARHAUL_MEMORY,
+        parameter: None,
+        default: "48 MiB per core, at least 256 MiB, at most 4 GiB and a quarter of the memory",
+        what: "the memory for bodies under way",
+    },
+    Setting {
+        name: "jobs",
+        variable: &env::NARHAUL_JOBS,
+        parameter: None,
+        default: "one per core",
+        what: "the number of threads that hash and compress",
+    },
+    Setting {
+        name: "requests",
+        variable: &env::NARHAUL_REQUESTS,
+        parameter: None,
+        default: "64",
+        what: "the most requests under way at once",
+    },
+    Setting {
+        name: "limit-upload",
+        variable: &env::NARHAUL_LIMIT_UPLOAD,
+        parameter: None,
+        default: "none",
+        what: "the most bytes sent in a second",
+    },
+    Setting {
+        name: "group",
+        variable: &env::NARHAUL_GROUP,
+        parameter: None,
+        default: "the host's name",
+        what: "the group that the copy's root record belongs to",
+    },
+    Setting {
+        name: "ca-file",
+        variable: &env::NARHAUL_CA_FILE,
+        parameter: None,
+        default: "AWS_CA_BUNDLE, NIX_SSL_CERT_FILE, SSL_CERT_FILE, the system's",
+        what: "certificate authorities to trust",
+    },
+];
+
+/// Where a value came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// A flag of this run.
+    Flag,
+    /// A parameter of the cache URL.
+    Url,
+    /// This environment variable.
+    Variable(&'static str),
+    /// This configuration file.
+    File(PathBuf),
+}
+
+/// A value, and where it came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Picked {
+    /// The name of the setting.
+    pub name: &'static str,
+    /// The value as it was written; several where the setting is a list.
+    pub values: Vec<String>,
+    /// Where it came from.
+    pub origin: Origin,
+}
+
+impl Picked {
+    /// Returns the value of a setting that has one; of several the last counts.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        self.values.last().map_or("", String::as_str)
+    }
+
+    /// Parses the value.
+    pub fn parse<T, E: std::error::Error + 'static>(
+        &self,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Result<T, Failure> {
+        parse(self.text())
+            .map_err(|error| Failure::new(format!("cannot use {self}")).because(&error))
+    }
+}
+
+impl fmt::Display for Picked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, value) = (self.name, self.values.join(":"));
+        match &self.origin {
+            Origin::Flag => write!(f, "`--{name} {value}`"),
+            Origin::Url => write!(f, "`{name}` `{value}` from the cache URL"),
+            Origin::Variable(variable) => write!(f, "`{variable}={value}` from the environment"),
+            Origin::File(file) => write!(f, "`{name} = {value}` from `{}`", file.display()),
+        }
+    }
+}
+
+/// The four places that a setting can come from, the strongest first.
+#[derive(Debug)]
+pub struct Layers<'a> {
+    context: &'a Context,
+    flags: BTreeMap<&'static str, Vec<String>>,
+    parameters: BTreeMap<&'static str, Vec<String>>,
+    file: File,
+}
+
+impl<'a> Layers<'a> {
+    /// Reads the configuration file; flags and parameters are added as they become known.
+    pub fn new(context: &'a Context) -> Result<Self, Failure> {
+        Ok(Self {
+            context,
+            flags: BTreeMap::new(),
+            parameters: BTreeMap::new(),
+            file: File::find(context)?,
+        })
+    }
+
+    /// Adds a flag; an empty list is a flag that was not given.
+    pub fn set_flag(&mut self, name: &'static str, values: impl IntoIterator<Item = String>) {
+        self.flags.insert(name, values.into_iter().collect());
+    }
+
+    /// Adds a parameter of the cache URL, under the setting's name.
+    pub fn set_parameter(&mut self, name: &'static str, values: impl IntoIterator<Item = String>) {
+        self.parameters.insert(name, values.into_iter().collect());
+    }
+
+    /// Returns the setting's value from the strongest place that has one; none means the default.
+    #[must_use]
+    pub fn pick(&self, setting: &Setting) -> Option<Picked> {
+        let given = |values: Option<&Vec<String>>| values.filter(|v| !v.is_empty()).cloned();
+        let from_variable = || {
+            let text = self.context.env.get(setting.variable)?;
+            Some(match setting.name {
+                "key-file" => text.split(':').map(str::to_owned).collect(),
+                _ => vec![text.to_owned()],
+            })
+        };
+        let name = setting.name;
+        let (values, origin) = if let Some(values) = given(self.flags.get(name)) {
+            (values, Origin::Flag)
+        } else if let Some(values) = given(self.parameters.get(name)) {
+            (values, Origin::Url)
+        } else if let Some(values) = from_variable() {
+            (values, Origin::Variable(setting.variable.name))
+        } else {
+            let values = given(self.file.values.get(name))?;
+            (values, Origin::File(self.file.path.clone()))
+        };
+        Some(Picked {
+            name,
+            values,
+            origin,
+        })
+    }
+
+    /// Returns the value of the setting called `name`.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<Picked> {
+        SETTINGS
+            .iter()
+            .find(|setting| setting.name == name)
+            .and_then(|setting| self.pick(setting))
+    }
+}
+
+/// A configuration file, or none.
+#[derive(Debug, Default)]
+struct File {
+    path: PathBuf,
+    values: BTreeMap<&'static str, Vec<String>>,
+}
+
+impl File {
+    /// Reads the file that was named, or the one in its usual place if there is one.
+    fn find(context: &Context) -> Result<Self, Failure> {
+        let named = context
+            .config
+            .clone()
+            .or_else(|| context.env.get(&env::NARHAUL_CONFIG).map(PathBuf::from));
+        let Some(path) = named.clone().or_else(|| context.env.config_file()) else {
+            return Ok(Self::default());
+        };
+        match fs::read_to_string(&path) {
+            Ok(text) => Self::parse(path, &text),
+            // No file in the usual place is no configuration; a named file must be there.
+            Err(error) if named.is_none() && error.kind() == io::ErrorKind::NotFound => {
+                Ok(Self::default())
+            }
+            Err(error) => Err(error::of_file("read the configuration", &path, &error)),
+        }
+    }
+
+    fn parse(path: PathBuf, text: &str) -> Result<Self, Failure> {
+        let in_file = |what: String| Failure::new(format!("{what} in `{}`", path.display()));
+        let table: Table = text
+            .parse()
+            .map_err(|error: toml::de::Error| not_toml(&path, text, &error))?;
+        let mut values = BTreeMap::new();
+        for (key, value) in &table {
+            let Some(setting) = SETTINGS.iter().find(|setting| setting.name == key) else {
+                let names: Vec<_> = SETTINGS.iter().map(|setting| setting.name).collect();
+                let failure = in_file(format!("unknown setting `{key}`"));
+                return Err(failure.hint(match error::nearest(key, &names) {
+                    Some(name) => format!("did you mean `{name}`?"),
+                    None => format!("the settings are {}", names.join(", ")),
+                }));
+            };
+            let found = texts(value).ok_or_else(|| {
+                in_file(format!(
+                    "`{key}` is {}, a text or a number is wanted",
+                    value.type_str()
+                ))
+            })?;
+            values.insert(setting.name, found);
+        }
+        Ok(Self { path, values })
+    }
+}
+
+/// Returns a value as texts: one, or those of an array.
+fn texts(value: &Value) -> Option<Vec<String>> {
+    let one = |value: &Value| match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Integer(number) => Some(number.to_string()),
+        Value::Float(_)
+        | Value::Boolean(_)
+        | Value::Datetime(_)
+        | Value::Array(_)
+        | Value::Table(_) => None,
+    };
+    match value {
+        Value::Array(values) => values.iter().map(one).collect(),
+        _ => Some(vec![one(value)?]),
+    }
+}
+
+fn not_toml(path: &Path, text: &str, error: &toml::de::Error) -> Failure {
+    let line = error.span().map_or(1, |span| {
+        text.get(..span.start).unwrap_or(text).matches('\n').count() + 1
+    });
+    Failure::new(format!(
+        "cannot read the configuration `{}`",
+        path.display()
+    ))
+    .cause(format!("line {line}: {}", error.message()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        cli::{
+            env::Env,
+            ui::{Format, Loudness, Ui},
+        },
+        clock::Clock,
+    };
+
+    fn parse(text: &str) -> Result<File, Failure> {
+        File::parse("narhaul.toml".into(), text)
+    }
+
+    #[test]
+    fn texts_numbers_and_lists_are_read() {
+        let file = parse("memory = '1G'\njobs = 3\nkey-file = ['a', 'b']\n").unwrap();
+        assert_eq!(file.values["memory"], ["1G"]);
+        assert_eq!(file.values["jobs"], ["3"]);
+        assert_eq!(file.values["key-file"], ["a", "b"]);
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_the_name_that_was_meant() {
+        let failure = parse("compresion = 'xz'").unwrap_err();
+        assert_eq!(
+            failure.message,
+            "unknown setting `compresion` in `narhaul.toml`"
+        );
+        assert_eq!(failure.hints, ["did you mean `compression`?"]);
+        let failure = parse("jobs = true").unwrap_err();
+        assert_eq!(
+            failure.message,
+            "`jobs` is boolean, a text or a number is wanted in `narhaul.toml`"
+        );
+    }
+
+    #[test]
+    fn a_mistake_in_the_file_is_named_with_its_line() {
+        let failure = parse("jobs = 1\nmemory = \n").unwrap_err();
+        assert!(failure.causes[0].starts_with("line 2: "), "{failure:?}");
+    }
+
+    #[test]
+    fn flag_url_environment_file_in_this_order() {
+        let env = Env::of(&[("NARHAUL_COMPRESSION", "gzip")]);
+        let context = Context {
+            ui: Ui::new(&env, Loudness::Normal, Format::Words),
+            env,
+            clock: Clock::system(),
+            config: None,
+        };
+        let mut layers = Layers::new(&context).unwrap();
+        layers.file = parse("compression = 'br'\nlevel = 3").unwrap();
+        let picked = |layers: &Layers<'_>, name| layers.get(name).map(|p| p.to_string());
+        assert_eq!(picked(&layers, "memory"), None);
+        assert_eq!(
+            picked(&layers, "level").unwrap(),
+            "`level = 3` from `narhaul.toml`"
+        );
+        assert_eq!(
+            picked(&layers, "compression").unwrap(),
+            "`NARHAUL_COMPRESSION=gzip` from the environment"
+        );
+        layers.set_parameter("compression", ["xz".to_owned()]);
+        assert_eq!(
+            picked(&layers, "compression").unwrap(),
+            "`compression` `xz` from the cache URL"
+        );
+        layers.set_flag("compression", ["zstd".to_owned()]);
+        assert_eq!(
+            picked(&layers, "compression").unwrap(),
+            "`--compression zstd`"
+        );
+    }
+}

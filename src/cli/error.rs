@@ -1,0 +1,328 @@
+//! What a person is told when a run fails, and with which code it ends.
+//!
+//! Every error of the rooms below becomes a [`Failure`] here: what was attempted, why it failed (the
+//! chain of causes, once), and what to do. Hints are made in this file alone, by looking at what an
+//! error means; each is one action with its literal command or flag, and none is better than a vague
+//! one. How a failure looks is [`ui`](crate::cli::ui)'s business.
+
+use std::{error::Error, io, path::Path, process::ExitCode};
+
+use crate::{
+    backend::{self, Kind},
+    nix::signature,
+};
+
+/// How a run ended, as its exit code tells. These numbers are a promise to scripts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Exit {
+    /// Done, also when there was nothing to do, and when the reader of our output went away.
+    Done = 0,
+    /// Failed: something in the world or in the input prevented it.
+    Failed = 1,
+    /// Wrong usage.
+    Usage = 2,
+    /// Partly done: some items failed, the rest is safe; repeat to continue.
+    Partly = 3,
+    /// Refused for safety; nothing was changed.
+    Refused = 4,
+    /// A bug in narhaul; nothing more was changed after it was noticed.
+    Bug = 70,
+    /// Interrupted; the cache is closed, repeat to continue.
+    Interrupted = 130,
+}
+
+impl Exit {
+    /// All of them, for the reference.
+    pub const ALL: [Self; 7] = [
+        Self::Done,
+        Self::Failed,
+        Self::Usage,
+        Self::Partly,
+        Self::Refused,
+        Self::Bug,
+        Self::Interrupted,
+    ];
+
+    /// Returns the number.
+    #[must_use]
+    pub const fn code(self) -> u8 {
+        self as u8
+    }
+
+    /// Returns what it means, as the reference says it.
+    #[must_use]
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::Done => "done (also: nothing to do)",
+            Self::Failed => "failed: something in the world or in the input prevented it",
+            Self::Usage => "wrong usage",
+            Self::Partly => "partly done: some items failed, the rest is safe; repeat to continue",
+            Self::Refused => "refused for safety; nothing was changed",
+            Self::Bug => "a bug in narhaul; nothing more was changed after it was noticed",
+            Self::Interrupted => "interrupted; the cache is closed, repeat to continue",
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.code())
+    }
+}
+
+/// A run that failed, as a person is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// The code that the program ends with.
+    pub exit: Exit,
+    /// What failed: a fragment that stands behind `error:`. Empty if nothing is to be said.
+    pub message: String,
+    /// Why, the nearest cause first.
+    pub causes: Vec<String>,
+    /// What to do, one action each.
+    pub hints: Vec<String>,
+}
+
+impl Failure {
+    /// Says what failed.
+    #[must_use]
+    pub fn new(message: impl Into<String>) -> Self {
+        Self {
+            exit: Exit::Failed,
+            message: message.into(),
+            causes: Vec::new(),
+            hints: Vec::new(),
+        }
+    }
+
+    /// Says what was refused; `message` begins with "refusing to".
+    #[must_use]
+    pub fn refused(message: impl Into<String>) -> Self {
+        Self {
+            exit: Exit::Refused,
+            ..Self::new(message)
+        }
+    }
+
+    /// Says what was wrong with the usage.
+    #[must_use]
+    pub fn usage(message: impl Into<String>) -> Self {
+        Self {
+            exit: Exit::Usage,
+            ..Self::new(message)
+        }
+    }
+
+    /// An error and the chain of its causes.
+    #[must_use]
+    pub fn from_error(error: &(dyn Error + 'static)) -> Self {
+        let mut failure = Self::new(error.to_string());
+        failure.push_chain(error.source());
+        failure
+    }
+
+    /// Nobody reads our output any more. That is no failure, and nothing is to be said.
+    #[must_use]
+    pub fn broken_pipe() -> Self {
+        Self {
+            exit: Exit::Done,
+            ..Self::new("")
+        }
+    }
+
+    /// Adds an error and the chain of its causes.
+    #[must_use]
+    pub fn because(mut self, error: &(dyn Error + 'static)) -> Self {
+        self.push_chain(Some(error));
+        self
+    }
+
+    /// Adds one cause in words.
+    #[must_use]
+    pub fn cause(mut self, cause: impl Into<String>) -> Self {
+        self.causes.push(cause.into());
+        self
+    }
+
+    /// Adds one action.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+
+    fn push_chain(&mut self, mut next: Option<&(dyn Error + 'static)>) {
+        while let Some(error) = next {
+            self.causes.push(error.to_string());
+            next = error.source();
+        }
+    }
+}
+
+/// A request to a cache failed: `act` is what was attempted as a whole, such as "cannot set up".
+#[must_use]
+pub fn of_backend(act: &str, url: &str, error: &backend::Error) -> Failure {
+    let failure = Failure::new(format!("{act} `{url}`")).because(error);
+    match backend_hint(url, error) {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
+}
+
+/// Returns what to do about a failed request to the cache at `url`.
+#[must_use]
+pub fn backend_hint(url: &str, error: &backend::Error) -> Option<String> {
+    let is_folder = url.starts_with("file:") || url.starts_with('/');
+    Some(match &error.kind {
+        Kind::NoBucket => format!("create it with `narhaul init '{url}'`"),
+        Kind::Denied if is_folder => {
+            "the folder's owner or mode does not let you write; see `ls -ld`".into()
+        }
+        Kind::Denied => format!(
+            "these credentials need {} here; `profile=` in the URL or AWS_ACCESS_KEY_ID chooses others",
+            permission_for(&error.act),
+        ),
+        Kind::Credentials => {
+            "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name a profile of \
+             `~/.aws/credentials` by `profile=` in the URL; the environment wins over the profile"
+                .into()
+        }
+        Kind::Region(region) => format!("add `region={region}` to the URL's parameters"),
+        Kind::Tls => {
+            "if the server has a certificate of your own authority, name that by `--ca-file FILE`; \
+             a server without TLS wants `scheme=http` in the URL"
+                .into()
+        }
+        Kind::Unreachable => "see whether host and port are right: `endpoint=` in the URL, and \
+             `scheme=http` for a server without TLS"
+            .into(),
+        Kind::Throttled => {
+            "the server's limit is lower than what was tried: repeat with `--requests 8`, \
+             or less"
+                .into()
+        }
+        Kind::TimedOut => {
+            "repeat the command: what was written stays; `--requests` and `--limit-upload` \
+             ask less of a slow line"
+                .into()
+        }
+        Kind::Full => {
+            "make room at the cache and repeat the command: what was written stays".into()
+        }
+        Kind::Malformed => {
+            "what answers there may not be an S3 server: see `endpoint=` in the URL".into()
+        }
+        Kind::NotFound | Kind::Exists | Kind::Unsupported | Kind::Other => return None,
+    })
+}
+
+/// Returns the permission that an act needs, by the verb that it begins with.
+fn permission_for(act: &str) -> &'static str {
+    match act.split_whitespace().next() {
+        Some("list") => "`s3:ListBucket`",
+        Some("put" | "write" | "begin" | "complete" | "send") => "`s3:PutObject`",
+        Some("delete") => "`s3:DeleteObject`",
+        Some("create") => "`s3:CreateBucket`",
+        Some("abort") => "`s3:AbortMultipartUpload`",
+        Some("get" | "read" | "head" | "look") => "`s3:GetObject` and `s3:ListBucket`",
+        _ => "`s3:GetObject`, `s3:PutObject` and `s3:ListBucket`",
+    }
+}
+
+/// A file that cannot be read or written.
+#[must_use]
+pub fn of_file(act: &str, path: &Path, error: &io::Error) -> Failure {
+    Failure::new(format!("cannot {act} `{}`", path.display())).because(error)
+}
+
+/// A key that is none. The key itself is never shown.
+#[must_use]
+pub fn of_key(place: &str, error: &signature::ParseError) -> Failure {
+    let failure = Failure::new(format!("cannot use the secret key in {place}")).because(error);
+    match error {
+        signature::ParseError::Length {
+            name, found: 32, ..
+        } => failure.hint(format!(
+            "this is the length of a public key; make a pair with `narhaul key generate {name}`"
+        )),
+        signature::ParseError::Shape | signature::ParseError::Base64(_) => failure.hint(
+            "a secret key is one line, `<key name>:<base-64>`; make one with \
+             `narhaul key generate cache.example.org-1`",
+        ),
+        signature::ParseError::KeyName(_)
+        | signature::ParseError::Length { .. }
+        | signature::ParseError::Halves(_)
+        | signature::ParseError::Point(_) => failure,
+    }
+}
+
+/// Returns the candidate that is nearest to `word`, if one is near enough to have been meant.
+#[must_use]
+pub fn nearest<'a>(word: &str, candidates: &[&'a str]) -> Option<&'a str> {
+    // A third of the letters may be wrong: `compresion` is `compression`, `foo` is nothing.
+    let bound = (word.chars().count() / 3).max(1);
+    candidates
+        .iter()
+        .map(|candidate| (edit_distance(word, candidate), *candidate))
+        .filter(|(distance, _)| *distance <= bound)
+        .min()
+        .map(|(_, candidate)| candidate)
+}
+
+/// Counts the insertions, deletions and replacements between two words (Levenshtein).
+fn edit_distance(from: &str, to: &str) -> usize {
+    let to: Vec<char> = to.chars().collect();
+    let mut row: Vec<usize> = (0..=to.len()).collect();
+    for (index, character) in from.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], index + 1);
+        for (column, &other) in to.iter().enumerate() {
+            let replaced = diagonal + usize::from(character != other);
+            diagonal = row[column + 1];
+            row[column + 1] = replaced.min(diagonal + 1).min(row[column] + 1);
+        }
+    }
+    row[to.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_name_is_found_and_a_strange_one_is_not_guessed_at() {
+        let names = ["compression", "memory", "requests"];
+        assert_eq!(nearest("compresion", &names), Some("compression"));
+        assert_eq!(nearest("request", &names), Some("requests"));
+        assert_eq!(nearest("profile", &names), None);
+    }
+
+    #[test]
+    fn every_cause_is_told_once() {
+        let inner = io::Error::other("disk on fire");
+        let outer = crate::source::Error::Read {
+            path: "/x".into(),
+            source: inner,
+        };
+        let failure = Failure::new("cannot copy").because(&outer);
+        assert_eq!(failure.causes, ["cannot read `/x`", "disk on fire"]);
+    }
+
+    #[test]
+    fn every_kind_that_a_person_can_mend_has_a_hint() {
+        let hint = |kind| backend_hint("s3://cache", &backend::Error::new(kind, "list `x`"));
+        for kind in [
+            Kind::NoBucket,
+            Kind::Denied,
+            Kind::Credentials,
+            Kind::Region("eu-west-1".into()),
+            Kind::Tls,
+            Kind::Unreachable,
+            Kind::Throttled,
+            Kind::Full,
+        ] {
+            assert!(hint(kind.clone()).is_some(), "{kind}");
+        }
+        assert!(hint(Kind::Denied).unwrap().contains("`s3:ListBucket`"));
+    }
+}

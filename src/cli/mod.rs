@@ -1,0 +1,94 @@
+//! The face: the only room that prints, reads the environment or asks the time.
+//!
+//! [`main`] goes through four steps, and every command through the same ones: the command line is
+//! parsed (`args`), settled together with environment and configuration file into a request
+//! (`resolve`), carried out by an engine, and its report or error put into words (`ui`, `error`).
+//!
+//! No format and no plan is known here beyond what an engine's request and report hold.
+
+pub mod args;
+pub mod cache;
+pub mod commands;
+pub mod config;
+pub mod env;
+pub mod error;
+pub mod ui;
+pub mod units;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::{
+    cli::{
+        args::{Cli, Command},
+        env::Env,
+        error::{Exit, Failure},
+        ui::{Format, Loudness, Ui},
+    },
+    clock::Clock,
+};
+
+/// What every command is given: the world as it was at the start, and the way to speak.
+#[derive(Debug)]
+pub struct Context {
+    /// The environment.
+    pub env: Env,
+    /// The time.
+    pub clock: Clock,
+    /// The way to speak.
+    pub ui: Ui,
+    /// `--config`, as it was typed.
+    pub config: Option<std::path::PathBuf>,
+}
+
+/// Runs the program, and returns the code that it ends with.
+#[must_use]
+pub fn main() -> ExitCode {
+    let env = Env::read();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            Ui::new(&env, Loudness::Normal, Format::Words).usage(&error);
+            let is_mistake = error.use_stderr();
+            return if is_mistake { Exit::Usage } else { Exit::Done }.into();
+        }
+    };
+    let ui = Ui::new(&env, cli.output.loudness(), cli.output.format());
+    log_to_stderr(&env, &ui);
+    let context = Context {
+        env,
+        clock: Clock::system(),
+        ui,
+        config: cli.output.config,
+    };
+    match run(&context, cli.command) {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            context.ui.failure(&failure);
+            failure.exit.into()
+        }
+    }
+}
+
+fn run(context: &Context, command: Command) -> Result<Exit, Failure> {
+    match command {
+        Command::Init(args) => commands::init::run(context, &args),
+        Command::Key(args) => commands::key::run(context, args),
+        Command::Completions(args) => commands::completions::run(context, &args),
+    }
+}
+
+/// Turns on developers' logs, if somebody asked for them.
+fn log_to_stderr(env: &Env, ui: &Ui) {
+    let Some(wanted) = env.get(&env::NARHAUL_LOG) else {
+        return;
+    };
+    match tracing_subscriber::EnvFilter::try_new(wanted) {
+        Ok(filter) => tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr)
+            .init(),
+        Err(error) => ui.warn(&format!("NARHAUL_LOG is ignored: {error}")),
+    }
+}

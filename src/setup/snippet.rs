@@ -1,0 +1,165 @@
+//! The lines that make a Nix client use a cache, for `nix.conf` and for NixOS.
+//!
+//! A cache's URL and public keys come in, text goes out. The URL is cut down to what a reader needs:
+//! what only a writer needs (compression, keys, multipart) would be noise in a thousand machines'
+//! configuration, and older clients warn about names that they do not know.
+
+use std::fmt;
+
+use crate::nix::{
+    cache_url::{CacheUrl, Endpoint, Location, Params, Scheme},
+    signature::PublicKey,
+};
+
+/// What a client has to be told about a cache.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snippet {
+    /// The URL for readers that have credentials, or need none.
+    pub substituter: String,
+    /// The URL under which a bucket is read without credentials, once its owner allows that.
+    pub anonymous: Option<String>,
+    /// The keys to trust.
+    pub public_keys: Vec<String>,
+}
+
+impl Snippet {
+    /// Cuts the URL down to what a reader needs.
+    #[must_use]
+    pub fn new(url: &CacheUrl, public_keys: &[PublicKey]) -> Self {
+        let params = Params {
+            profile: url.params.profile.clone(),
+            region: url.params.region.clone(),
+            scheme: url.params.scheme,
+            endpoint: url.params.endpoint.clone(),
+            addressing_style: url.params.addressing_style,
+            store: url.params.store.clone(),
+            ..Params::default()
+        };
+        let reader = CacheUrl {
+            location: url.location.clone(),
+            params,
+            unknown: Vec::new(),
+        };
+        Self {
+            substituter: reader.to_string(),
+            anonymous: anonymous_url(url),
+            public_keys: public_keys.iter().map(ToString::to_string).collect(),
+        }
+    }
+
+    /// Returns the lines for `nix.conf`.
+    #[must_use]
+    pub fn nix_conf(&self) -> String {
+        let mut lines = format!("extra-substituters = {}\n", self.substituter);
+        if !self.public_keys.is_empty() {
+            let keys = self.public_keys.join(" ");
+            lines.push_str("extra-trusted-public-keys = ");
+            lines.push_str(&keys);
+            lines.push('\n');
+        }
+        lines
+    }
+
+    /// Returns the lines for a NixOS configuration.
+    #[must_use]
+    pub fn nixos(&self) -> String {
+        let list = |values: &[String]| {
+            let quoted: Vec<_> = values.iter().map(|value| nix_string(value)).collect();
+            format!("[ {} ]", quoted.join(" "))
+        };
+        let substituters = list(std::slice::from_ref(&self.substituter));
+        let keys = if self.public_keys.is_empty() {
+            String::new()
+        } else {
+            format!(
+                "  extra-trusted-public-keys = {};\n",
+                list(&self.public_keys)
+            )
+        };
+        format!("nix.settings = {{\n  extra-substituters = {substituters};\n{keys}}};\n")
+    }
+}
+
+impl fmt::Display for Snippet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "# nix.conf of each client")?;
+        write!(f, "{}", self.nix_conf())?;
+        if let Some(url) = &self.anonymous {
+            writeln!(f, "# or, once the bucket can be read without credentials:")?;
+            writeln!(f, "# extra-substituters = {url}")?;
+        }
+        write!(f, "\n# the same for NixOS\n{}", self.nixos())
+    }
+}
+
+/// Returns the URL of a bucket for plain web clients: in the path for a server of one's own, as the
+/// host on AWS.
+fn anonymous_url(url: &CacheUrl) -> Option<String> {
+    let Location::S3 { bucket, prefix } = &url.location else {
+        return None;
+    };
+    let web = match url.params.endpoint() {
+        Some(endpoint) => format!("{endpoint}/{bucket}"),
+        None => {
+            let region = url.params.region.as_deref().unwrap_or("us-east-1");
+            let aws = Endpoint {
+                scheme: Scheme::Https,
+                authority: format!("{bucket}.s3.{region}.amazonaws.com"),
+                base_path: String::new(),
+            };
+            aws.to_string()
+        }
+    };
+    Some(match prefix {
+        Some(prefix) => format!("{web}/{prefix}"),
+        None => web,
+    })
+}
+
+/// Quotes a text as the Nix language does.
+fn nix_string(text: &str) -> String {
+    let escaped = text
+        .replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace("${", "\\${");
+    format!("\"{escaped}\"")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn snippet(url: &str) -> String {
+        let key = "s3.homelab.local-1:m0J/oDlLEuG6ezc6MzmpLCN2MYjssO3NMIlr9JdxkTs=";
+        Snippet::new(&url.parse().unwrap(), &[key.parse().unwrap()]).to_string()
+    }
+
+    #[test]
+    fn a_reader_gets_what_a_reader_needs() {
+        insta::assert_snapshot!(snippet(
+            "s3://nix-cache?profile=nixbuilder&endpoint=s3.homelab.local&compression=xz&secret-key=/k"
+        ), @r#"
+        # nix.conf of each client
+        extra-substituters = s3://nix-cache?profile=nixbuilder&endpoint=s3.homelab.local
+        extra-trusted-public-keys = s3.homelab.local-1:m0J/oDlLEuG6ezc6MzmpLCN2MYjssO3NMIlr9JdxkTs=
+        # or, once the bucket can be read without credentials:
+        # extra-substituters = https://s3.homelab.local/nix-cache
+
+        # the same for NixOS
+        nix.settings = {
+          extra-substituters = [ "s3://nix-cache?profile=nixbuilder&endpoint=s3.homelab.local" ];
+          extra-trusted-public-keys = [ "s3.homelab.local-1:m0J/oDlLEuG6ezc6MzmpLCN2MYjssO3NMIlr9JdxkTs=" ];
+        };
+        "#);
+    }
+
+    #[test]
+    fn a_bucket_of_aws_is_a_host() {
+        let text = snippet("s3://b/pre/fix?region=eu-west-1");
+        assert!(
+            text.contains("# extra-substituters = https://b.s3.eu-west-1.amazonaws.com/pre/fix\n"),
+            "{text}"
+        );
+        assert!(!snippet("file:///srv/cache").contains("https://"));
+    }
+}
