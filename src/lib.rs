@@ -4,28 +4,29 @@
 //!
 //! | level | rooms | what they do |
 //! |--:|---|---|
-//! | 4 | [`cli`] | talks to people; reads arguments, environment and clock |
-//! | 3 | `copy`, [`setup`] | engines: know the order of things |
+//! | 4 | `cli` | talks to people; reads arguments, environment and clock |
+//! | 3 | [`copy`] | engines: know the order of things |
 //! | 2 | [`backend`], [`source`] | know the world: buckets, folders, stores |
-//! | 1 | `graph`, `plan`, `ledger` | decide; pure |
+//! | 1 | [`graph`], [`plan`], [`ledger`] | decide; pure |
 //! | 0 | [`nix`] | the formats; pure |
 //!
 //! Levels 0 and 1 compile without any feature, and without anything that could reach a disk or a
 //! socket; everything else needs the feature `cli`, which is on by default. `docs/architecture.md` has
 //! the map and the invariants.
 
+pub mod graph;
+pub mod ledger;
 pub mod nix;
+pub mod plan;
 
 #[cfg(feature = "cli")]
 pub mod backend;
 #[cfg(feature = "cli")]
-pub mod cli;
-#[cfg(feature = "cli")]
 pub mod clock;
 #[cfg(feature = "cli")]
-pub mod meter;
+pub mod copy;
 #[cfg(feature = "cli")]
-pub mod setup;
+pub mod meter;
 #[cfg(feature = "cli")]
 pub mod source;
 #[cfg(feature = "cli")]

@@ -10,6 +10,11 @@ use std::fmt;
 
 use crate::nix::store_path::{self, StoreDir};
 
+/// The priority that a cache gets if nobody chose one: that of cache.nixos.org.
+///
+/// Lower is asked first, and a cache that says nothing has 0.
+pub const DEFAULT_PRIORITY: i32 = 40;
+
 /// The contents of `nix-cache-info`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CacheInfo {
