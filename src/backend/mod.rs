@@ -15,7 +15,6 @@
 
 pub mod file;
 pub mod memory;
-pub mod s3;
 pub mod wrap;
 
 use std::{

@@ -7,9 +7,3 @@
 )]
 
 mod backend;
-mod s3;
-
-// Commands as a person meets them.
-mod cli;
-mod init;
-mod key;

@@ -1,0 +1,195 @@
+//! When each narinfo may be published, and what it says.
+//!
+//! [`Commits`] keeps the one rule that closed caches hang on: a narinfo goes out when its body and the
+//! narinfos of all its references have been acknowledged, and not earlier; what depends on a path that
+//! failed does not go out at all. It is a state machine without I/O; `haul` tells it what happened and
+//! does what it says.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use super::{Request, Why};
+use crate::{
+    backend::PutOptions,
+    graph::{Graph, Node, index},
+    nix::{
+        hash::FileHash, narinfo::NarInfo, object_key::ObjectKey, path_info::PathInfo,
+        signature::Signature, store_path::StoreDir,
+    },
+    plan::copy::Presence,
+};
+
+/// A body that the cache has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Body {
+    /// Its hash.
+    pub(super) file_hash: FileHash,
+    /// Its length in bytes.
+    pub(super) file_size: u64,
+    /// The length of its NAR, as it was read.
+    pub(super) nar_size: u64,
+}
+
+/// How far each path is.
+#[derive(Debug)]
+pub(super) struct Commits<'a> {
+    graph: &'a Graph,
+    /// How many references of each path are not published yet.
+    n_waiting: Vec<usize>,
+    states: Vec<State>,
+}
+
+#[derive(Clone, Debug)]
+enum State {
+    /// Its body is not there yet.
+    Open,
+    /// Its body is there.
+    Body(Body),
+    /// Its narinfo is being written.
+    Publishing,
+    /// Its narinfo is there.
+    Published,
+    /// It will not be published in this run.
+    Failed(Why),
+}
+
+impl<'a> Commits<'a> {
+    /// Begins with the paths of `is_there` published already.
+    pub(super) fn new(graph: &'a Graph, is_there: impl Fn(Node) -> bool) -> Self {
+        let state = |node| {
+            if is_there(node) {
+                State::Published
+            } else {
+                State::Open
+            }
+        };
+        let n_waiting = |node: Node| {
+            graph
+                .references(node)
+                .iter()
+                .filter(|&&reference| !is_there(reference))
+                .count()
+        };
+        Self {
+            graph,
+            n_waiting: graph.nodes().map(n_waiting).collect(),
+            states: graph.nodes().map(state).collect(),
+        }
+    }
+
+    /// Notes that a body is there; returns it if its narinfo may be published now.
+    pub(super) fn body_is_there(&mut self, node: Node, body: Body) -> Option<(Node, Body)> {
+        if matches!(self.states[index(node)], State::Open) {
+            self.states[index(node)] = State::Body(body);
+        }
+        self.if_ready(node)
+    }
+
+    /// Notes that a narinfo is there; returns those that may be published now.
+    pub(super) fn is_published(&mut self, node: Node) -> Vec<(Node, Body)> {
+        assert!(
+            matches!(self.states[index(node)], State::Publishing),
+            "only what was being published can become published",
+        );
+        self.states[index(node)] = State::Published;
+        let mut ready = Vec::new();
+        for &referrer in self.graph.referrers(node) {
+            self.n_waiting[index(referrer)] -= 1;
+            ready.extend(self.if_ready(referrer));
+        }
+        ready
+    }
+
+    /// Notes that a path cannot be published, and with it all that needs it.
+    pub(super) fn has_failed(&mut self, node: Node, why: Why, closure: &[Arc<PathInfo>]) {
+        let missing = &closure[index(node)].path;
+        let needs_it = self.graph.referrers_closure([node]);
+        for referrer in self
+            .graph
+            .nodes()
+            .filter(|&at| needs_it[index(at)] && at != node)
+        {
+            let state = &mut self.states[index(referrer)];
+            if matches!(state, State::Open | State::Body(_)) {
+                *state = State::Failed(Why::ReferenceMissing(missing.clone()));
+            }
+        }
+        self.states[index(node)] = State::Failed(why);
+    }
+
+    /// Returns whether work on this path's body can still be of use.
+    pub(super) fn is_open(&self, node: Node) -> bool {
+        matches!(self.states[index(node)], State::Open)
+    }
+
+    /// Returns whether the path is in the cache.
+    pub(super) fn is_in_cache(&self, node: Node) -> bool {
+        matches!(self.states[index(node)], State::Published)
+    }
+
+    /// Returns why a path was left out, if it was.
+    pub(super) fn failure(&self, node: Node) -> Option<&Why> {
+        match &self.states[index(node)] {
+            State::Failed(why) => Some(why),
+            State::Open | State::Body(_) | State::Publishing | State::Published => None,
+        }
+    }
+
+    fn if_ready(&mut self, node: Node) -> Option<(Node, Body)> {
+        match self.states[index(node)] {
+            State::Body(body) if self.n_waiting[index(node)] == 0 => {
+                self.states[index(node)] = State::Publishing;
+                Some((node, body))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Makes the narinfo of a path whose body lies under `key`, signed by `keys`.
+pub(super) fn narinfo(
+    store_dir: &StoreDir,
+    info: &PathInfo,
+    found: &Presence,
+    key: &ObjectKey,
+    body: Body,
+    request: &Request,
+) -> NarInfo {
+    let mut path_info = info.clone();
+    // Where an old store did not record the size, it is known now.
+    path_info.nar_size = body.nar_size;
+    path_info.signatures.extend(kept_signatures(info, found));
+    let mut narinfo = NarInfo {
+        path_info,
+        url: key.to_string(),
+        compression: request.recipe.compression().clone(),
+        file_hash: Some(body.file_hash),
+        file_size: Some(body.file_size),
+    };
+    for key in &request.keys {
+        narinfo.sign(store_dir, key);
+    }
+    narinfo
+}
+
+/// Returns the signatures of a narinfo that is about to be replaced, if they are over the same NAR.
+fn kept_signatures(info: &PathInfo, found: &Presence) -> BTreeSet<Signature> {
+    match found {
+        Presence::BodyGone(old)
+            if old.path_info.nar_hash == info.nar_hash
+                && old.path_info.references == info.references =>
+        {
+            old.path_info.signatures.clone()
+        }
+        _ => BTreeSet::new(),
+    }
+}
+
+/// How a narinfo is written: readers may keep it for a minute, so that one that is put right by a
+/// later copy is soon seen through a CDN.
+pub(super) fn narinfo_options() -> PutOptions {
+    PutOptions {
+        content_type: Some("text/x-nix-narinfo".to_owned()),
+        cache_control: Some("public, max-age=60".to_owned()),
+        ..PutOptions::default()
+    }
+}

@@ -1,0 +1,28 @@
+//! The bridge from tasks that wait to threads that work.
+//!
+//! Work for the processor goes to the rayon pool, file reading that lasts goes to tokio's blocking
+//! threads; in both cases the caller awaits the result and nothing is queued that holds no lease.
+
+use tokio::sync::oneshot;
+
+/// Runs `work` on the rayon pool and waits for what it gives.
+pub(super) async fn on_cpu<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    let (send, receive) = oneshot::channel();
+    rayon::spawn(move || {
+        // Nobody waits any more when the run was stopped.
+        drop(send.send(work()));
+    });
+    match receive.await {
+        Ok(result) => result,
+        // A panic in the pool ends the process, so an answer always comes.
+        Err(_dropped) => unreachable!("the pool dropped a piece of work"),
+    }
+}
+
+/// Runs `work`, which waits for a disk or a database, on a thread of its own.
+pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+    }
+}

@@ -1,0 +1,363 @@
+//! Copies the closure of store paths into a cache.
+//!
+//! In comes a source, a back end and what is wanted; out goes a report. The steps, in the order of
+//! [`run`]: greet the cache, walk the closure, ask what is there, plan, judge the plan, carry it out
+//! (pack, upload, publish), and leave a root record.
+//!
+//! What a caller may rely on:
+//!
+//! - A narinfo is written only after its body and after the narinfos of all its references. A reader
+//!   sees a closed cache at every instant, whatever dies.
+//! - A NAR goes out only if its hash is the one that its store recorded.
+//! - Memory for bytes under way is bounded by [`Request::memory`]; see [`budget`].
+//! - Dropping or stopping a run leaves nothing half-written visible; the next run goes on.
+//!
+//! Not here: retries and limits (`backend::wrap`), words (`cli`).
+
+pub mod budget;
+pub mod codec;
+mod commit;
+mod cpu;
+mod haul;
+mod pack;
+mod presence;
+mod send;
+mod welcome;
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{
+    backend::{self, Backend},
+    graph::{self, Graph},
+    ledger::root::{self, Group, RootRecord},
+    meter::{Meter, Phase},
+    nix::{
+        nar::listing::WriteError,
+        object_key::{InvalidKey, ObjectKey},
+        path_info::PathInfo,
+        signature::SecretKey,
+        store_path::{StoreDir, StorePath},
+    },
+    plan::{
+        check,
+        copy::{CopyPlan, Counts, Policy, Refusal},
+        recipe::Recipe,
+    },
+    source::{self, Source},
+    stop::Stop,
+};
+
+/// What is to be copied, and how.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The paths whose closure is wanted; sorted and without repetition.
+    pub roots: Vec<StorePath>,
+    /// The keys that sign every narinfo.
+    pub keys: Vec<SecretKey>,
+    /// How bodies are made.
+    pub recipe: Recipe,
+    /// Bytes of memory for what is under way.
+    pub memory: u64,
+    /// How many threads compress: the size of the rayon pool.
+    pub n_threads: usize,
+    /// How many requests may be under way at once.
+    pub n_requests: usize,
+    /// The group of the root record.
+    pub group: Group,
+    /// A name for this run that no other has, of letters and digits.
+    pub run_id: String,
+    /// What may and shall be done beside the ordinary.
+    pub options: Options,
+}
+
+/// Departures from the ordinary way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of the command, and none excludes another"
+)]
+pub struct Options {
+    /// Publish paths that no client would trust.
+    pub allow_unsigned: bool,
+    /// Ask for the body of every path whose narinfo is there.
+    pub check_bodies: bool,
+    /// Write a listing (`.ls`) beside each narinfo.
+    pub write_listing: bool,
+    /// Plan only.
+    pub is_dry_run: bool,
+    /// Make the bucket or folder if it is missing.
+    pub create_cache: bool,
+}
+
+/// What was done.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// The closure, as it was walked.
+    pub closure: Vec<PathInfo>,
+    /// What was planned for it.
+    pub plan: CopyPlan,
+    /// How many narinfos were published.
+    pub n_published: usize,
+    /// How many bodies were sent.
+    pub n_bodies: usize,
+    /// Bytes of NAR that were read.
+    pub nar_bytes: u64,
+    /// Bytes of bodies that were sent.
+    pub body_bytes: u64,
+    /// What was left out, in the order of publishing.
+    pub failures: Vec<Failure>,
+    /// What the run was stopped by, if it did not come to its end.
+    pub stopped: Option<Stopped>,
+    /// What a person should know.
+    pub warnings: Vec<Warning>,
+    /// Where the root record lies, if one was left.
+    pub root_record: Option<ObjectKey>,
+}
+
+impl Report {
+    /// Returns how many paths were planned for what.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        self.plan.counts()
+    }
+}
+
+/// What ended a run before its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stopped {
+    /// Somebody asked for it.
+    Asked,
+    /// The cache failed in a way that would not have got better.
+    Cache(backend::Error),
+}
+
+/// A path that was left out.
+#[derive(Clone, Debug)]
+pub struct Failure {
+    /// The path.
+    pub path: StorePath,
+    /// Why.
+    pub why: Why,
+}
+
+/// Why a path was left out.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Why {
+    /// It could not be read.
+    #[error("it cannot be read")]
+    Source(#[source] Arc<source::Error>),
+    /// Its contents are not what the store recorded, twice in a row.
+    #[error("its NAR has {found}, but the store recorded {wanted}")]
+    Corrupt {
+        /// What was read: hash and size.
+        found: String,
+        /// What was recorded: hash and size.
+        wanted: String,
+    },
+    /// It could not be compressed.
+    #[error("it cannot be compressed")]
+    Compress(#[source] Arc<std::io::Error>),
+    /// The cache did not take it.
+    #[error("the cache did not take it")]
+    Cache(#[source] backend::Error),
+    /// Something that it refers to was left out.
+    #[error("not committed, because a reference is missing: `{0}`")]
+    ReferenceMissing(StorePath),
+}
+
+/// Something that a person should know, and that stops nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Warning {
+    /// The server says 403 for what is not there.
+    #[error(
+        "the cache answers 403 for a key that cannot exist, so 403 is taken to mean \"not there\""
+    )]
+    DeniedMeansAbsent,
+    /// There was no nix-cache-info; one was written.
+    #[error("the cache had no nix-cache-info; one was written (priority 40)")]
+    WroteCacheInfo,
+    /// Unfinished parts could not be removed.
+    #[error("an unfinished upload of `{key}` is left in the bucket")]
+    UploadLeft {
+        /// What it would have become.
+        key: ObjectKey,
+        /// Why it could not be removed.
+        why: backend::Error,
+    },
+    /// A path's contents have no listing.
+    #[error("no listing can be written for `{path}`")]
+    NoListing {
+        /// The path.
+        path: StorePath,
+        /// Why not.
+        #[source]
+        why: WriteError,
+    },
+    /// Everything was copied, but the record of it could not be written.
+    #[error("no root record could be written, so a later sweep will not know of this copy")]
+    NoRootRecord(#[source] backend::Error),
+}
+
+/// Why nothing was copied.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The cache is for another store dir.
+    #[error("refusing to copy to `{place}`: it is for `{theirs}`, this store is `{ours}`")]
+    OtherStoreDir {
+        /// The cache.
+        place: String,
+        /// Its store dir.
+        theirs: StoreDir,
+        /// The source's.
+        ours: StoreDir,
+    },
+    /// The cache's nix-cache-info makes no sense.
+    #[error("cannot understand `nix-cache-info` of `{place}`")]
+    CacheInfo {
+        /// The cache.
+        place: String,
+        /// What is wrong with it.
+        source: crate::nix::cache_info::ParseError,
+    },
+    /// A narinfo that the plan depends on makes no sense.
+    #[error("cannot understand `{key}` of `{place}`")]
+    NarInfo {
+        /// The cache.
+        place: String,
+        /// The narinfo.
+        key: ObjectKey,
+        /// What is wrong with it.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The closure cannot be walked.
+    #[error("cannot walk the closure")]
+    Walk(#[source] source::Error),
+    /// The source gave a closure that is none.
+    #[error("cannot use the closure that the source gave")]
+    Graph(#[from] graph::BuildError),
+    /// Copying would do harm.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The plan is wrong: a bug.
+    #[error("the copy plan is wrong")]
+    Plan(#[from] check::Broken),
+    /// The memory does not suffice.
+    #[error(transparent)]
+    Memory(#[from] budget::TooSmall),
+    /// The cache could not be asked.
+    #[error("cannot use `{place}`")]
+    Cache {
+        /// The cache.
+        place: String,
+        /// What it answered.
+        source: backend::Error,
+    },
+    /// A record cannot be named.
+    #[error("cannot name the root record")]
+    RootRecord(#[from] InvalidKey),
+    /// The run was stopped before anything was written.
+    #[error("stopped before anything was copied")]
+    Stopped,
+}
+
+/// How long writes under way are waited for after a stop.
+///
+/// A narinfo that was sent will very likely be stored; five seconds are more than any answer to one
+/// takes, and less than a person waits before the second Ctrl-C.
+const LAST_WRITES: Duration = Duration::from_secs(5);
+
+/// Copies what `request` asks for from `source` to `dest`.
+pub async fn run(
+    source: Arc<dyn Source>,
+    dest: Arc<dyn Backend>,
+    request: Request,
+    meter: Arc<Meter>,
+    stop: Stop,
+) -> Result<Report, Error> {
+    let mut warnings = welcome::run(&*source, &*dest, request.options).await?;
+    let closure = walk(&source, &request.roots, &meter).await?;
+    let graph = Graph::build(
+        closure
+            .iter()
+            .map(|info| (&info.path, info.references.iter())),
+    )?;
+    let (presence, more) = presence::run(&dest, &source, &closure, &request, &meter, &stop).await?;
+    warnings.extend(more);
+    let policy = Policy {
+        recipe: &request.recipe,
+        has_keys: !request.keys.is_empty(),
+        allow_unsigned: request.options.allow_unsigned,
+    };
+    let plan = crate::plan::copy::plan(&graph, &closure, &presence, policy)?;
+    check::copy(&graph, &closure, &presence, policy, &plan)?;
+    let mut report = Report::of(closure, plan, warnings);
+    if !request.options.is_dry_run {
+        let job = haul::Job {
+            source,
+            dest: Arc::clone(&dest),
+            request,
+            meter,
+            stop,
+        };
+        haul::run(job, &graph, &presence, &mut report).await?;
+    }
+    Ok(report)
+}
+
+impl Report {
+    /// Makes a report of a run that has done nothing yet.
+    fn of(closure: Vec<PathInfo>, plan: CopyPlan, warnings: Vec<Warning>) -> Self {
+        Self {
+            closure,
+            plan,
+            n_published: 0,
+            n_bodies: 0,
+            nar_bytes: 0,
+            body_bytes: 0,
+            failures: Vec::new(),
+            stopped: None,
+            warnings,
+            root_record: None,
+        }
+    }
+}
+
+/// Walks the closure of `roots` on a thread that may block.
+async fn walk(
+    source: &Arc<dyn Source>,
+    roots: &[StorePath],
+    meter: &Meter,
+) -> Result<Vec<PathInfo>, Error> {
+    let (walked, roots) = (Arc::clone(source), roots.to_vec());
+    let mut closure = cpu::blocking(move || walked.closure(&roots))
+        .await
+        .map_err(Error::Walk)?;
+    // The order of a database is nobody's promise; plans and messages should not depend on it.
+    closure.sort_by(|a, b| a.path.cmp(&b.path));
+    meter.add(Phase::Walk, closure.len().try_into().unwrap_or(u64::MAX), 0);
+    Ok(closure)
+}
+
+/// Writes down what this copy wants kept alive.
+async fn leave_root_record(
+    dest: &dyn Backend,
+    store_dir: &StoreDir,
+    request: &Request,
+) -> Result<Result<ObjectKey, backend::Error>, InvalidKey> {
+    let now = match dest.now().await {
+        Ok(now) => now,
+        Err(error) => return Ok(Err(error)),
+    };
+    let key = root::key(&request.group, now, &request.run_id)?;
+    let record = RootRecord {
+        store_dir: store_dir.clone(),
+        roots: request.roots.clone(),
+        writer: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    let options = backend::PutOptions {
+        content_type: Some("text/plain".to_owned()),
+        ..backend::PutOptions::default()
+    };
+    let written = dest.put(&key, record.encode().into(), &options).await;
+    Ok(written.map(|()| key))
+}

@@ -1,0 +1,266 @@
+//! Reads NARs, checks that they are what the store recorded, and gives their frames.
+//!
+//! A small NAR is read, hashed, compressed and hashed again in one piece of work on one core. A large
+//! one is read by a thread of its own, which cuts it into frames and hashes it while others compress;
+//! it takes a lease for each frame before the frame exists.
+//!
+//! Nobody else looks at what is published under a signature, so nothing leaves here unless it was
+//! hashed while it was read.
+
+use std::{
+    io::{self, Write},
+    sync::Arc,
+};
+
+use sha2::Digest as _;
+use tokio::{runtime::Handle, sync::mpsc};
+
+use super::{
+    Why,
+    budget::{Budget, Lease, frame_cost},
+    codec,
+    commit::Body,
+};
+use crate::{
+    nix::{
+        hash::{FileHash, NarHash, Sha256},
+        nar::listing::{Listing, Recorder},
+        path_info::PathInfo,
+    },
+    plan::recipe::{FRAME_SIZE, Recipe},
+    source::{self, Source},
+};
+
+/// A body that is ready to be sent, with what its NAR was found to be.
+#[derive(Debug)]
+pub(super) struct Packed {
+    pub(super) bytes: Vec<u8>,
+    pub(super) body: Body,
+    pub(super) listing: Option<Listing>,
+}
+
+/// What reading a NAR to its end has shown.
+#[derive(Debug)]
+pub(super) struct NarSeen {
+    pub(super) nar_hash: NarHash,
+    pub(super) nar_size: u64,
+    pub(super) listing: Option<Listing>,
+}
+
+impl NarSeen {
+    /// Returns whether this is the NAR that the store recorded.
+    ///
+    /// A recorded size of 0 means that an old store did not note it.
+    pub(super) fn is_of(&self, info: &PathInfo) -> bool {
+        self.nar_hash == info.nar_hash && (info.nar_size == 0 || self.nar_size == info.nar_size)
+    }
+
+    /// Returns the failure of a path that was read twice and is not what the store recorded.
+    pub(super) fn corrupt(&self, info: &PathInfo) -> Why {
+        Why::Corrupt {
+            found: format!("{} and {} bytes", self.nar_hash, self.nar_size),
+            wanted: format!("{} and {} bytes", info.nar_hash, info.nar_size),
+        }
+    }
+}
+
+/// Returns whether a path's NAR is handled in one piece.
+pub(super) fn is_small(info: &PathInfo) -> bool {
+    let limit = u64::try_from(FRAME_SIZE).unwrap_or(u64::MAX);
+    (1..=limit).contains(&info.nar_size)
+}
+
+/// Reads and compresses a small NAR. Blocks; for the rayon pool.
+///
+/// A NAR that is not what was recorded is read once more: bad memory and bad cables are not always bad.
+pub(super) fn pack_small(
+    source: &dyn Source,
+    info: &PathInfo,
+    recipe: &Recipe,
+    wants_listing: bool,
+) -> Result<Packed, Why> {
+    let (mut nar, mut seen) = read_small(source, info, wants_listing)?;
+    if !seen.is_of(info) {
+        (nar, seen) = read_small(source, info, wants_listing)?;
+    }
+    if !seen.is_of(info) {
+        return Err(seen.corrupt(info));
+    }
+    let compressed = codec::compress_frame(recipe, nar);
+    let bytes = compressed.map_err(|error| Why::Compress(Arc::new(error)))?;
+    let body = Body {
+        file_hash: FileHash(Sha256::of(&bytes)),
+        file_size: bytes.len().try_into().unwrap_or(u64::MAX),
+        nar_size: seen.nar_size,
+    };
+    Ok(Packed {
+        bytes,
+        body,
+        listing: seen.listing,
+    })
+}
+
+fn read_small(
+    source: &dyn Source,
+    info: &PathInfo,
+    wants_listing: bool,
+) -> Result<(Vec<u8>, NarSeen), Why> {
+    let wanted = usize::try_from(info.nar_size).unwrap_or(FRAME_SIZE);
+    let mut sink = Bounded {
+        nar: Vec::with_capacity(wanted),
+        n_written: 0,
+    };
+    source
+        .dump(&info.path, &mut sink)
+        .map_err(|error| Why::Source(Arc::new(error)))?;
+    let listing = if wants_listing {
+        let mut recorder = Recorder::new();
+        recorder
+            .write_all(&sink.nar)
+            .ok()
+            .and_then(|()| recorder.finish().ok())
+    } else {
+        None
+    };
+    let nar_hash = NarHash(Sha256::of(&sink.nar));
+    Ok((
+        sink.nar,
+        NarSeen {
+            nar_hash,
+            nar_size: sink.n_written,
+            listing,
+        },
+    ))
+}
+
+/// Keeps no more of a NAR than was announced, so that a path that has grown breaks no promise.
+struct Bounded {
+    nar: Vec<u8>,
+    n_written: u64,
+}
+
+impl Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.n_written += u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        let room = self.nar.capacity() - self.nar.len();
+        self.nar.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A piece of a large NAR, with the lease for it and for its compressed form.
+#[derive(Debug)]
+pub(super) struct Frame {
+    pub(super) bytes: Vec<u8>,
+    pub(super) lease: Lease,
+}
+
+/// Reads a large NAR and hands out its frames. Blocks, also for leases and for whoever takes frames;
+/// for a blocking thread.
+pub(super) fn read_large(
+    source: &dyn Source,
+    info: &PathInfo,
+    budget: Budget,
+    frames: mpsc::Sender<Frame>,
+    wants_listing: bool,
+) -> Result<NarSeen, source::Error> {
+    let mut cutter = Cutter {
+        handle: Handle::current(),
+        budget,
+        frames,
+        current: None,
+        hash: sha2::Sha256::new(),
+        nar_size: 0,
+        recorder: wants_listing.then(Recorder::new),
+    };
+    source.dump(&info.path, &mut cutter)?;
+    cutter.hand_out().map_err(source::Error::Sink)?;
+    let recorder = cutter.recorder.take();
+    Ok(NarSeen {
+        nar_hash: NarHash(Sha256::from_bytes(cutter.hash.finalize().into())),
+        nar_size: cutter.nar_size,
+        listing: recorder.and_then(|recorder| recorder.finish().ok()),
+    })
+}
+
+/// Reads a NAR only to see what it is. Blocks.
+pub(super) fn look_at(source: &dyn Source, info: &PathInfo) -> Result<NarSeen, source::Error> {
+    struct Hasher(sha2::Sha256, u64);
+    impl Write for Hasher {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.update(bytes);
+            self.1 += u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut hasher = Hasher(sha2::Sha256::new(), 0);
+    source.dump(&info.path, &mut hasher)?;
+    let nar_hash = NarHash(Sha256::from_bytes(hasher.0.finalize().into()));
+    Ok(NarSeen {
+        nar_hash,
+        nar_size: hasher.1,
+        listing: None,
+    })
+}
+
+/// Cuts what is written to it into frames.
+struct Cutter {
+    handle: Handle,
+    budget: Budget,
+    /// Closed when nobody wants the NAR any more.
+    frames: mpsc::Sender<Frame>,
+    current: Option<Frame>,
+    hash: sha2::Sha256,
+    nar_size: u64,
+    recorder: Option<Recorder>,
+}
+
+impl Cutter {
+    fn hand_out(&mut self) -> io::Result<()> {
+        let Some(mut frame) = self.current.take() else {
+            return Ok(());
+        };
+        self.hash.update(&frame.bytes);
+        if let Some(recorder) = &mut self.recorder {
+            recorder.write_all(&frame.bytes)?;
+        }
+        frame.lease.shrink(frame_cost(frame.bytes.len()));
+        self.frames
+            .blocking_send(frame)
+            .map_err(|_closed| io::ErrorKind::BrokenPipe.into())
+    }
+}
+
+impl Write for Cutter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let frame = self.current.get_or_insert_with(|| {
+            let lease = self
+                .handle
+                .block_on(self.budget.lease(frame_cost(FRAME_SIZE)));
+            Frame {
+                bytes: Vec::with_capacity(FRAME_SIZE),
+                lease,
+            }
+        });
+        let n_taken = bytes.len().min(FRAME_SIZE - frame.bytes.len());
+        frame.bytes.extend_from_slice(&bytes[..n_taken]);
+        let is_full = frame.bytes.len() == FRAME_SIZE;
+        self.nar_size += u64::try_from(n_taken).unwrap_or(u64::MAX);
+        if is_full {
+            self.hand_out()?;
+        }
+        Ok(n_taken)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,272 @@
+//! Finds out what the cache has of a closure, by carrying out a [`ProbePlan`].
+//!
+//! The bucket is the truth: every answer comes from a request of this run. A failed request ends the
+//! copy; it is never taken for "not there". The one exception is stated by the server itself: where
+//! even a key that cannot exist is answered with 403, 403 means "not there" (a writer without the right
+//! to list sees this on AWS).
+//!
+//! Bodies are asked for where that saves work: big ones whose narinfo is missing, since an interrupted
+//! copy may have left them; and all of them when the user asks.
+
+use std::{collections::HashSet, sync::Arc};
+
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+
+use super::{Error, Request, Warning};
+use crate::{
+    backend::{self, Backend, Kind, ListPage, ListQuery, ObjectMeta},
+    meter::{Meter, Phase},
+    nix::{
+        base32,
+        hash::{FileHash, Sha256},
+        narinfo::NarInfo,
+        object_key::ObjectKey,
+        path_info::PathInfo,
+        store_path::HashPart,
+    },
+    plan::{
+        copy::{FoundBody, Presence, body_key},
+        probe::{ProbePlan, Reason},
+    },
+    source::Source,
+    stop::Stop,
+};
+
+/// The metadata under which a body's hash is noted, where a back end keeps metadata.
+pub(super) const FILE_HASH: &str = "narhaul-file-hash";
+
+/// A body of at least this size is asked for before it is made.
+///
+/// A HEAD costs about what a PUT of a small body costs, and writing the same bytes again under the
+/// same key does no harm; from a megabyte on, compressing and sending cost far more.
+const BIG_NAR: u64 = 1 << 20;
+
+/// Asks the cache what it has of `closure`; the answers are in the order of its paths.
+pub(super) async fn run(
+    dest: &Arc<dyn Backend>,
+    source: &Arc<dyn Source>,
+    closure: &[PathInfo],
+    request: &Request,
+    meter: &Meter,
+    stop: &Stop,
+) -> Result<(Vec<Presence>, Vec<Warning>), Error> {
+    meter.expect(
+        Phase::Probe,
+        closure.len().try_into().unwrap_or(u64::MAX),
+        0,
+    );
+    let asking = async {
+        let mut asker = Asker {
+            dest,
+            source,
+            request,
+            meter,
+            denied_means_absent: false,
+        };
+        let has_narinfo = asker.narinfos(closure).await?;
+        let presence = asker.bodies(closure, &has_narinfo).await?;
+        let warning = asker
+            .denied_means_absent
+            .then_some(Warning::DeniedMeansAbsent);
+        Ok((presence, warning.into_iter().collect()))
+    };
+    tokio::select! {
+        answer = asking => answer,
+        () = stop.wait() => Err(Error::Stopped),
+    }
+}
+
+/// Asks one cache, for one copy.
+struct Asker<'a> {
+    dest: &'a Arc<dyn Backend>,
+    source: &'a Arc<dyn Source>,
+    request: &'a Request,
+    meter: &'a Meter,
+    denied_means_absent: bool,
+}
+
+impl Asker<'_> {
+    fn fail(&self, source: backend::Error) -> Error {
+        Error::Cache {
+            place: self.dest.place().to_owned(),
+            source,
+        }
+    }
+
+    /// Returns for each path whether its narinfo is there.
+    async fn narinfos(&mut self, closure: &[PathInfo]) -> Result<Vec<bool>, Error> {
+        let (plan, page) = self.decide(closure.len()).await?;
+        match plan {
+            ProbePlan::HeadEach(reason) => {
+                if reason == Reason::MayNotList || reason == Reason::FewPaths {
+                    self.learn_what_denied_means().await?;
+                }
+                self.head_each(closure).await
+            }
+            ProbePlan::ListAll(_) => {
+                let known = self.list_all(page).await?;
+                self.meter.add(
+                    Phase::Probe,
+                    closure.len().try_into().unwrap_or(u64::MAX),
+                    0,
+                );
+                Ok(closure
+                    .iter()
+                    .map(|info| known.contains(&info.path.hash_part()))
+                    .collect())
+            }
+        }
+    }
+
+    /// Decides how to ask; returns the first page of the listing too, if one was looked at.
+    async fn decide(&self, n_paths: usize) -> Result<(ProbePlan, ListPage), Error> {
+        if let Some(plan) = ProbePlan::before_listing(n_paths) {
+            return Ok((plan, ListPage::default()));
+        }
+        let page = match self.dest.list(&narinfo_query(None)).await {
+            Ok(page) => page,
+            Err(error) if error.kind == Kind::Denied => {
+                return Ok((ProbePlan::HeadEach(Reason::MayNotList), ListPage::default()));
+            }
+            // A folder that is still to be made, in a dry run.
+            Err(error) if error.kind == Kind::NoBucket && self.request.options.create_cache => {
+                ListPage::default()
+            }
+            Err(error) => return Err(self.fail(error)),
+        };
+        let narinfos: Vec<HashPart> = hash_parts(&page).collect();
+        let (n_on_page, last) = (narinfos.len(), narinfos.last().copied());
+        let plan = ProbePlan::after_first_page(n_paths, n_on_page, last, page.token.is_none());
+        Ok((plan, page))
+    }
+
+    /// Asks for a key that nobody can have written.
+    async fn learn_what_denied_means(&mut self) -> Result<(), Error> {
+        // The run's id makes it fresh, so no server has an old answer for it.
+        let hash = Sha256::of(self.request.run_id.as_bytes());
+        let part = &base32::encode(hash.as_bytes())[..32];
+        let Ok(part) = part.parse::<HashPart>() else {
+            unreachable!("32 base-32 digits are a hash part")
+        };
+        match self.dest.head(&ObjectKey::narinfo(part)).await {
+            Err(error) if error.kind == Kind::Denied => self.denied_means_absent = true,
+            Err(error) if error.kind == Kind::NotFound => {}
+            Err(error) if error.kind == Kind::NoBucket && self.request.options.create_cache => {}
+            Err(error) => return Err(self.fail(error)),
+            Ok(_) => {}
+        }
+        Ok(())
+    }
+
+    async fn head_each(&self, closure: &[PathInfo]) -> Result<Vec<bool>, Error> {
+        stream::iter(closure)
+            .map(async |info| {
+                let found = self.head(&ObjectKey::narinfo(info.path.hash_part())).await;
+                self.meter.add(Phase::Probe, 1, 0);
+                found.map(|meta| meta.is_some())
+            })
+            .buffered(self.request.n_requests)
+            .try_collect()
+            .await
+    }
+
+    /// Returns an object's metadata, or none if it is not there.
+    async fn head(&self, key: &ObjectKey) -> Result<Option<ObjectMeta>, Error> {
+        match self.dest.head(key).await {
+            Ok(meta) => Ok(Some(meta)),
+            Err(error) => match error.kind {
+                Kind::NotFound => Ok(None),
+                Kind::Denied if self.denied_means_absent => Ok(None),
+                Kind::NoBucket if self.request.options.create_cache => Ok(None),
+                _ => Err(self.fail(error)),
+            },
+        }
+    }
+
+    /// Returns the hash parts of all narinfos, going on from the first page.
+    async fn list_all(&self, first: ListPage) -> Result<HashSet<HashPart>, Error> {
+        let mut known: HashSet<HashPart> = hash_parts(&first).collect();
+        let mut token = first.token;
+        while token.is_some() {
+            let page = self.dest.list(&narinfo_query(token)).await;
+            let page = page.map_err(|error| self.fail(error))?;
+            known.extend(hash_parts(&page));
+            token = page.token;
+        }
+        Ok(known)
+    }
+
+    /// Looks for bodies where that is wanted, and puts both answers together.
+    async fn bodies(
+        &self,
+        closure: &[PathInfo],
+        has_narinfo: &[bool],
+    ) -> Result<Vec<Presence>, Error> {
+        stream::iter(closure.iter().zip(has_narinfo))
+            .map(async |(info, &has_narinfo)| match has_narinfo {
+                true if self.request.options.check_bodies => self.named_body(info).await,
+                true => Ok(Presence::Present),
+                false if info.nar_size >= BIG_NAR => self.left_body(info).await,
+                false => Ok(Presence::Absent),
+            })
+            .buffered(self.request.n_requests)
+            .try_collect()
+            .await
+    }
+
+    /// Looks for the body that an earlier copy by the same recipe may have left.
+    async fn left_body(&self, info: &PathInfo) -> Result<Presence, Error> {
+        let found = self.head(&body_key(info, &self.request.recipe)).await?;
+        Ok(match found {
+            None => Presence::Absent,
+            Some(meta) => {
+                let noted = meta.user.get(FILE_HASH);
+                let file_hash = noted.and_then(|text| text.parse::<FileHash>().ok());
+                Presence::BodyOnly(FoundBody {
+                    size: meta.size,
+                    file_hash,
+                })
+            }
+        })
+    }
+
+    /// Looks for the body that a narinfo names.
+    async fn named_body(&self, info: &PathInfo) -> Result<Presence, Error> {
+        let key = ObjectKey::narinfo(info.path.hash_part());
+        let unreadable = |source| Error::NarInfo {
+            place: self.dest.place().to_owned(),
+            key: key.clone(),
+            source,
+        };
+        let object = self
+            .dest
+            .get(&key)
+            .await
+            .map_err(|error| self.fail(error))?;
+        let text = str::from_utf8(&object.body).map_err(|error| unreadable(error.into()))?;
+        let narinfo = NarInfo::parse(self.source.store_dir(), text)
+            .map_err(|error| unreadable(error.into()))?;
+        let body = narinfo
+            .body_key()
+            .map_err(|error| unreadable(error.into()))?;
+        Ok(match self.head(&body).await? {
+            Some(_) => Presence::PresentWithBody,
+            None => Presence::BodyGone(Box::new(narinfo)),
+        })
+    }
+}
+
+/// Asks for everything at the top: narinfos, and the little that lies beside them.
+fn narinfo_query(token: Option<String>) -> ListQuery {
+    ListQuery {
+        prefix: String::new(),
+        is_shallow: true,
+        token,
+    }
+}
+
+fn hash_parts(page: &ListPage) -> impl Iterator<Item = HashPart> {
+    page.objects
+        .iter()
+        .filter_map(|(key, _)| key.narinfo_hash_part())
+}
