@@ -10,6 +10,7 @@
 
 pub mod base32;
 pub mod cache_info;
+mod cache_params;
 pub mod cache_url;
 pub mod compression;
 pub mod content_address;
