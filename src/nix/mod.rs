@@ -19,5 +19,10 @@ pub mod nar;
 pub mod narinfo;
 pub mod object_key;
 pub mod path_info;
+#[doc(hidden)]
+pub mod properties;
 pub mod signature;
 pub mod store_path;
+
+#[cfg(test)]
+mod tests;

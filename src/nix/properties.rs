@@ -1,0 +1,270 @@
+//! The laws of the formats, one function each.
+//!
+//! Plain data comes in; a law that does not hold panics with a sentence. The same functions are called
+//! by proptest (`nix/tests.rs`), by the fuzz targets (`fuzz/`) and over the seeds that are checked in
+//! (`tests/it/seeds.rs`), so that a crash found by one becomes a test for all.
+//!
+//! What every text format promises: no text makes its reader panic, and what was read and is written
+//! reads as the same value again. Not here: agreement with Nix, which needs Nix's own files
+//! (`tests/it/vectors.rs`).
+
+use std::{fmt, str::FromStr};
+
+use crate::nix::{
+    base32,
+    cache_info::CacheInfo,
+    cache_url::{CacheUrl, Location},
+    content_address::ContentAddress,
+    hash::Sha256,
+    narinfo::{Fields, NarInfo},
+    object_key::ObjectKey,
+    path_info::{JsonEntry, parse_dump_db, parse_json, parse_path_list},
+    signature::{PublicKey, SecretKey, Signature},
+    store_path::{HashPart, StoreDir, StoreName, StorePath},
+};
+
+/// What is read and written reads as the same value again.
+fn reads_back<T: FromStr + fmt::Display + PartialEq + fmt::Debug>(text: &str) -> Option<T> {
+    let value: T = text.parse().ok()?;
+    let written = value.to_string();
+    assert_eq!(
+        written.parse().ok().as_ref(),
+        Some(&value),
+        "`{written}` reads differently"
+    );
+    Some(value)
+}
+
+/// What is read is written as the same text: every value has one text.
+fn has_one_text<T: FromStr + fmt::Display>(text: &str) -> Option<T> {
+    let value: T = text.parse().ok()?;
+    assert_eq!(value.to_string(), text, "a value has two texts");
+    Some(value)
+}
+
+/// Base-32 of any bytes decodes to the same bytes, and both ways of writing agree.
+pub fn base32_of_bytes(bytes: &[u8]) {
+    let text = base32::encode(bytes);
+    assert_eq!(
+        text.len(),
+        base32::encoded_len(bytes.len()),
+        "the length is foretold"
+    );
+    assert_eq!(
+        text,
+        base32::Base32(bytes).to_string(),
+        "both writers agree"
+    );
+    fn decodes<const N: usize>(bytes: &[u8], text: &str) {
+        if let Ok(bytes) = <[u8; N]>::try_from(bytes) {
+            assert_eq!(
+                base32::decode(text),
+                Ok(bytes),
+                "`{text}` decodes to what it was made of"
+            );
+        }
+    }
+    decodes::<0>(bytes, &text);
+    decodes::<1>(bytes, &text);
+    decodes::<16>(bytes, &text);
+    decodes::<20>(bytes, &text);
+    decodes::<32>(bytes, &text);
+    decodes::<64>(bytes, &text);
+}
+
+/// A text that decodes is the only text of its value: the spill of the first digit is refused.
+pub fn base32_of_text(text: &str) {
+    fn is_canonical<const N: usize>(text: &str) {
+        if let Ok(bytes) = base32::decode::<N>(text) {
+            assert_eq!(base32::encode(&bytes), text, "a value has two texts");
+        }
+    }
+    is_canonical::<0>(text);
+    is_canonical::<1>(text);
+    is_canonical::<16>(text);
+    is_canonical::<20>(text);
+    is_canonical::<32>(text);
+    is_canonical::<64>(text);
+}
+
+/// Hash parts sort as their texts do.
+pub fn hash_part_order(one: [u8; 20], other: [u8; 20]) {
+    let (one, other) = (HashPart::from_bytes(one), HashPart::from_bytes(other));
+    let by_text = one.to_string().cmp(&other.to_string());
+    assert_eq!(
+        one.cmp(&other),
+        by_text,
+        "{one} and {other} sort as their texts do"
+    );
+}
+
+/// Store paths, names, store dirs, hash parts, keys of objects and content addresses have one text.
+pub fn store_path(text: &str) {
+    let dir = StoreDir::default();
+    if let Some(path) = has_one_text::<StorePath>(text) {
+        let full = dir.show(&path).to_string();
+        assert_eq!(
+            dir.parse_path(&full),
+            Ok(path),
+            "`{full}` reads as it was written"
+        );
+    }
+    if let Ok(path) = dir.parse_path(text) {
+        assert_eq!(dir.show(&path).to_string(), text, "a path has two texts");
+    }
+    let _name: Option<StoreName> = has_one_text(text);
+    let _dir: Option<StoreDir> = has_one_text(text);
+    let _part: Option<HashPart> = has_one_text(text);
+    let _address: Option<ContentAddress> = has_one_text(text);
+    let _hash: Option<Sha256> = reads_back(text);
+    if let Ok(key) = ObjectKey::parse(text) {
+        assert_eq!(key.as_str(), text, "a key has two texts");
+        if let Some(part) = key.narinfo_hash_part() {
+            assert_eq!(ObjectKey::narinfo(part), key, "a narinfo has one key");
+        }
+    }
+}
+
+/// Store paths sort as their base names do.
+pub fn store_path_order(one: &str, other: &str) {
+    if let (Ok(one), Ok(other)) = (one.parse::<StorePath>(), other.parse::<StorePath>()) {
+        let by_text = one.to_string().cmp(&other.to_string());
+        assert_eq!(
+            one.cmp(&other),
+            by_text,
+            "{one} and {other} sort as their texts do"
+        );
+    }
+}
+
+/// A narinfo that is read and written reads as the same narinfo, and is written in one way.
+pub fn narinfo(text: &str) {
+    let dir = StoreDir::default();
+    let split = Fields::split(text);
+    let Ok(narinfo) = NarInfo::parse(&dir, text) else {
+        return;
+    };
+    assert!(split.is_ok(), "what can be parsed can be split");
+    let written = narinfo.to_text(&dir);
+    let again = NarInfo::parse(&dir, &written);
+    assert_eq!(
+        again.as_ref(),
+        Ok(&narinfo),
+        "{written:?} reads differently"
+    );
+    if let Ok(key) = narinfo.body_key() {
+        assert!(
+            !key.as_str().starts_with('/'),
+            "the body of {text:?} is in the cache"
+        );
+    }
+}
+
+/// A `nix-cache-info` that is read and written reads as the same value.
+pub fn cache_info(text: &str) {
+    if let Ok(info) = CacheInfo::parse(text) {
+        let written = info.to_string();
+        assert_eq!(
+            CacheInfo::parse(&written),
+            Ok(info),
+            "{written:?} reads differently"
+        );
+    }
+}
+
+/// No JSON makes the reader panic, and what it yields can stand in a narinfo.
+pub fn path_info_json(text: &str) {
+    for entry in parse_json(&StoreDir::default(), text).unwrap_or_default() {
+        if let JsonEntry::Valid { info, .. } = entry {
+            if let Some(ca) = &info.ca {
+                assert_eq!(
+                    ca.to_string().parse().as_ref(),
+                    Ok(ca),
+                    "`{ca}` reads differently"
+                );
+            }
+            let path = info.path.to_string();
+            assert_eq!(path.parse(), Ok(info.path), "`{path}` reads differently");
+        }
+    }
+}
+
+/// No text makes the readers of records and lists panic, and records name no more than their lines do.
+pub fn dump_db(text: &str) {
+    let dir = StoreDir::default();
+    let n_lines = text.lines().count();
+    if let Ok(infos) = parse_dump_db(&dir, text) {
+        let n_references: usize = infos.iter().map(|info| info.references.len()).sum();
+        assert!(
+            5 * infos.len() + n_references <= n_lines,
+            "every value has its line"
+        );
+    }
+    if let Ok(paths) = parse_path_list(&dir, text) {
+        assert!(paths.len() <= n_lines, "every path has its line");
+    }
+}
+
+/// A URL that is read and shown reads as the same place and parameters, but for its secrets.
+pub fn cache_url(text: &str) {
+    let Ok(mut url) = text.parse::<CacheUrl>() else {
+        return;
+    };
+    let shown = url.to_string();
+    url.params.secret_key = None;
+    url.params.secret_keys.clear();
+    url.unknown.clear();
+    if let Location::Http(_) = url.location {
+        // Without the user's name and password.
+        url.location = Location::Http(url.show_place());
+    }
+    assert_eq!(
+        shown.parse().as_ref(),
+        Ok(&url),
+        "`{shown}` reads differently"
+    );
+    if let Some(endpoint) = &url.params.endpoint {
+        assert!(
+            url.params.endpoint().is_some(),
+            "endpoint `{endpoint}` was checked"
+        );
+    }
+}
+
+/// Keys and signatures that are read are written as the same value, and a key is its own key's.
+pub fn keys(text: &str) {
+    let _public: Option<PublicKey> = reads_back(text);
+    let _signature: Option<Signature> = reads_back(text);
+    if let Ok(key) = text.parse::<SecretKey>() {
+        let written = key.to_secret_text();
+        let again: Option<SecretKey> = written.parse().ok();
+        let public = again.map(|key| key.to_public());
+        assert_eq!(
+            public,
+            Some(key.to_public()),
+            "a secret key reads as it was written"
+        );
+    }
+}
+
+/// What a key has signed, its public half confirms; of another text it does not.
+pub fn signing(seed: [u8; 32], text: &str, other: &str) {
+    let Ok(name) = "law-1".parse() else {
+        return;
+    };
+    let key = SecretKey::from_seed(name, seed);
+    let signature = key.sign(text);
+    let public = key.to_public();
+    assert!(
+        public.has_signed(text, &signature),
+        "a key confirms what it has signed"
+    );
+    assert_eq!(
+        public.has_signed(other, &signature),
+        text == other,
+        "and nothing else"
+    );
+    keys(&key.to_secret_text());
+    keys(&public.to_string());
+    keys(&signature.to_string());
+}
