@@ -8,6 +8,7 @@
 //! is for the caller to check. A path that vanishes while it is read is an error that names it.
 
 pub mod directory;
+pub mod nix_db;
 
 use std::{fmt::Debug, io, path::PathBuf};
 

@@ -7,3 +7,4 @@
 )]
 
 mod backend;
+mod source;
