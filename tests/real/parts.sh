@@ -1,0 +1,26 @@
+# Where the real parts live and which versions are wanted; sourced by the other scripts here.
+#
+# Nothing is run by this file. Parts are kept outside the clone, so that a fresh clone finds them again
+# and `git status` stays clean. Every part is looked up by its version: a newer line below builds anew.
+# shellcheck shell=bash disable=SC2034
+
+parts=${NARHAUL_PARTS:-$HOME/.cache/narhaul-parts}
+
+# Garage ignores conditional requests and policies: the server that self-hosters run.
+garage_version=2.5.0
+# The last source release of MinIO, which the self-hosting guides name: conditional requests, policies.
+minio_version=v0.0.0-20260212201848-7aac2a2c5b7c
+# Cargo subcommands of `.ci/run`; both build with the toolchain that `Cargo.toml` names.
+machete_version=0.9.2
+deny_version=0.20.2
+
+# Suffix of the client's name, what its version must begin with, and the Debian suite that has it.
+# 2.8 is the oldest Nix in use that reads zstd, 2.26 the last with the old S3 code, 2.34 the present.
+nix_clients=(
+  "28 2.8. bookworm"
+  "226 2.26. trixie"
+  "234 2.34. forky"
+)
+
+note() { printf '  %s\n' "$*" >&2; }
+fail() { printf 'error: %s\n' "$*" >&2; exit 1; }

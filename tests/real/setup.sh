@@ -1,0 +1,74 @@
+#!/usr/bin/env bash
+# Installs the real parts that tests compare with: three Nix clients, Garage, MinIO, and CI's tools.
+#
+# Usage: setup.sh [nix|garage|minio|tools]…      (everything, without arguments)
+#
+# Idempotent: what is there in the wanted version is left alone, so a second run takes a second.
+# Needs Rust, a C compiler and a Debian 12 with root; the rest comes by apt, cargo and go. Cold, on two
+# cores: Nix half a minute, Garage six minutes, MinIO five, the tools four.
+# Not here: starting servers (`servers.sh`) and making store paths (`closure.sh`).
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+# shellcheck source=parts.sh
+. "$here/parts.sh"
+export DEBIAN_FRONTEND=noninteractive
+mkdir -p "$parts"/{bin,logs}
+
+# Says whether cargo's own record under the parts folder, and the program, are there in this version.
+has_crate() { # program version
+  [ -x "$parts/bin/$1" ] && grep -qF "\"$1 $2 " "$parts/.crates.toml" 2>/dev/null
+}
+
+# Builds one program with cargo, into a target folder that is dropped afterwards.
+install_crate() { # program version extra-arguments…
+  local program=$1 version=$2
+  shift 2
+  if has_crate "$program" "$version"; then return 0; fi
+  note "building $program $version"
+  # Tests want a correct server soon, not a fast one late: LTO alone would double the build.
+  CARGO_TARGET_DIR=$parts/target-$program CARGO_PROFILE_RELEASE_LTO=off \
+    CARGO_PROFILE_RELEASE_DEBUG=0 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+    cargo install "$program" --version "$version" --locked --force --root "$parts" "$@" \
+    >"$parts/logs/setup-$program.log" 2>&1 </dev/null ||
+    { tail -n 30 "$parts/logs/setup-$program.log" >&2; fail "cannot build $program $version"; }
+  rm -rf "$parts/target-$program"
+}
+
+setup_garage() {
+  # One metadata engine and bundled libraries are enough, and need no system package.
+  install_crate garage "$garage_version" --no-default-features --features bundled-libs,lmdb
+}
+
+setup_tools() {
+  install_crate cargo-machete "$machete_version"
+  install_crate cargo-deny "$deny_version"
+}
+
+setup_minio() {
+  # The program does not know its own version; Go writes the module's into the file.
+  if [ -x "$parts/bin/minio" ] && grep -aqF "$minio_version" "$parts/bin/minio"; then return 0; fi
+  local go
+  go=$(PATH=$PATH:/usr/local/go/bin command -v go) || go=
+  if [ -z "$go" ]; then
+    # Debian 12's own Go is too old for this source.
+    "$here/nix.sh" unpack forky golang-go 'golang-' "$parts/go"
+    go=$(find "$parts/go/usr/lib" -path '*/bin/go' | sort | tail -n 1)
+    [ -x "$go" ] || fail "cannot find Go in Debian's golang packages; install Go and run again"
+  fi
+  note "building minio $minio_version with $("$go" version)"
+  GOBIN=$parts/bin GOFLAGS=-buildvcs=false CGO_ENABLED=0 \
+    "$go" install -trimpath -ldflags "-s -w" "github.com/minio/minio@$minio_version" \
+    >"$parts/logs/setup-minio.log" 2>&1 </dev/null ||
+    { tail -n 30 "$parts/logs/setup-minio.log" >&2; fail "cannot build minio $minio_version"; }
+}
+
+setup_nix() { "$here/nix.sh" install; }
+
+[ $# -gt 0 ] || set -- nix garage minio tools
+for part in "$@"; do
+  case $part in
+    nix | garage | minio | tools) "setup_$part" ;;
+    *) fail "unknown part \`$part\`: nix, garage, minio or tools" ;;
+  esac
+done
+note "real parts are in $parts"
