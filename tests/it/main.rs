@@ -8,3 +8,4 @@
 
 mod backend;
 mod source;
+mod tidy;
