@@ -6,6 +6,8 @@
     reason = "helpers of tests are tests too, which clippy does not see"
 )]
 
+mod support;
+
 mod backend;
 mod source;
 mod tidy;
