@@ -1,0 +1,29 @@
+{
+  description = "Moves Nix closures into S3 binary caches at the speed of the hardware, and removes garbage without breaking a closure";
+
+  # Any nixpkgs with Rust 1.95 will do; a user's own is taken by `inputs.nixpkgs.follows`.
+  inputs.nixpkgs.url = "nixpkgs";
+
+  outputs =
+    { self, nixpkgs }:
+    let
+      systems = [
+        "x86_64-linux"
+        "aarch64-linux"
+        "x86_64-darwin"
+        "aarch64-darwin"
+      ];
+      forEach = make: nixpkgs.lib.genAttrs systems (system: make nixpkgs.legacyPackages.${system});
+    in
+    {
+      packages = forEach (pkgs: {
+        default = pkgs.callPackage ./nix/package.nix { };
+      });
+
+      devShells = forEach (pkgs: {
+        default = pkgs.mkShell { inputsFrom = [ self.packages.${pkgs.stdenv.hostPlatform.system}.default ]; };
+      });
+
+      overlays.default = final: _: { narhaul = final.callPackage ./nix/package.nix { }; };
+    };
+}
