@@ -2,6 +2,7 @@
 
 #![expect(
     clippy::unwrap_used,
+    clippy::panic,
     clippy::print_stderr,
     reason = "helpers of tests are tests too, which clippy does not see"
 )]
@@ -9,5 +10,6 @@
 mod support;
 
 mod backend;
+mod interop;
 mod source;
 mod tidy;

@@ -8,7 +8,6 @@ use std::{fmt::Write as _, path::Path};
 
 /// What came out of one run.
 #[derive(Clone, Debug)]
-#[must_use = "a run that nobody looks at tests nothing"]
 pub(crate) struct Output {
     pub(crate) stdout: String,
     pub(crate) stderr: String,

@@ -128,6 +128,7 @@ impl Run<'_> {
     }
 
     /// Starts the program and waits for its end.
+    #[must_use = "a run that nobody looks at tests nothing"]
     pub(crate) fn run(mut self) -> Output {
         self.command
             .stdin(Stdio::piped())
