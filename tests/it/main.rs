@@ -11,5 +11,7 @@ mod support;
 
 mod backend;
 mod interop;
+mod seeds;
 mod source;
 mod tidy;
+mod vectors;

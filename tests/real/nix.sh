@@ -34,6 +34,8 @@ system_packages() {
   for p in nix-bin patchelf python3 debian-archive-keyring; do
     dpkg-query -W -f='${Status}' "$p" 2>/dev/null | grep -q 'ok installed' || need+=("$p")
   done
+  # libFuzzer is written in C++.
+  command -v c++ >/dev/null || need+=(g++)
   if ((${#need[@]})); then
     update_lists
     apt-get -q -o DPkg::Lock::Timeout=300 -o Dir::Cache::Archives="$nix/apt/archives" \
