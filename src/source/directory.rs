@@ -28,12 +28,11 @@ use rustix::{
     fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, fstat, openat, readlinkat, statat},
     io::Errno,
 };
-use sha2::Digest as _;
 
 use crate::{
     nix::{
         content_address::{ContentAddress, store_path_of_nar},
-        hash::{NarHash, Sha256},
+        hash::NarHash,
         nar::{
             encode::{self, Encoder},
             event::MAX_DEPTH,
@@ -41,7 +40,7 @@ use crate::{
         path_info::PathInfo,
         store_path::{ParseError, StoreDir, StoreName, StorePath},
     },
-    source::{Error, Source},
+    source::{Error, Source, hashing::Hashing},
 };
 
 /// How much of a file is read at a time. Measured on a tree in the page cache: from here on the calls
@@ -146,12 +145,12 @@ impl DirectorySource {
         })?;
         let mut hashing = Hashing::default();
         dump(path, self.case_hack, &mut hashing).map_err(read_error)?;
-        let nar_hash = NarHash(Sha256::from_bytes(hashing.state.finalize().into()));
+        let (nar_hash, nar_size) = hashing.finish();
         let store_path = store_path_of_nar(&self.store_dir, &name, nar_hash);
         let added = Added {
             path: path.to_owned(),
             nar_hash,
-            nar_size: hashing.n_bytes,
+            nar_size,
         };
         self.added.insert(store_path.clone(), added);
         Ok(store_path)
@@ -215,25 +214,6 @@ fn name_of(path: &Path) -> Result<StoreName, AddError> {
         path: path.to_owned(),
         source,
     })
-}
-
-/// Counts and hashes what is written to it.
-#[derive(Default)]
-struct Hashing {
-    state: sha2::Sha256,
-    n_bytes: u64,
-}
-
-impl io::Write for Hashing {
-    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
-        self.state.update(data);
-        self.n_bytes += data.len() as u64;
-        Ok(data.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 /// Returns `name` without Nix's case suffix and all that follows it.
@@ -483,7 +463,7 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt as _, symlink};
 
     use super::*;
-    use crate::nix::nar::decode::Decoder;
+    use crate::nix::{hash::Sha256, nar::decode::Decoder};
 
     /// Dumps `path` and shows it as words, by the decoder.
     fn show(path: &Path, case_hack: CaseHack) -> String {
