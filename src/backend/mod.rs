@@ -15,6 +15,7 @@
 
 pub mod file;
 pub mod memory;
+pub mod s3;
 pub mod wrap;
 
 use std::{

@@ -11,6 +11,7 @@ mod support;
 
 mod backend;
 mod interop;
+mod s3;
 mod seeds;
 mod source;
 mod tidy;

@@ -12,7 +12,9 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 
 use super::{
-    JOINING, LISTING, S3, SMALL, allowed, decode, etag, has_checksums, metadata, size, time,
+    S3,
+    answer::{decode, etag, metadata, size, time},
+    client::{JOINING, LISTING, SMALL, allowed, has_checksums},
 };
 use crate::{
     backend::{Error, Kind, Part, PartChecksum, PutOptions, Upload},

@@ -1,0 +1,396 @@
+//! Sending requests: the SDK's client, deadlines, and the server's true region.
+//!
+//! [`open`] makes the client; [`S3::call`] and its like send a request within its deadline, find the
+//! meaning of a failure, and follow the server to the region that it names. What is asked for is the
+//! business of the neighbors.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, SystemTime},
+};
+
+use aws_sdk_s3::{
+    Client,
+    config::{
+        BehaviorVersion, Region, RequestChecksumCalculation, ResponseChecksumValidation,
+        StalledStreamProtectionConfig,
+        http::HttpResponse,
+        retry::{ReconnectMode, RetryConfig},
+        timeout::TimeoutConfig,
+    },
+    error::{ProvideErrorMetadata, SdkError},
+    types::StorageClass,
+};
+
+use super::{
+    S3,
+    config::{Checksums, HttpVersions, PayloadSigning, S3Config},
+    connect,
+    credentials::{self, CredentialSource},
+    dialect::Provider,
+    errors::{Failure, classify},
+    tls,
+    watch::{AddHeader, OnlyHttp1, Watch, Watcher},
+};
+use crate::{
+    backend::{Error, Kind},
+    clock::Clock,
+    nix::object_key::ObjectKey,
+};
+
+/// What a small request may take in all. A loaded home server with a spinning disk needs seconds.
+pub(super) const SMALL: Duration = Duration::from_secs(30);
+
+/// What a listing may take: some servers walk folders for it.
+pub(super) const LISTING: Duration = Duration::from_secs(60);
+
+/// What deleting a full batch may take; 1–2 s were seen on two idle cores.
+pub(super) const DELETING: Duration = Duration::from_secs(120);
+
+/// What joining the parts of an upload may take. AWS documents several minutes.
+pub(super) const JOINING: Duration = Duration::from_secs(600);
+
+/// The slowest uplink that a body's deadline allows for, in bytes per second: half a megabit.
+pub(super) const SLOWEST: u64 = 64 << 10;
+
+/// How long a body may stand still. Many uploads at once over a slow uplink starve each other for
+/// longer than the SDK's 5 s.
+pub(super) const STALL: Duration = Duration::from_secs(30);
+
+/// A request under way. Boxed, because the SDK's futures are many kilobytes large.
+pub(super) type Sent<T, E> =
+    Pin<Box<dyn Future<Output = Result<T, SdkError<E, HttpResponse>>> + Send>>;
+
+/// Opens a cache in a bucket. Looks for credentials, but sends the server nothing yet.
+pub async fn open(config: S3Config) -> Result<S3, Error> {
+    let trust = tls::trust(&config.ca_bundles)?;
+    let clients = connect::clients(&config, &trust.context)?;
+    let region = credentials::region(&config).await;
+    let found = credentials::find(&config, &region, &clients).await?;
+    let mut warnings = Vec::new();
+    if trust.is_empty && config.is_tls() {
+        warnings.push(
+            "no certificate authorities were found on this machine, so no server is trusted"
+                .to_owned(),
+        );
+    }
+    if found.is_missing {
+        warnings.push("no credentials were found; requests are not signed".to_owned());
+    }
+    let watch = Arc::new(Watch::new(Clock::system()));
+    match Provider::of_config(&config) {
+        Provider::Unknown => {
+            if let Some(provider) = Provider::of_region(&region) {
+                watch.note_provider(provider);
+            }
+        }
+        provider => watch.note_provider(provider),
+    }
+    let client = client(&config, &region, &clients, &found, &watch);
+    Ok(S3(Arc::new(Shared {
+        prefix: match config.prefix.trim_matches('/') {
+            "" => String::new(),
+            prefix => format!("{prefix}/"),
+        },
+        is_unsigned: is_unsigned(&config),
+        config,
+        connection: Mutex::new(Connection {
+            client,
+            region,
+            has_moved: false,
+        }),
+        watch,
+        warnings: Mutex::new(warnings),
+        source: found.source,
+        is_missing: found.is_missing,
+        is_bucket_seen: AtomicBool::new(false),
+        opened: clients.opened,
+    })))
+}
+
+/// What the clones of a back end share.
+pub(super) struct Shared {
+    pub(super) config: S3Config,
+    /// What stands in front of every key: empty, or with a final slash.
+    pub(super) prefix: String,
+    /// Whether bodies are left out of signatures.
+    pub(super) is_unsigned: bool,
+    /// A lock for writers that are rare (a change of region) and readers that hold it for a clone.
+    pub(super) connection: Mutex<Connection>,
+    pub(super) watch: Arc<Watch>,
+    pub(super) warnings: Mutex<Vec<String>>,
+    pub(super) source: CredentialSource,
+    /// Whether credentials were looked for in vain.
+    pub(super) is_missing: bool,
+    /// Whether any answer has shown that the bucket exists.
+    pub(super) is_bucket_seen: AtomicBool,
+    pub(super) opened: Arc<AtomicU64>,
+}
+
+/// The client of one region.
+#[derive(Clone)]
+pub(super) struct Connection {
+    pub(super) client: Client,
+    pub(super) region: String,
+    /// Whether the server has named another region than the first. A second change would be a circle.
+    pub(super) has_moved: bool,
+}
+
+impl S3 {
+    pub(super) fn connection(&self) -> Connection {
+        self.0
+            .connection
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    pub(super) fn full_key(&self, key: &ObjectKey) -> String {
+        format!("{}{key}", self.0.prefix)
+    }
+
+    pub(super) fn bucket(&self) -> &str {
+        &self.0.config.bucket
+    }
+
+    pub(super) fn storage_class(&self) -> Option<StorageClass> {
+        let name = self.0.config.storage_class.as_deref();
+        name.map(StorageClass::from)
+    }
+
+    /// Sends a request within its deadline; once more if the server names another region.
+    pub(super) async fn call<T, E, F>(
+        &self,
+        act: &str,
+        allowed: Duration,
+        request: F,
+    ) -> Result<T, Failure>
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+        F: Fn(Client) -> Sent<T, E>,
+    {
+        let before = self.connection();
+        let failure = match self.once(act, allowed, request(before.client)).await {
+            Ok(answer) => return Ok(answer),
+            Err(failure) => failure,
+        };
+        match &failure.error.kind {
+            Kind::Region(named) if self.move_to(&before.region, named) => {
+                let client = self.connection().client;
+                self.once(act, allowed, request(client)).await
+            }
+            _ => Err(failure),
+        }
+    }
+
+    pub(super) async fn once<T, E>(
+        &self,
+        act: &str,
+        allowed: Duration,
+        request: Sent<T, E>,
+    ) -> Result<T, Failure>
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        match tokio::time::timeout(allowed, request).await {
+            Err(_elapsed) => Err(Failure::timed_out(act, allowed)),
+            Ok(Ok(answer)) => {
+                self.0.is_bucket_seen.store(true, Relaxed);
+                Ok(answer)
+            }
+            Ok(Err(source)) => Err(classify(act, &source, self.time())),
+        }
+    }
+
+    /// Like [`Self::call`], for requests that change something.
+    pub(super) async fn write<T, E, F>(
+        &self,
+        act: &str,
+        allowed: Duration,
+        request: F,
+    ) -> Result<T, Error>
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+        F: Fn(Client) -> Sent<T, E>,
+    {
+        self.call(act, allowed, request).await.map_err(|failure| {
+            let mut error = failure.error;
+            if error.kind == Kind::Denied && self.0.is_missing {
+                error.kind = Kind::Credentials;
+            }
+            error
+        })
+    }
+
+    /// Like [`Self::call`], for HEAD, whose failures have no body and hence no code.
+    pub(super) async fn call_head<T, E, F>(&self, act: &str, request: F) -> Result<T, Failure>
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+        F: Fn(Client) -> Sent<T, E>,
+    {
+        let failure = match self.call(act, SMALL, &request).await {
+            Ok(answer) => return Ok(answer),
+            Err(failure) => failure,
+        };
+        if failure.status != Some(400) || failure.code.is_some() {
+            return Err(failure);
+        }
+        // Perhaps the region is wrong: a LIST would be told so, and moves us.
+        let before = self.region();
+        let listed = self.call(act, SMALL, |client| {
+            let list = client.list_objects_v2().bucket(self.bucket()).max_keys(1);
+            Box::pin(list.send())
+        });
+        match listed.await {
+            _ if self.region() != before => self.call(act, SMALL, request).await,
+            Err(telling) => Err(telling),
+            Ok(_) => Err(failure),
+        }
+    }
+
+    /// Goes over to the region that the server named; says whether the request is worth repeating.
+    pub(super) fn move_to(&self, used: &str, named: &str) -> bool {
+        let mut connection = self
+            .0
+            .connection
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if connection.region != used {
+            // Somebody else has gone there meanwhile.
+            return true;
+        }
+        if connection.has_moved || named == used {
+            return false;
+        }
+        let config = connection
+            .client
+            .config()
+            .to_builder()
+            .region(Region::new(named.to_owned()))
+            .build();
+        connection.client = Client::from_conf(config);
+        connection.has_moved = true;
+        connection.region = named.to_owned();
+        drop(connection);
+        if let Some(provider) = Provider::of_region(named) {
+            self.0.watch.note_provider(provider);
+        }
+        self.warn(format!(
+            "the bucket is in region `{named}`, not `{used}`; say `region={named}` in the URL to \
+             save a request"
+        ));
+        true
+    }
+
+    pub(super) fn warn(&self, warning: String) {
+        self.0
+            .warnings
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(warning);
+    }
+
+    /// Returns the server's time if it is known, or else ours.
+    pub(super) fn time(&self) -> SystemTime {
+        self.0.watch.now().unwrap_or_else(|| Clock::system().now())
+    }
+
+    /// Asks whether the bucket is there.
+    pub(super) async fn head_bucket(&self, act: &str) -> Result<(), Error> {
+        let asked = self.call_head(act, |client| {
+            Box::pin(client.head_bucket().bucket(self.bucket()).send())
+        });
+        match asked.await {
+            Ok(_) => Ok(()),
+            Err(mut failure) => {
+                if failure.error.kind == Kind::NotFound {
+                    failure.error.kind = Kind::NoBucket;
+                }
+                Err(failure.error)
+            }
+        }
+    }
+}
+
+/// Makes the SDK's client for a region.
+fn client(
+    config: &S3Config,
+    region: &str,
+    clients: &connect::Clients,
+    found: &credentials::Found,
+    watch: &Arc<Watch>,
+) -> Client {
+    let has_checksums = has_checksums(config);
+    let stall = StalledStreamProtectionConfig::enabled()
+        .grace_period(STALL)
+        .build();
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(connect::CONNECT_TIMEOUT)
+        .build();
+    let mut builder = aws_sdk_s3::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .http_client(clients.s3.clone())
+        .region(Region::new(region.to_owned()))
+        .force_path_style(config.is_path_style())
+        // A 503 says nothing about the connection that brought it.
+        .retry_config(
+            RetryConfig::disabled().with_reconnect_mode(ReconnectMode::ReuseAllConnections),
+        )
+        .timeout_config(timeouts)
+        .stalled_stream_protection(stall)
+        .disable_s3_express_session_auth(true)
+        .request_checksum_calculation(if has_checksums {
+            RequestChecksumCalculation::WhenSupported
+        } else {
+            RequestChecksumCalculation::WhenRequired
+        })
+        .response_checksum_validation(if has_checksums {
+            ResponseChecksumValidation::WhenSupported
+        } else {
+            ResponseChecksumValidation::WhenRequired
+        })
+        .interceptor(Watcher(Arc::clone(watch)));
+    if let Some(endpoint) = &config.endpoint {
+        builder = builder.endpoint_url(endpoint.to_string());
+    }
+    if let Some((name, value)) = Provider::of_config(config).consistency_header() {
+        builder = builder.interceptor(AddHeader(name, value));
+    }
+    if config.is_tls() && config.http == HttpVersions::Http1 {
+        builder = builder.interceptor(OnlyHttp1);
+    }
+    builder = match &found.provider {
+        Some(provider) => builder.credentials_provider(provider.clone()),
+        None => builder.allow_no_auth(),
+    };
+    Client::from_conf(builder.build())
+}
+
+pub(super) fn has_checksums(config: &S3Config) -> bool {
+    match config.checksums {
+        Checksums::Auto => Provider::of_config(config) == Provider::Aws,
+        Checksums::WhenSupported => true,
+        Checksums::WhenRequired => false,
+    }
+}
+
+fn is_unsigned(config: &S3Config) -> bool {
+    match config.payload_signing {
+        // Hashing is cheap beside sending; without a checksum it is all that guards the body past
+        // the end of TLS, at a proxy in front of the server.
+        PayloadSigning::Auto => config.is_tls() && has_checksums(config),
+        PayloadSigning::Signed => false,
+        PayloadSigning::Unsigned => true,
+    }
+}
+
+/// Returns the deadline of a request with a body.
+pub(super) fn allowed(len: usize) -> Duration {
+    let len = u64::try_from(len).unwrap_or(u64::MAX);
+    SMALL + Duration::from_secs(len / SLOWEST)
+}

@@ -1,0 +1,75 @@
+//! Deletes objects, a thousand to a request.
+
+use aws_sdk_s3::types::{Delete, ObjectIdentifier};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
+
+use super::{S3, client::DELETING, dialect::Provider, errors::of_code, watch::ContentMd5};
+use crate::{
+    backend::{Error, Kind},
+    nix::object_key::ObjectKey,
+};
+
+/// S3's limit on keys in one delete, which MinIO enforces.
+const DELETE_BATCH: usize = 1000;
+
+/// How many delete batches go out at once; more gained nothing on MinIO and Garage.
+const DELETE_BATCHES_AT_ONCE: usize = 4;
+
+impl S3 {
+    pub(super) async fn delete_all(
+        &self,
+        keys: &[ObjectKey],
+    ) -> Result<Vec<(ObjectKey, Error)>, Error> {
+        let batches = keys.chunks(DELETE_BATCH);
+        let requests: Vec<_> = batches.map(|batch| self.delete_batch(batch)).collect();
+        stream::iter(requests)
+            .buffer_unordered(DELETE_BATCHES_AT_ONCE)
+            .try_concat()
+            .await
+    }
+
+    /// Deletes up to [`DELETE_BATCH`] objects.
+    async fn delete_batch(&self, keys: &[ObjectKey]) -> Result<Vec<(ObjectKey, Error)>, Error> {
+        let act = match keys {
+            [key] => format!("delete `{key}`"),
+            _ => format!("delete {} objects", keys.len()),
+        };
+        let unusable = |problem: String| Error::new(Kind::Other, &*act).with_detail(problem);
+        let objects = keys
+            .iter()
+            .map(|key| ObjectIdentifier::builder().key(self.full_key(key)).build())
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|source| unusable(source.to_string()))?;
+        let delete = Delete::builder()
+            .set_objects(Some(objects))
+            .quiet(true)
+            .build()
+            .map_err(|source| unusable(source.to_string()))?;
+        let deleted = self.write(&act, DELETING, |client| {
+            let request = client.delete_objects().bucket(self.bucket());
+            let request = request.delete(delete.clone()).customize();
+            // AWS is content with the checksum that the SDK adds.
+            if self.provider() == Provider::Aws {
+                Box::pin(request.send())
+            } else {
+                Box::pin(request.interceptor(ContentMd5).send())
+            }
+        });
+        let mut failed = Vec::new();
+        for error in deleted.await?.errors() {
+            let key = error
+                .key()
+                .and_then(|key| key.strip_prefix(&self.0.prefix))
+                .and_then(|key| ObjectKey::parse(key).ok())
+                .ok_or_else(|| {
+                    Error::new(Kind::Malformed, &*act)
+                        .with_detail("the answer blames a key that was not sent")
+                })?;
+            let error = of_code(format!("delete `{key}`"), error.code(), error.message());
+            if error.kind != Kind::NotFound {
+                failed.push((key, error));
+            }
+        }
+        Ok(failed)
+    }
+}
