@@ -6,7 +6,7 @@
 //! |--:|---|---|
 //! | 4 | `cli` | talks to people; reads arguments, environment and clock |
 //! | 3 | [`copy`] | engines: know the order of things |
-//! | 2 | [`backend`], [`source`] | know the world: buckets, folders, stores |
+//! | 2 | [`backend`], [`source`], [`serve`] | know the world: buckets, folders, stores |
 //! | 1 | [`graph`], [`plan`], [`ledger`] | decide; pure |
 //! | 0 | [`nix`] | the formats; pure |
 //!
@@ -27,6 +27,8 @@ pub mod clock;
 pub mod copy;
 #[cfg(feature = "cli")]
 pub mod meter;
+#[cfg(feature = "cli")]
+pub mod serve;
 #[cfg(feature = "cli")]
 pub mod source;
 #[cfg(feature = "cli")]

@@ -224,11 +224,10 @@ impl Memory {
             .collect()
     }
 
-    /// Lists raw names after `token`, folding at the next slash if `is_shallow`. Not logged.
-    #[must_use]
-    pub fn list_names(&self, query: &ListQuery, max: usize) -> NamePage {
+    /// Lists at most `max` names, also those that no [`ObjectKey`] can have.
+    pub fn list_names(&self, query: &ListQuery, max: usize) -> Result<NamePage, Error> {
         let mut page = NamePage::default();
-        let state = self.lock();
+        let state = self.ask(Verb::List, &query.prefix)?;
         let start = query.token.as_deref().unwrap_or_default();
         let mut from = if start < query.prefix.as_str() {
             Bound::Included(query.prefix.clone())
@@ -239,14 +238,14 @@ impl Memory {
         loop {
             let mut range = state.objects.range((from, Bound::Unbounded));
             let Some((name, stored)) = range.next() else {
-                return page;
+                return Ok(page);
             };
             let Some(rest) = name.strip_prefix(&query.prefix) else {
-                return page;
+                return Ok(page);
             };
             if page.objects.len() + page.folders.len() >= max {
                 page.token = last;
-                return page;
+                return Ok(page);
             }
             match rest.find('/').filter(|_| query.is_shallow) {
                 Some(slash) => {
@@ -397,8 +396,7 @@ impl Backend for Memory {
     }
 
     async fn list(&self, query: &ListQuery) -> Result<ListPage, Error> {
-        drop(self.ask(Verb::List, &query.prefix)?);
-        let names = self.list_names(query, self.modes.page_size);
+        let names = self.list_names(query, self.modes.page_size)?;
         let mut page = ListPage {
             folders: names.folders,
             token: names.token,

@@ -13,6 +13,7 @@ mod backend;
 mod interop;
 mod s3;
 mod seeds;
+mod serve;
 mod source;
 mod tidy;
 mod vectors;

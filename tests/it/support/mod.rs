@@ -2,4 +2,5 @@
 
 pub(crate) mod output;
 pub(crate) mod real;
+pub(crate) mod s3;
 pub(crate) mod world;

@@ -1,0 +1,758 @@
+//! The verbs of S3, each in terms of a bucket's back end.
+//!
+//! What comes in is parsed and its signature checked by `s3s`; what goes out is S3's own answers and
+//! error codes (Amazon's "S3 API Reference"; where it is silent, what AWS does). Conditions are taken as
+//! the server's [`Conditional`] says.
+//!
+//! Not here: faults (`faults`), and verbs that are not overridden, which `s3s` answers with 501.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use bytes::{Bytes, BytesMut};
+use futures::TryStreamExt;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use s3s::{
+    S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result,
+    access::{S3Access, S3AccessContext},
+    checksum::ChecksumHasher,
+    dto::{
+        self, AbortMultipartUploadInput, AbortMultipartUploadOutput, BucketLocationConstraint,
+        CompleteMultipartUploadInput, CompleteMultipartUploadOutput, CreateBucketInput,
+        CreateBucketOutput, CreateMultipartUploadInput, CreateMultipartUploadOutput,
+        DeleteObjectInput, DeleteObjectOutput, DeleteObjectsInput, DeleteObjectsOutput, ETag,
+        ETagCondition, GetBucketLocationInput, GetBucketLocationOutput, GetObjectInput,
+        GetObjectOutput, HeadBucketInput, HeadBucketOutput, HeadObjectInput, HeadObjectOutput,
+        ListBucketsInput, ListBucketsOutput, ListMultipartUploadsInput, ListMultipartUploadsOutput,
+        ListObjectsV2Input, ListObjectsV2Output, ListPartsInput, ListPartsOutput, PutObjectInput,
+        PutObjectOutput, StreamingBlob, UploadPartInput, UploadPartOutput,
+    },
+    s3_error,
+};
+
+use super::{Bucket, Conditional, Shared};
+use crate::{
+    backend::{Error, Kind, ListQuery, Part, PutOptions, Upload},
+    nix::object_key::ObjectKey,
+};
+
+/// S3's largest page of keys, uploads and parts, and its largest deletion.
+const MAX_NAMES: i32 = 1000;
+
+/// What S3 leaves as it is in names under `encoding-type=url`.
+const PLAIN: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b'/');
+
+/// Lets in who has a signature, and whoever reads if that is allowed.
+#[derive(Debug)]
+pub(super) struct Gate {
+    pub(super) allows_anonymous_reads: bool,
+}
+
+#[async_trait::async_trait]
+impl S3Access for Gate {
+    async fn check(&self, cx: &mut S3AccessContext<'_>) -> S3Result<()> {
+        let is_read = matches!(cx.s3_op().name(), "GetObject" | "HeadObject");
+        if cx.credentials().is_some() || (is_read && self.allows_anonymous_reads) {
+            Ok(())
+        } else {
+            Err(s3_error!(AccessDenied))
+        }
+    }
+}
+
+/// Speaks S3 for a server's buckets.
+#[derive(Debug)]
+pub(super) struct Protocol {
+    shared: Arc<Shared>,
+}
+
+impl Protocol {
+    pub(super) const fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    fn bucket(&self, name: &str) -> S3Result<Bucket> {
+        self.shared
+            .bucket(name)
+            .ok_or_else(|| S3ErrorCode::NoSuchBucket.into())
+    }
+
+    /// Judges a write's condition; says whether the back end is to judge it once more.
+    async fn if_absent(
+        &self,
+        bucket: &Bucket,
+        key: &ObjectKey,
+        if_match: Option<&ETagCondition>,
+        if_none_match: Option<&ETagCondition>,
+    ) -> S3Result<bool> {
+        match (self.shared.config.conditional, if_match, if_none_match) {
+            (Conditional::Ignored, ..) | (_, None, None) => Ok(false),
+            (Conditional::Atomic, None, Some(ETagCondition::Any)) => Ok(true),
+            (Conditional::Racy, None, Some(ETagCondition::Any)) => {
+                let found = bucket.backend().head(key).await;
+                // Here another write may come between, as it does on such servers.
+                tokio::task::yield_now().await;
+                match found {
+                    Ok(_) => Err(S3ErrorCode::PreconditionFailed.into()),
+                    Err(error) if error.kind == Kind::NotFound => Ok(false),
+                    Err(error) => Err(told(&error, S3ErrorCode::NoSuchKey)),
+                }
+            }
+            // A back end has no way to write over exactly this version.
+            _ => Err(S3ErrorCode::NotImplemented.into()),
+        }
+    }
+}
+
+#[async_trait::async_trait]
+impl S3 for Protocol {
+    async fn list_buckets(
+        &self,
+        _: S3Request<ListBucketsInput>,
+    ) -> S3Result<S3Response<ListBucketsOutput>> {
+        let names = self.shared.bucket_names().into_iter();
+        let buckets = names.map(|name| dto::Bucket {
+            name: Some(name),
+            ..dto::Bucket::default()
+        });
+        let buckets = Some(buckets.collect());
+        Ok(S3Response::new(ListBucketsOutput {
+            buckets,
+            ..ListBucketsOutput::default()
+        }))
+    }
+
+    async fn create_bucket(
+        &self,
+        request: S3Request<CreateBucketInput>,
+    ) -> S3Result<S3Response<CreateBucketOutput>> {
+        let name = request.input.bucket;
+        if !self.shared.add_new(&name) {
+            return Err(S3ErrorCode::BucketAlreadyOwnedByYou.into());
+        }
+        let location = Some(format!("/{name}"));
+        Ok(S3Response::new(CreateBucketOutput { location }))
+    }
+
+    async fn head_bucket(
+        &self,
+        request: S3Request<HeadBucketInput>,
+    ) -> S3Result<S3Response<HeadBucketOutput>> {
+        self.bucket(&request.input.bucket)?;
+        let bucket_region = Some(self.shared.config.region.clone());
+        Ok(S3Response::new(HeadBucketOutput {
+            bucket_region,
+            ..HeadBucketOutput::default()
+        }))
+    }
+
+    async fn get_bucket_location(
+        &self,
+        request: S3Request<GetBucketLocationInput>,
+    ) -> S3Result<S3Response<GetBucketLocationOutput>> {
+        self.bucket(&request.input.bucket)?;
+        // The oldest region is told by silence.
+        let region = Some(&self.shared.config.region).filter(|region| *region != "us-east-1");
+        let location_constraint =
+            region.map(|region| BucketLocationConstraint::from(region.clone()));
+        Ok(S3Response::new(GetBucketLocationOutput {
+            location_constraint,
+        }))
+    }
+
+    async fn get_object(
+        &self,
+        request: S3Request<GetObjectInput>,
+    ) -> S3Result<S3Response<GetObjectOutput>> {
+        let input = request.input;
+        let (bucket, key) = (self.bucket(&input.bucket)?, key(&input.key)?);
+        let object = bucket.backend().get(&key).await.map_err(missing_key)?;
+        let (headers, meta) = (bucket.headers(&key), object.meta);
+        let (mut body, mut content_range) = (object.body, None);
+        if let Some(range) = input.range {
+            let range = range.check(meta.size)?;
+            if range.is_empty() {
+                return Err(S3ErrorCode::InvalidRange.into()); // The end of nothing.
+            }
+            content_range = Some(format!(
+                "bytes {}-{}/{}",
+                range.start,
+                range.end - 1,
+                meta.size
+            ));
+            body = body.slice(index(range.start)?..index(range.end)?);
+        }
+        Ok(S3Response::new(GetObjectOutput {
+            accept_ranges: Some("bytes".to_owned()),
+            content_length: Some(signed(body.len())?),
+            body: Some(once(body)),
+            content_range,
+            content_type: headers.content_type,
+            content_encoding: headers.content_encoding,
+            cache_control: headers.cache_control,
+            e_tag: meta.etag.map(ETag::Strong),
+            last_modified: meta.last_modified.map(Into::into),
+            metadata: Some(meta.user.into_iter().collect()),
+            ..GetObjectOutput::default()
+        }))
+    }
+
+    async fn head_object(
+        &self,
+        request: S3Request<HeadObjectInput>,
+    ) -> S3Result<S3Response<HeadObjectOutput>> {
+        let (bucket, key) = (
+            self.bucket(&request.input.bucket)?,
+            key(&request.input.key)?,
+        );
+        let meta = bucket.backend().head(&key).await.map_err(missing_key)?;
+        let headers = bucket.headers(&key);
+        Ok(S3Response::new(HeadObjectOutput {
+            accept_ranges: Some("bytes".to_owned()),
+            content_length: Some(signed(meta.size)?),
+            content_type: headers.content_type,
+            content_encoding: headers.content_encoding,
+            cache_control: headers.cache_control,
+            e_tag: meta.etag.map(ETag::Strong),
+            last_modified: meta.last_modified.map(Into::into),
+            metadata: Some(meta.user.into_iter().collect()),
+            ..HeadObjectOutput::default()
+        }))
+    }
+
+    async fn list_objects_v2(
+        &self,
+        request: S3Request<ListObjectsV2Input>,
+    ) -> S3Result<S3Response<ListObjectsV2Output>> {
+        let input = request.input;
+        let bucket = self.bucket(&input.bucket)?;
+        if input
+            .delimiter
+            .as_deref()
+            .is_some_and(|delimiter| delimiter != "/")
+        {
+            return Err(S3ErrorCode::NotImplemented.into());
+        }
+        let encode = encoder(input.encoding_type.as_ref());
+        let token = match &input.continuation_token {
+            Some(token) => Some(read_token(token)?),
+            None => input.start_after.clone(),
+        };
+        let query = ListQuery {
+            prefix: input.prefix.clone().unwrap_or_default(),
+            is_shallow: input.delimiter.is_some(),
+            token,
+        };
+        let max_keys = input.max_keys.unwrap_or(MAX_NAMES).clamp(0, MAX_NAMES);
+        let most = index(max_keys)?;
+        let page = bucket.list(query, most.max(1)).await.map_err(missing_key)?;
+        let contents = page.objects.into_iter().map(|(name, meta)| {
+            Ok(dto::Object {
+                key: Some(encode(&name)),
+                size: Some(signed(meta.size)?),
+                e_tag: meta.etag.map(ETag::Strong),
+                last_modified: meta.last_modified.map(Into::into),
+                ..dto::Object::default()
+            })
+        });
+        let contents: Vec<_> = contents.take(most).collect::<S3Result<_>>()?;
+        let folders = page.folders.iter().take(most);
+        let folders = folders.map(|name| dto::CommonPrefix {
+            prefix: Some(encode(name)),
+        });
+        let folders: Vec<_> = folders.collect();
+        let next = page
+            .token
+            .filter(|_| most > 0)
+            .map(|last| URL_SAFE_NO_PAD.encode(last));
+        Ok(S3Response::new(ListObjectsV2Output {
+            name: Some(input.bucket),
+            key_count: i32::try_from(contents.len() + folders.len()).ok(),
+            max_keys: Some(max_keys),
+            is_truncated: Some(next.is_some()),
+            next_continuation_token: next,
+            contents: Some(contents),
+            common_prefixes: Some(folders),
+            prefix: input.prefix.as_deref().map(&encode),
+            delimiter: input.delimiter,
+            encoding_type: input.encoding_type,
+            continuation_token: input.continuation_token,
+            start_after: input.start_after.as_deref().map(&encode),
+            ..ListObjectsV2Output::default()
+        }))
+    }
+
+    async fn put_object(
+        &self,
+        request: S3Request<PutObjectInput>,
+    ) -> S3Result<S3Response<PutObjectOutput>> {
+        let input = request.input;
+        let (bucket, key) = (self.bucket(&input.bucket)?, key(&input.key)?);
+        let wanted = Sums {
+            crc32: input.checksum_crc32,
+            crc32c: input.checksum_crc32c,
+            crc64nvme: input.checksum_crc64nvme,
+            sha1: input.checksum_sha1,
+            sha256: input.checksum_sha256,
+        };
+        let body = whole(input.body, &wanted).await?;
+        let (if_match, if_none_match) = (input.if_match.as_ref(), input.if_none_match.as_ref());
+        let options = PutOptions {
+            content_type: input.content_type,
+            cache_control: input.cache_control,
+            content_encoding: input.content_encoding,
+            user: lower(input.metadata),
+            if_absent: self
+                .if_absent(&bucket, &key, if_match, if_none_match)
+                .await?,
+        };
+        bucket
+            .backend()
+            .put(&key, body, &options)
+            .await
+            .map_err(missing_key)?;
+        let e_tag = bucket.etag(&key).await.map(ETag::Strong);
+        Ok(S3Response::new(PutObjectOutput {
+            e_tag,
+            ..PutObjectOutput::default()
+        }))
+    }
+
+    async fn delete_object(
+        &self,
+        request: S3Request<DeleteObjectInput>,
+    ) -> S3Result<S3Response<DeleteObjectOutput>> {
+        let input = request.input;
+        let (bucket, key) = (self.bucket(&input.bucket)?, key(&input.key)?);
+        let failed = bucket.backend().delete(&[key]).await.map_err(missing_key)?;
+        match failed.first() {
+            Some((_, error)) => Err(told(error, S3ErrorCode::NoSuchKey)),
+            None => Ok(S3Response::new(DeleteObjectOutput::default())),
+        }
+    }
+
+    async fn delete_objects(
+        &self,
+        request: S3Request<DeleteObjectsInput>,
+    ) -> S3Result<S3Response<DeleteObjectsOutput>> {
+        let input = request.input;
+        let bucket = self.bucket(&input.bucket)?;
+        let names: Vec<_> = input
+            .delete
+            .objects
+            .into_iter()
+            .map(|object| object.key)
+            .collect();
+        if names.is_empty() || names.len() > index(MAX_NAMES)? {
+            return Err(S3ErrorCode::MalformedXML.into());
+        }
+        // A name that no key can have cannot be there, and what is not there counts as deleted.
+        let keys: Vec<_> = names
+            .iter()
+            .filter_map(|name| ObjectKey::parse(name).ok())
+            .collect();
+        let failed = bucket.backend().delete(&keys).await.map_err(missing_key)?;
+        let failed: BTreeMap<_, _> = failed
+            .iter()
+            .map(|(key, error)| (key.as_str(), error))
+            .collect();
+        let errors = failed.iter().map(|(name, error)| {
+            let told = told(error, S3ErrorCode::NoSuchKey);
+            dto::Error {
+                key: Some((*name).to_owned()),
+                code: Some(told.code().as_str().to_owned()),
+                message: told.message().map(str::to_owned),
+                ..dto::Error::default()
+            }
+        });
+        let errors = Some(errors.collect::<Vec<_>>());
+        let deleted = names
+            .iter()
+            .filter(|name| !failed.contains_key(name.as_str()));
+        let deleted = deleted.map(|name| dto::DeletedObject {
+            key: Some(name.clone()),
+            ..dto::DeletedObject::default()
+        });
+        let deleted = Some(deleted.collect()).filter(|_| input.delete.quiet != Some(true));
+        Ok(S3Response::new(DeleteObjectsOutput {
+            deleted,
+            errors,
+            ..DeleteObjectsOutput::default()
+        }))
+    }
+
+    async fn create_multipart_upload(
+        &self,
+        request: S3Request<CreateMultipartUploadInput>,
+    ) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
+        let input = request.input;
+        let (bucket, key) = (self.bucket(&input.bucket)?, key(&input.key)?);
+        let options = PutOptions {
+            content_type: input.content_type,
+            cache_control: input.cache_control,
+            content_encoding: input.content_encoding,
+            user: lower(input.metadata),
+            if_absent: false,
+        };
+        let upload = bucket
+            .backend()
+            .begin_upload(&key, &options)
+            .await
+            .map_err(missing_upload)?;
+        Ok(S3Response::new(CreateMultipartUploadOutput {
+            bucket: Some(input.bucket),
+            key: Some(input.key),
+            upload_id: Some(upload.id),
+            ..CreateMultipartUploadOutput::default()
+        }))
+    }
+
+    async fn upload_part(
+        &self,
+        request: S3Request<UploadPartInput>,
+    ) -> S3Result<S3Response<UploadPartOutput>> {
+        let input = request.input;
+        let bucket = self.bucket(&input.bucket)?;
+        let upload = upload(&input.key, input.upload_id)?;
+        let number = u32::try_from(input.part_number)
+            .map_err(|error| S3Error::with_source(S3ErrorCode::InvalidArgument, error.into()))?;
+        let wanted = Sums {
+            crc32: input.checksum_crc32,
+            crc32c: input.checksum_crc32c,
+            crc64nvme: input.checksum_crc64nvme,
+            sha1: input.checksum_sha1,
+            sha256: input.checksum_sha256,
+        };
+        let body = whole(input.body, &wanted).await?;
+        let part = bucket
+            .backend()
+            .put_part(&upload, number, body)
+            .await
+            .map_err(missing_upload)?;
+        let e_tag = Some(ETag::Strong(part.etag));
+        Ok(S3Response::new(UploadPartOutput {
+            e_tag,
+            ..UploadPartOutput::default()
+        }))
+    }
+
+    async fn complete_multipart_upload(
+        &self,
+        request: S3Request<CompleteMultipartUploadInput>,
+    ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
+        let input = request.input;
+        let bucket = self.bucket(&input.bucket)?;
+        let upload = upload(&input.key, input.upload_id)?;
+        let conditions = (input.if_match.as_ref(), input.if_none_match.as_ref());
+        if self
+            .if_absent(&bucket, &upload.key, conditions.0, conditions.1)
+            .await?
+        {
+            // The condition of an upload is set at its beginning, which S3 does not know: so it is
+            // judged here, a little before the fact.
+            if bucket.backend().head(&upload.key).await.is_ok() {
+                return Err(S3ErrorCode::PreconditionFailed.into());
+            }
+        }
+        let kept = bucket
+            .backend()
+            .parts(&upload)
+            .await
+            .map_err(missing_upload)?;
+        let wanted = input
+            .multipart_upload
+            .and_then(|wanted| wanted.parts)
+            .unwrap_or_default();
+        let parts = chosen(&kept, &wanted, bucket.backend().limits().min_part_size)?;
+        bucket
+            .backend()
+            .complete_upload(&upload, &parts)
+            .await
+            .map_err(missing_upload)?;
+        Ok(S3Response::new(CompleteMultipartUploadOutput {
+            location: Some(format!("/{}/{}", input.bucket, input.key)),
+            bucket: Some(input.bucket),
+            e_tag: bucket.etag(&upload.key).await.map(ETag::Strong),
+            key: Some(input.key),
+            ..CompleteMultipartUploadOutput::default()
+        }))
+    }
+
+    async fn abort_multipart_upload(
+        &self,
+        request: S3Request<AbortMultipartUploadInput>,
+    ) -> S3Result<S3Response<AbortMultipartUploadOutput>> {
+        let bucket = self.bucket(&request.input.bucket)?;
+        let upload = upload(&request.input.key, request.input.upload_id)?;
+        // To a back end a missing upload is no error; to S3 it is.
+        bucket
+            .backend()
+            .parts(&upload)
+            .await
+            .map_err(missing_upload)?;
+        bucket
+            .backend()
+            .abort_upload(&upload)
+            .await
+            .map_err(missing_upload)?;
+        Ok(S3Response::new(AbortMultipartUploadOutput::default()))
+    }
+
+    async fn list_multipart_uploads(
+        &self,
+        request: S3Request<ListMultipartUploadsInput>,
+    ) -> S3Result<S3Response<ListMultipartUploadsOutput>> {
+        let input = request.input;
+        let bucket = self.bucket(&input.bucket)?;
+        let encode = encoder(input.encoding_type.as_ref());
+        let prefix = input.prefix.clone().unwrap_or_default();
+        let mut uploads = bucket.uploads(&prefix).await.map_err(missing_upload)?;
+        // S3 orders by key, then by age; the markers are the last of the page before.
+        uploads.sort_by(|a, b| a.key.cmp(&b.key));
+        if let Some(marker) = &input.key_marker {
+            let id = input.upload_id_marker.as_deref();
+            let told = uploads.iter().rposition(|upload| match id {
+                Some(id) => upload.key.as_str() == marker && upload.id == id,
+                None => upload.key.as_str() <= marker.as_str(),
+            });
+            uploads.drain(..told.map_or(0, |last| last + 1));
+        }
+        let most = index(input.max_uploads.unwrap_or(MAX_NAMES).clamp(1, MAX_NAMES))?;
+        let is_truncated = uploads.len() > most;
+        uploads.truncate(most);
+        let last = uploads.last().filter(|_| is_truncated);
+        let next_key_marker = last.map(|last| encode(last.key.as_str()));
+        let next_upload_id_marker = last.map(|last| last.id.clone());
+        let uploads = uploads.into_iter().map(|upload| dto::MultipartUpload {
+            key: Some(encode(upload.key.as_str())),
+            upload_id: Some(upload.id),
+            initiated: upload.begun.map(Into::into),
+            ..dto::MultipartUpload::default()
+        });
+        Ok(S3Response::new(ListMultipartUploadsOutput {
+            bucket: Some(input.bucket),
+            uploads: Some(uploads.collect()),
+            is_truncated: Some(is_truncated),
+            next_key_marker,
+            next_upload_id_marker,
+            prefix: input.prefix.as_deref().map(&encode),
+            encoding_type: input.encoding_type,
+            ..ListMultipartUploadsOutput::default()
+        }))
+    }
+
+    async fn list_parts(
+        &self,
+        request: S3Request<ListPartsInput>,
+    ) -> S3Result<S3Response<ListPartsOutput>> {
+        let input = request.input;
+        let bucket = self.bucket(&input.bucket)?;
+        let upload = upload(&input.key, input.upload_id)?;
+        let mut parts = bucket
+            .backend()
+            .parts(&upload)
+            .await
+            .map_err(missing_upload)?;
+        let behind: u32 = input
+            .part_number_marker
+            .and_then(|n| n.try_into().ok())
+            .unwrap_or(0);
+        parts.retain(|part| part.number > behind);
+        let most = index(input.max_parts.unwrap_or(MAX_NAMES).clamp(1, MAX_NAMES))?;
+        let is_truncated = parts.len() > most;
+        parts.truncate(most);
+        let last = parts.last().filter(|_| is_truncated);
+        let next_part_number_marker = last.and_then(|last| i32::try_from(last.number).ok());
+        let parts = parts.into_iter().map(|part| {
+            Ok(dto::Part {
+                part_number: i32::try_from(part.number).ok(),
+                size: Some(signed(part.size)?),
+                e_tag: Some(ETag::Strong(part.etag)),
+                ..dto::Part::default()
+            })
+        });
+        Ok(S3Response::new(ListPartsOutput {
+            bucket: Some(input.bucket),
+            key: Some(input.key),
+            upload_id: Some(upload.id),
+            parts: Some(parts.collect::<S3Result<_>>()?),
+            is_truncated: Some(is_truncated),
+            next_part_number_marker,
+            ..ListPartsOutput::default()
+        }))
+    }
+}
+
+/// Picks the parts that a completion names; S3's own errors where they do not fit.
+fn chosen(kept: &[Part], wanted: &[dto::CompletedPart], least: u64) -> S3Result<Vec<Part>> {
+    let mut parts: Vec<Part> = Vec::new();
+    for named in wanted {
+        let number = named
+            .part_number
+            .and_then(|number| u32::try_from(number).ok());
+        let part = kept.iter().find(|part| Some(part.number) == number);
+        let etag = named.e_tag.as_ref().map(ETag::value);
+        let Some(part) = part.filter(|part| etag == Some(part.etag.as_str())) else {
+            return Err(S3ErrorCode::InvalidPart.into());
+        };
+        if let Some(before) = parts.last() {
+            if before.number >= part.number {
+                return Err(S3ErrorCode::InvalidPartOrder.into());
+            }
+            if before.size < least {
+                return Err(S3ErrorCode::EntityTooSmall.into());
+            }
+        }
+        parts.push(part.clone());
+    }
+    if parts.is_empty() {
+        Err(S3ErrorCode::MalformedXML.into())
+    } else {
+        Ok(parts)
+    }
+}
+
+/// The checksums that a client sent with a body.
+#[derive(Debug)]
+struct Sums {
+    crc32: Option<String>,
+    crc32c: Option<String>,
+    crc64nvme: Option<String>,
+    sha1: Option<String>,
+    sha256: Option<String>,
+}
+
+/// Receives a whole body, and refuses one that differs from its checksums.
+async fn whole(stream: Option<StreamingBlob>, wanted: &Sums) -> S3Result<Bytes> {
+    let mut body = BytesMut::new();
+    if let Some(mut stream) = stream {
+        // A body that ends early, or is not what was signed.
+        let broken = |_| S3Error::from(S3ErrorCode::IncompleteBody);
+        while let Some(chunk) = stream.try_next().await.map_err(broken)? {
+            body.extend_from_slice(&chunk);
+        }
+    }
+    use s3s::crypto::Checksum as _;
+    let mut hasher = ChecksumHasher {
+        crc32: wanted.crc32.as_ref().map(|_| s3s::crypto::Crc32::new()),
+        crc32c: wanted.crc32c.as_ref().map(|_| s3s::crypto::Crc32c::new()),
+        crc64nvme: wanted
+            .crc64nvme
+            .as_ref()
+            .map(|_| s3s::crypto::Crc64Nvme::new()),
+        sha1: wanted.sha1.as_ref().map(|_| s3s::crypto::Sha1::new()),
+        sha256: wanted.sha256.as_ref().map(|_| s3s::crypto::Sha256::new()),
+    };
+    hasher.update(&body);
+    let found = hasher.finalize();
+    let is_right = found.checksum_crc32 == wanted.crc32
+        && found.checksum_crc32c == wanted.crc32c
+        && found.checksum_crc64nvme == wanted.crc64nvme
+        && found.checksum_sha1 == wanted.sha1
+        && found.checksum_sha256 == wanted.sha256;
+    if is_right {
+        Ok(body.freeze())
+    } else {
+        Err(S3ErrorCode::BadDigest.into())
+    }
+}
+
+/// Says what went wrong in S3's words; `missing` is what was asked for and not found.
+fn told(error: &Error, missing: S3ErrorCode) -> S3Error {
+    let code = match &error.kind {
+        Kind::NotFound => missing,
+        Kind::NoBucket => S3ErrorCode::NoSuchBucket,
+        Kind::Exists => S3ErrorCode::PreconditionFailed,
+        Kind::Denied | Kind::Credentials => S3ErrorCode::AccessDenied,
+        Kind::Throttled => S3ErrorCode::SlowDown,
+        Kind::Unsupported => S3ErrorCode::NotImplemented,
+        Kind::Other => own_code(error).unwrap_or(S3ErrorCode::InternalError),
+        Kind::Region(_)
+        | Kind::Unreachable
+        | Kind::TimedOut
+        | Kind::Malformed
+        | Kind::Full
+        | Kind::Tls => S3ErrorCode::InternalError,
+    };
+    S3Error::with_message(code, error.to_string())
+}
+
+/// Returns the code that a memory back end puts in front of its words.
+fn own_code(error: &Error) -> Option<S3ErrorCode> {
+    let (code, _) = error.detail.as_deref()?.split_once(':')?;
+    S3ErrorCode::from_bytes(code.as_bytes()).filter(|code| !matches!(code, S3ErrorCode::Custom(_)))
+}
+
+fn missing_key(error: Error) -> S3Error {
+    told(&error, S3ErrorCode::NoSuchKey)
+}
+
+fn missing_upload(error: Error) -> S3Error {
+    told(&error, S3ErrorCode::NoSuchUpload)
+}
+
+fn key(name: &str) -> S3Result<ObjectKey> {
+    ObjectKey::parse(name)
+        .map_err(|error| S3Error::with_message(S3ErrorCode::InvalidArgument, error.to_string()))
+}
+
+fn upload(name: &str, id: String) -> S3Result<Upload> {
+    Ok(Upload {
+        key: key(name)?,
+        id,
+        begun: None,
+    })
+}
+
+/// Metadata names are in lower case.
+fn lower(metadata: Option<dto::Metadata>) -> BTreeMap<String, String> {
+    let metadata = metadata.unwrap_or_default().into_iter();
+    metadata
+        .map(|(name, value)| (name.to_ascii_lowercase(), value))
+        .collect()
+}
+
+fn read_token(token: &str) -> S3Result<String> {
+    let bytes = URL_SAFE_NO_PAD.decode(token).ok();
+    let text = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
+    text.ok_or_else(|| S3ErrorCode::InvalidArgument.into())
+}
+
+/// Returns how names are written: as they are, or so that any name fits into XML.
+fn encoder(kind: Option<&dto::EncodingType>) -> impl Fn(&str) -> String + use<> {
+    let is_url = kind.is_some_and(|kind| kind.as_str() == dto::EncodingType::URL);
+    move |name| {
+        if is_url {
+            utf8_percent_encode(name, PLAIN).to_string()
+        } else {
+            name.to_owned()
+        }
+    }
+}
+
+fn once(body: Bytes) -> StreamingBlob {
+    s3s::Body::from(body).into()
+}
+
+fn index<N>(number: N) -> S3Result<usize>
+where
+    usize: TryFrom<N>,
+{
+    usize::try_from(number)
+        .ok()
+        .ok_or_else(|| S3ErrorCode::InvalidArgument.into())
+}
+
+fn signed<N>(number: N) -> S3Result<i64>
+where
+    i64: TryFrom<N>,
+{
+    i64::try_from(number)
+        .ok()
+        .ok_or_else(|| S3ErrorCode::InternalError.into())
+}
