@@ -4,8 +4,8 @@
 //!
 //! | level | rooms | what they do |
 //! |--:|---|---|
-//! | 4 | `cli` | talks to people; reads arguments, environment and clock |
-//! | 3 | [`copy`] | engines: know the order of things |
+//! | 4 | [`cli`] | talks to people; reads arguments, environment and clock |
+//! | 3 | [`copy`], [`setup`] | engines: know the order of things |
 //! | 2 | [`backend`], [`source`], [`serve`] | know the world: buckets, folders, stores |
 //! | 1 | [`graph`], [`plan`], [`ledger`] | decide; pure |
 //! | 0 | [`nix`] | the formats; pure |
@@ -22,6 +22,8 @@ pub mod plan;
 #[cfg(feature = "cli")]
 pub mod backend;
 #[cfg(feature = "cli")]
+pub mod cli;
+#[cfg(feature = "cli")]
 pub mod clock;
 #[cfg(feature = "cli")]
 pub mod copy;
@@ -29,6 +31,8 @@ pub mod copy;
 pub mod meter;
 #[cfg(feature = "cli")]
 pub mod serve;
+#[cfg(feature = "cli")]
+pub mod setup;
 #[cfg(feature = "cli")]
 pub mod source;
 #[cfg(feature = "cli")]

@@ -17,3 +17,8 @@ mod serve;
 mod source;
 mod tidy;
 mod vectors;
+
+// Commands as a person meets them.
+mod cli;
+mod init;
+mod key;
