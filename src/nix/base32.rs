@@ -59,11 +59,9 @@ pub const fn encoded_len(n_bytes: usize) -> usize {
 /// Returns the base-32 text of `bytes`.
 #[must_use]
 pub fn encode(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(encoded_len(bytes.len()));
-    for position in (0..encoded_len(bytes.len())).rev() {
-        text.push(char::from(digit(bytes, position)));
-    }
-    text
+    let mut digits = vec![0; encoded_len(bytes.len())];
+    fill(&mut digits, bytes);
+    digits.into_iter().map(char::from).collect()
 }
 
 /// Displays bytes as base-32 without a string in between.
@@ -72,28 +70,27 @@ pub struct Base32<'a>(pub &'a [u8]);
 
 impl fmt::Display for Base32<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // 64 bytes (SHA-512) make 103 digits; longer values go digit by digit.
+        // 64 bytes (SHA-512) make 103 digits; longer values go by a string.
         let mut buffer = [0u8; 104];
-        let n_digits = encoded_len(self.0.len());
-        let Some(digits) = buffer.get_mut(..n_digits) else {
+        let Some(digits) = buffer.get_mut(..encoded_len(self.0.len())) else {
             return f.write_str(&encode(self.0));
         };
-        for (out, position) in digits.iter_mut().zip((0..n_digits).rev()) {
-            *out = digit(self.0, position);
-        }
+        fill(digits, self.0);
         f.write_str(std::str::from_utf8(digits).map_err(|_ascii| fmt::Error)?)
     }
 }
 
-/// Returns the digit at `position`, counted from the least significant one.
-fn digit(bytes: &[u8], position: usize) -> u8 {
-    let (byte, shift) = (position * 5 / 8, position * 5 % 8);
-    let low = bytes[byte] >> shift;
-    let high = match bytes.get(byte + 1) {
-        Some(next) if shift > 3 => next << (8 - shift),
-        _ => 0,
-    };
-    ALPHABET[usize::from((low | high) & 31)]
+/// Writes the digits of `bytes`, 8 for each 5 bytes, beginning at the end, where the first bytes go.
+fn fill(digits: &mut [u8], bytes: &[u8]) {
+    for (group, part) in digits.rchunks_mut(8).zip(bytes.chunks(5)) {
+        let mut buffer = [0; 8];
+        buffer[..part.len()].copy_from_slice(part);
+        let mut value = u64::from_le_bytes(buffer);
+        for digit in group.iter_mut().rev() {
+            *digit = ALPHABET[(value & 31) as usize];
+            value >>= 5;
+        }
+    }
 }
 
 /// Decodes the base-32 text of exactly `N` bytes.
@@ -106,30 +103,38 @@ pub fn decode<const N: usize>(text: &str) -> Result<[u8; N], DecodeError> {
         });
     }
     let mut bytes = [0u8; N];
-    for (index, &character) in digits.iter().enumerate() {
-        let value = VALUES[usize::from(character)];
-        if value == NO_DIGIT {
-            // Everything before it is ASCII, so `index` is where a character begins.
-            let found = text[index..]
-                .chars()
-                .next()
-                .unwrap_or(char::from(character));
-            return Err(DecodeError::Digit {
-                position: index,
-                found,
-            });
+    // Both are looked at once, at the end: no branch per digit.
+    let (mut seen, mut spill) = (0, 0);
+    for (group, part) in digits.rchunks(8).zip(bytes.chunks_mut(5)) {
+        let mut value = 0;
+        for &character in group {
+            let digit = VALUES[usize::from(character)];
+            seen |= digit;
+            value = value << 5 | u64::from(digit & 31);
         }
-        let position = digits.len() - 1 - index;
-        let (byte, shift) = (position * 5 / 8, position * 5 % 8);
-        bytes[byte] |= value << shift;
-        let spill = if shift > 3 { value >> (8 - shift) } else { 0 };
-        match bytes.get_mut(byte + 1) {
-            Some(next) => *next |= spill,
-            None if spill != 0 => return Err(DecodeError::Spill),
-            None => {}
-        }
+        let wide = value.to_le_bytes();
+        let (low, high) = wide.split_at(part.len());
+        part.copy_from_slice(low);
+        spill |= high.iter().fold(0, |all, byte| all | byte);
     }
-    Ok(bytes)
+    if seen == NO_DIGIT {
+        return Err(bad_digit(text));
+    }
+    if spill == 0 {
+        Ok(bytes)
+    } else {
+        Err(DecodeError::Spill)
+    }
+}
+
+/// Names the first character that is no digit.
+fn bad_digit(text: &str) -> DecodeError {
+    let is_bad = |c: char| !c.is_ascii() || !ALPHABET.iter().any(|&digit| char::from(digit) == c);
+    let (position, found) = text
+        .char_indices()
+        .find(|&(_, c)| is_bad(c))
+        .unwrap_or_default();
+    DecodeError::Digit { position, found }
 }
 
 #[cfg(test)]

@@ -188,11 +188,13 @@ impl<'a> Fields<'a> {
     }
 
     fn take(&mut self, field: &'a str, line: usize) -> Result<(), ParseError> {
-        let Some((key, value)) = field.split_once(':') else {
+        // Keys are short: a plain loop finds the colon sooner than `split_once` does.
+        let colon = field.bytes().position(|byte| byte == b':');
+        let Some((key, value)) = colon.and_then(|colon| field.split_at_checked(colon)) else {
             let text = field.to_owned();
             return Err(ParseError::Colon { line, text });
         };
-        let Some(text) = value.strip_prefix(' ') else {
+        let Some(text) = value.strip_prefix(": ") else {
             let field = key.to_owned();
             return Err(ParseError::Blank { line, field });
         };

@@ -157,7 +157,8 @@ impl fmt::Display for StoreName {
 
 fn name_problem(name: &str) -> Option<NameProblem> {
     let first = name.split('-').next().unwrap_or(name);
-    let is_allowed = |c: char| c.is_ascii_alphanumeric() || "+-._?=".contains(c);
+    let is_allowed =
+        |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.' | '_' | '?' | '=');
     if name.is_empty() {
         Some(NameProblem::Empty)
     } else if name.len() > MAX_NAME_LEN {
