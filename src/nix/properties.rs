@@ -8,7 +8,7 @@
 //! reads as the same value again. Not here: agreement with Nix, which needs Nix's own files
 //! (`tests/it/vectors.rs`).
 
-use std::{fmt, str::FromStr};
+use std::{fmt, io::Write as _, str::FromStr};
 
 use crate::nix::{
     base32,
@@ -16,6 +16,12 @@ use crate::nix::{
     cache_url::{CacheUrl, Location},
     content_address::ContentAddress,
     hash::Sha256,
+    nar::{
+        decode::{self, Decoder},
+        encode::Encoder,
+        event::Event,
+        listing::{Listing, Recorder},
+    },
     narinfo::{Fields, NarInfo},
     object_key::ObjectKey,
     path_info::{JsonEntry, parse_dump_db, parse_json, parse_path_list},
@@ -267,4 +273,144 @@ pub fn signing(seed: [u8; 32], text: &str, other: &str) {
     keys(&key.to_secret_text());
     keys(&public.to_string());
     keys(&signature.to_string());
+}
+
+/// A step through a tree that owns its bytes; pieces of contents are joined.
+#[derive(Debug, PartialEq, Eq)]
+enum Step {
+    Directory,
+    Entry(Vec<u8>),
+    EndDirectory,
+    Regular(bool, u64),
+    Contents(Vec<u8>),
+    Symlink(Vec<u8>),
+}
+
+fn add_step(steps: &mut Vec<Step>, event: Event<'_>) {
+    let step = match event {
+        Event::Directory => Step::Directory,
+        Event::Entry(name) => Step::Entry(name.to_vec()),
+        Event::EndDirectory => Step::EndDirectory,
+        Event::Regular { executable, size } => Step::Regular(executable, size),
+        Event::Contents(piece) => {
+            if let Some(Step::Contents(contents)) = steps.last_mut() {
+                contents.extend_from_slice(piece);
+                return;
+            }
+            Step::Contents(piece.to_vec())
+        }
+        Event::Symlink(target) => Step::Symlink(target.to_vec()),
+    };
+    steps.push(step);
+}
+
+/// Decodes pieces; returns the steps, up to an error if there is one, and the length of the NAR.
+fn decode_nar<'a>(
+    pieces: impl Iterator<Item = &'a [u8]>,
+) -> (Vec<Step>, Result<u64, decode::Error>) {
+    let mut decoder = Decoder::new();
+    let mut steps = Vec::new();
+    for mut piece in pieces {
+        loop {
+            match decoder.next(&mut piece) {
+                Ok(Some(event)) => add_step(&mut steps, event),
+                Ok(None) => break,
+                Err(error) => return (steps, Err(error)),
+            }
+        }
+    }
+    let result = decoder.finish().map(|()| decoder.offset());
+    (steps, result)
+}
+
+/// A NAR reads the same however it is cut, and what is accepted is written again byte for byte.
+pub fn nar_decode(data: &[u8]) {
+    let (steps, result) = decode_nar(std::iter::once(data));
+    for len in [1, 5, 8, 64] {
+        let (cut_steps, cut_result) = decode_nar(data.chunks(len));
+        assert_eq!(result, cut_result, "pieces of {len} bytes read differently");
+        assert_eq!(steps, cut_steps, "pieces of {len} bytes read differently");
+    }
+    let Ok(len) = result else { return };
+    let mut encoder = Encoder::new(Vec::new());
+    for step in &steps {
+        let written = encoder.event(match step {
+            Step::Directory => Event::Directory,
+            Step::Entry(name) => Event::Entry(name),
+            Step::EndDirectory => Event::EndDirectory,
+            &Step::Regular(executable, size) => Event::Regular { executable, size },
+            Step::Contents(contents) => Event::Contents(contents),
+            Step::Symlink(target) => Event::Symlink(target),
+        });
+        assert!(written.is_ok(), "{step:?} was read and is not written");
+    }
+    let again = encoder.finish();
+    let again = again.as_deref().unwrap_or_default();
+    let taken = usize::try_from(len).ok().and_then(|len| data.get(..len));
+    assert!(taken == Some(again), "a tree has two NARs");
+}
+
+/// Whatever is asked of the encoder, what it writes is a NAR, and reads as what it agreed to.
+///
+/// Every byte of `script` is a request, with the bytes behind it as names and contents; requests that
+/// are refused change nothing.
+pub fn nar_encode(script: &[u8]) {
+    let mut encoder = Encoder::new(Vec::new());
+    let mut steps = Vec::new();
+    let mut ask = |event: Event<'_>| {
+        let is_done = encoder.event(event).is_ok();
+        let is_nothing = event == Event::Contents(b"");
+        if is_done && !is_nothing {
+            add_step(&mut steps, event);
+        }
+        is_done
+    };
+    let mut rest = script;
+    while let Some((&request, behind)) = rest.split_first() {
+        let len = usize::from(request >> 3).min(behind.len());
+        let (text, behind) = behind.split_at(len);
+        rest = behind;
+        ask(match request & 7 {
+            0 | 1 => Event::Directory,
+            2 | 3 => Event::Entry(text),
+            4 => Event::EndDirectory,
+            5 => Event::Regular {
+                executable: len % 2 == 1,
+                size: u64::from(request),
+            },
+            6 => Event::Contents(text),
+            _ => Event::Symlink(text),
+        });
+    }
+    // Whatever is open is brought to its end.
+    while ask(Event::Contents(b"x")) || ask(Event::EndDirectory) || ask(Event::Symlink(b"x")) {}
+    let nar = encoder.finish();
+    assert!(nar.is_ok(), "a tree can always be brought to its end");
+    let nar = nar.unwrap_or_default();
+    let (read, result) = decode_nar(std::iter::once(nar.as_slice()));
+    assert_eq!(result, Ok(nar.len() as u64), "what is written is read");
+    assert_eq!(read, steps, "what was written reads differently");
+}
+
+/// A recorder accepts what the decoder accepts; a listing that is written reads as the same.
+pub fn nar_listing(data: &[u8]) {
+    let mut recorder = Recorder::new();
+    let is_taken = recorder.write_all(data).is_ok();
+    let recorded = recorder.finish();
+    let (_steps, result) = decode_nar(std::iter::once(data));
+    let is_nar = result == Ok(data.len() as u64);
+    assert_eq!(is_taken && recorded.is_ok(), is_nar, "the two disagree");
+    let parsed = str::from_utf8(data).ok().map(Listing::parse);
+    let listings = recorded.into_iter().chain(parsed.into_iter().flatten());
+    for listing in listings {
+        let Ok(json) = listing.to_json() else {
+            continue; // Some name is not UTF-8.
+        };
+        if let Ok(again) = Listing::parse(&json) {
+            assert_eq!(again, listing, "`{json}` reads differently");
+        } else {
+            let depth = json.matches("{\"entries\":").count();
+            assert!(depth > 50, "`{json}` cannot be read");
+        }
+    }
 }

@@ -7,6 +7,7 @@ use std::{collections::BTreeSet, fs, path::Path};
 use narhaul::nix::properties;
 
 type Law = fn(&str);
+type LawOfBytes = fn(&[u8]);
 
 /// Which law a target's text is given to; the targets themselves are one line each.
 const LAWS: [(&str, Law); 8] = [
@@ -18,6 +19,13 @@ const LAWS: [(&str, Law); 8] = [
     ("dump_db", properties::dump_db),
     ("cache_url", properties::cache_url),
     ("keys", properties::keys),
+];
+
+/// The same for targets that take bytes.
+const LAWS_OF_BYTES: [(&str, LawOfBytes); 3] = [
+    ("nar_decode", properties::nar_decode),
+    ("nar_encode", properties::nar_encode),
+    ("nar_listing", properties::nar_listing),
 ];
 
 /// The names of what lies in a folder of `fuzz`, without their suffix.
@@ -40,33 +48,41 @@ fn names(folder: &str) -> BTreeSet<String> {
         .collect()
 }
 
+/// Gives every seed of a target to its law.
+fn check(target: &str, law: impl Fn(&[u8])) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("fuzz/seeds")
+        .join(target);
+    let mut n_seeds = 0;
+    for entry in fs::read_dir(&folder).unwrap() {
+        let path = entry.unwrap().path();
+        eprintln!("{}", path.display());
+        law(&fs::read(&path).unwrap());
+        n_seeds += 1;
+    }
+    assert!(n_seeds > 0, "{target} has no seeds");
+}
+
 #[test]
 fn every_law_holds_for_every_seed() {
     for (target, law) in LAWS {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("fuzz/seeds")
-            .join(target);
-        let mut n_seeds = 0;
-        for entry in fs::read_dir(&folder).unwrap() {
-            let path = entry.unwrap().path();
-            let text = fs::read(&path).unwrap();
-            // Fuzzing, too, gives a target of texts nothing that is not UTF-8.
-            if let Ok(text) = std::str::from_utf8(&text) {
-                eprintln!("{}", path.display());
+        // Fuzzing, too, gives a target of texts nothing that is not UTF-8.
+        check(target, |text| {
+            if let Ok(text) = std::str::from_utf8(text) {
                 law(text);
             }
-            n_seeds += 1;
-        }
-        assert!(n_seeds > 0, "{target} has no seeds");
+        });
+    }
+    for (target, law) in LAWS_OF_BYTES {
+        check(target, law);
     }
 }
 
 #[test]
 fn every_fuzz_target_has_seeds_and_a_law() {
-    let laws: BTreeSet<_> = LAWS
-        .iter()
-        .map(|(target, _law)| (*target).to_owned())
-        .collect();
+    let of_texts = LAWS.iter().map(|(target, _law)| *target);
+    let of_bytes = LAWS_OF_BYTES.iter().map(|(target, _law)| *target);
+    let laws: BTreeSet<_> = of_texts.chain(of_bytes).map(str::to_owned).collect();
     assert_eq!(names("seeds"), names("fuzz_targets"));
     assert!(laws.is_subset(&names("seeds")), "{laws:?}");
 }

@@ -9,18 +9,26 @@
 
 use std::{
     fs,
+    io::Write as _,
     path::{Path, PathBuf},
 };
 
-use narhaul::nix::{
-    base32,
-    cache_info::CacheInfo,
-    compression::Compression,
-    hash::Sha256,
-    narinfo::{Fields, NarInfo},
-    path_info::{JsonEntry, PathInfo, parse_dump_db, parse_json, parse_path_list},
-    signature::{PublicKey, SecretKey},
-    store_path::{StoreDir, StorePath},
+use narhaul::{
+    nix::{
+        base32,
+        cache_info::CacheInfo,
+        compression::Compression,
+        hash::Sha256,
+        nar::listing::{Listing, Recorder},
+        narinfo::{Fields, NarInfo},
+        path_info::{JsonEntry, PathInfo, parse_dump_db, parse_json, parse_path_list},
+        signature::{PublicKey, SecretKey},
+        store_path::{StoreDir, StorePath},
+    },
+    source::{
+        Source as _,
+        directory::{CaseHack, DirectorySource},
+    },
 };
 
 /// The versions of Nix that wrote the files.
@@ -254,5 +262,59 @@ fn base_32_of_every_hash_is_what_nix_writes() {
         if let Ok(hash) = Sha256::parse_digits(base16) {
             assert_eq!(Sha256::parse_digits(base32), Ok(hash));
         }
+    }
+}
+
+/// Makes the tree of `nar/tree.nar`, as `tests/vectors/README.md` says.
+fn make_tree(tree: &Path) {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+    for folder in ["bin", "empty-folder", "sub/deep"] {
+        fs::create_dir_all(tree.join(folder)).unwrap();
+    }
+    let files = [
+        ("bin/hello", 0o755, "#!/bin/sh\necho hello\n"),
+        ("empty", 0o644, ""),
+        ("not-executable", 0o654, "group may run it\n"),
+        ("eight", 0o644, "12345678"),
+        ("nine", 0o644, "123456789"),
+        (" !\"#$%&'()*+,-.:;<=>?@[\\]^_`{|}~", 0o644, "x"),
+        ("\u{e2}", 0o644, "y"),
+        ("a\u{302}", 0o644, "z"),
+        ("Z", 0o644, "w"),
+        ("a.b", 0o644, "v"),
+        ("sub/deep/file", 0o644, "u"),
+    ];
+    for (name, mode, contents) in files {
+        fs::write(tree.join(name), contents).unwrap();
+        fs::set_permissions(tree.join(name), fs::Permissions::from_mode(mode)).unwrap();
+    }
+    symlink("bin/hello", tree.join("link")).unwrap();
+    symlink("/nowhere", tree.join("dangling")).unwrap();
+}
+
+#[test]
+fn a_folder_has_the_nar_and_the_store_path_that_nix_gives_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let tree = folder.path().join("tree");
+    make_tree(&tree);
+    let mut source = DirectorySource::new(StoreDir::default(), CaseHack::Keep);
+    let path = source.add(&tree, None).unwrap();
+    assert_eq!(path.to_string(), "7pls42gjm6lh4c3sh0ii4vjkw371mxbg-tree");
+    let mut nar = Vec::new();
+    source.dump(&path, &mut nar).unwrap();
+    assert!(nar == fs::read(vectors("nar/tree.nar")).unwrap());
+}
+
+#[test]
+fn listings_are_those_of_nix() {
+    let nar = fs::read(vectors("nar/tree.nar")).unwrap();
+    let mut recorder = Recorder::new();
+    recorder.write_all(&nar).unwrap();
+    let listing = recorder.finish().unwrap();
+    for version in VERSIONS {
+        let text = read(&format!("nar/{version}.ls"));
+        assert_eq!(Listing::parse(&text).unwrap(), listing, "{version}");
+        // Nix 2.8 did not sort its keys yet.
+        assert_eq!(listing.to_json().unwrap() == text, version != "2.8");
     }
 }

@@ -44,7 +44,7 @@ pub enum Error {
     /// Padding that is not zero.
     #[error("byte {offset}: padding that is not zero")]
     Padding {
-        /// Where the padding begins.
+        /// Where the first such byte is.
         offset: u64,
     },
     /// A name that no entry may have.
@@ -437,11 +437,7 @@ impl Decoder {
             return Ok(Step::Wait);
         }
         let (padding, rest) = data.split_at(here);
-        if padding.iter().any(|&byte| byte != 0) {
-            return Err(Error::Padding {
-                offset: self.offset,
-            });
-        }
+        check_padding(self.offset, padding)?;
         *data = rest;
         self.offset += here as u64;
         self.state = match len - here {
@@ -461,7 +457,7 @@ impl Decoder {
             let padded = len.next_multiple_of(8);
             if let Some((token, rest)) = body.split_at_checked(padded) {
                 let (bytes, padding) = token.split_at(len);
-                self.check_padding(len, padding)?;
+                check_padding(self.offset + 8 + len as u64, padding)?;
                 *data = rest;
                 self.offset += 8 + padded as u64;
                 return Ok(Some(Token::Here(bytes)));
@@ -477,7 +473,7 @@ impl Decoder {
         if !self.keep(data, 8 + padded) {
             return Ok(None);
         }
-        self.check_padding(len, &self.kept[8 + len..])?;
+        check_padding(self.offset + 8 + len as u64, &self.kept[8 + len..])?;
         self.kept_is_used = true;
         self.offset += 8 + padded as u64;
         Ok(Some(Token::Kept(len)))
@@ -523,15 +519,15 @@ impl Decoder {
             }),
         }
     }
+}
 
-    fn check_padding(&self, len: usize, padding: &[u8]) -> Result<(), Error> {
-        if padding.iter().all(|&byte| byte == 0) {
-            Ok(())
-        } else {
-            Err(Error::Padding {
-                offset: self.offset + 8 + len as u64,
-            })
-        }
+/// Checks padding that begins at byte `offset`.
+fn check_padding(offset: u64, padding: &[u8]) -> Result<(), Error> {
+    match padding.iter().position(|&byte| byte != 0) {
+        None => Ok(()),
+        Some(at) => Err(Error::Padding {
+            offset: offset + at as u64,
+        }),
     }
 }
 

@@ -159,6 +159,9 @@ impl<W: io::Write> Encoder<W> {
         if self.state != State::Entry {
             return Err(self.misplaced("an entry"));
         }
+        if self.trail.depth() >= MAX_DEPTH {
+            return Err(Error::Depth); // No node could follow.
+        }
         check_name(name).map_err(|problem| Error::Name {
             name: event::show(name),
             problem,
@@ -253,14 +256,12 @@ impl<W: io::Write> Encoder<W> {
         Ok(self.out)
     }
 
-    /// Checks that a node may begin here.
-    fn node(&mut self, found: &'static str) -> Result<(), Error> {
-        if self.state != State::Node {
-            Err(self.misplaced(found))
-        } else if self.trail.depth() >= MAX_DEPTH {
-            Err(Error::Depth)
-        } else {
+    /// Checks that a node may begin here. That it is not too deep was seen when its entry began.
+    fn node(&self, found: &'static str) -> Result<(), Error> {
+        if self.state == State::Node {
             Ok(())
+        } else {
+            Err(self.misplaced(found))
         }
     }
 

@@ -14,3 +14,6 @@ pub mod decode;
 pub mod encode;
 pub mod event;
 pub mod listing;
+
+#[cfg(test)]
+mod tests;

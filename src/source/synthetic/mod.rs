@@ -590,7 +590,7 @@ mod tests {
     #[test]
     fn a_seed_makes_the_same_closure_on_every_machine() {
         let hash = |seed| {
-            let source = Synthetic::new(Shape::nixos(50), seed);
+            let source = Synthetic::new(Shape::nixos(50).with_sizes(5000, 200_000), seed);
             let mut infos = source.closure(&[source.root().unwrap().clone()]).unwrap();
             infos.sort_by(|a, b| a.path.cmp(&b.path));
             let lines = infos.iter().map(|info| info.fingerprint(&source.store_dir));
@@ -598,7 +598,7 @@ mod tests {
         };
         assert_eq!(
             hash(1),
-            "sha256:1y27z7n9d9jmcciazjri8vfykg6z2i89bi8n4n8ggd77vcyphcjg"
+            "sha256:1bbamn7xf6d056y9035qn8yhhkd6w8yj5dclrf8pxs2zpkj6x1da"
         );
         assert_ne!(hash(1), hash(2));
     }
