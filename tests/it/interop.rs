@@ -246,7 +246,7 @@ fn clients_refuse_what_was_tampered_with(server: Server) {
     let narinfo = String::from_utf8(bucket.get(&key)).unwrap();
 
     let other = generate_key(&World::new(), "somebody-else-1");
-    refuses(bucket, &other, &path, "signature");
+    refuses(bucket, &other, &path, "sign");
 
     // The URL is not signed, so whoever may write can point it at another archive.
     let world = World::new();
@@ -274,7 +274,7 @@ fn clients_refuse_what_was_tampered_with(server: Server) {
         &key,
         narinfo.replace(&hash, &format!("sha256:{}", "1".repeat(52))),
     );
-    refuses(bucket, trusted, &path, "signature");
+    refuses(bucket, trusted, &path, "sign");
 
     // A body that was cut short.
     bucket.put(&key, narinfo.as_str());

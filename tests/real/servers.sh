@@ -3,6 +3,7 @@
 #
 # Usage: servers.sh start    starts both with empty data, and prints the environment lines
 #        servers.sh env      prints the environment lines again
+#        servers.sh website BUCKET    lets everybody read a bucket of Garage
 #        servers.sh stop     stops both and drops their data
 #
 # A test reads its server from one variable, NARHAUL_TEST_GARAGE or NARHAUL_TEST_MINIO:
@@ -136,9 +137,20 @@ CONF
   cat "$run/env"
 }
 
+# A bucket that was created by S3 has a name for its key alone; the website finds it by a common one.
+website() { # bucket
+  local garage=$parts/bin/garage id
+  export GARAGE_CONFIG_FILE=$run/garage.toml
+  id=$("$garage" bucket list 2>/dev/null | awk -v alias="$garage_key:$1" '$NF == alias { print $1 }')
+  [ -n "$id" ] || fail "Garage has no bucket \`$1\`"
+  "$garage" bucket alias "$id" "$1"
+  "$garage" bucket website --allow "$1"
+}
+
 case ${1:-} in
   start) start ;;
   stop) stop ;;
   env) cat "$run/env" 2>/dev/null || fail "the servers are not running; use \`servers.sh start\`" ;;
-  *) fail "usage: servers.sh start | stop | env" ;;
+  website) website "${2:?a bucket}" ;;
+  *) fail "usage: servers.sh start | env | website BUCKET | stop" ;;
 esac
