@@ -576,6 +576,8 @@ fn real(variable: &str) -> S3Config {
             "region" => config.region = Some(value.to_owned()),
             "key" => value.clone_into(&mut key),
             "secret" => value.clone_into(&mut secret),
+            // Where anonymous readers ask Garage; not asked here.
+            "web" => {}
             _ => unreachable!("{name}"),
         }
     }
