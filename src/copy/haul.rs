@@ -289,7 +289,7 @@ impl Haul<'_> {
         let mut feeder = JoinSet::new();
         feeder.spawn(feed(Arc::clone(&self.context), work.small, send));
         let mut is_fed = false;
-        loop {
+        while !is_fed || !self.jobs.is_empty() || !self.writes.is_empty() {
             let step = tokio::select! {
                 () = stop.wait() => Err(Stopped::Asked),
                 task = tasks.recv(), if !is_fed => {
@@ -301,7 +301,6 @@ impl Haul<'_> {
                 }
                 Some(joined) = self.jobs.join_next() => self.body_done(unwrap_joined(joined)),
                 Some(joined) = self.writes.join_next() => self.write_done(unwrap_joined(joined)),
-                else => return None,
             };
             if let Err(stopped) = step {
                 feeder.shutdown().await;
@@ -309,6 +308,7 @@ impl Haul<'_> {
                 return Some(stopped);
             }
         }
+        None
     }
 
     /// Sorts out what is to be made, the largest first: the tail of a run is its largest path.

@@ -10,6 +10,7 @@
 mod support;
 
 mod backend;
+mod copy;
 mod interop;
 mod s3;
 mod seeds;
