@@ -1,7 +1,8 @@
 //! Caches in S3 buckets: what each kind of answer means, with canned servers and with real ones.
 //!
 //! Real servers are named by the environment: `NARHAUL_TEST_GARAGE` and `NARHAUL_TEST_MINIO`, each
-//! `endpoint=http://…,region=…,key=…,secret=…`. The tests make buckets of their own there.
+//! `endpoint=http://…,region=…,key=…,secret=…`, and `ca=FILE` for a server with an authority of its own.
+//! The tests make buckets of their own there.
 
 use std::{
     net::SocketAddr,
@@ -578,6 +579,10 @@ fn real(variable: &str) -> S3Config {
             "secret" => value.clone_into(&mut secret),
             // Where anonymous readers ask Garage; not asked here.
             "web" => {}
+            "ca" => config.ca_bundles.push(CaBundle {
+                origin: value.to_owned(),
+                pem: std::fs::read(value).unwrap(),
+            }),
             _ => unreachable!("{name}"),
         }
     }

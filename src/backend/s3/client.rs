@@ -68,10 +68,14 @@ pub(super) type Sent<T, E> =
 
 /// Opens a cache in a bucket. Looks for credentials, but sends the server nothing yet.
 pub async fn open(config: S3Config) -> Result<S3, Error> {
-    let trust = tls::trust(&config.ca_bundles)?;
-    let clients = connect::clients(&config, &trust.context)?;
+    let trust = if connect::needs_tls(&config) {
+        tls::trust(&config.ca_bundles)?
+    } else {
+        tls::none(&config.ca_bundles)?
+    };
+    let counted = connect::counted(&config, &trust.context)?;
     let region = credentials::region(&config).await;
-    let found = credentials::find(&config, &region, &clients).await?;
+    let found = credentials::find(&config, &region).await?;
     let mut warnings = Vec::new();
     if trust.is_empty && config.is_tls() {
         warnings.push(
@@ -91,7 +95,7 @@ pub async fn open(config: S3Config) -> Result<S3, Error> {
         }
         provider => watch.note_provider(provider),
     }
-    let client = client(&config, &region, &clients, &found, &watch);
+    let client = client(&config, &region, &counted, &found, &watch);
     Ok(S3(Arc::new(Shared {
         prefix: match config.prefix.trim_matches('/') {
             "" => String::new(),
@@ -109,7 +113,7 @@ pub async fn open(config: S3Config) -> Result<S3, Error> {
         source: found.source,
         is_missing: found.is_missing,
         is_bucket_seen: AtomicBool::new(false),
-        opened: clients.opened,
+        opened: counted.opened,
     })))
 }
 
@@ -321,7 +325,7 @@ impl S3 {
 fn client(
     config: &S3Config,
     region: &str,
-    clients: &connect::Clients,
+    counted: &connect::Counted,
     found: &credentials::Found,
     watch: &Arc<Watch>,
 ) -> Client {
@@ -334,7 +338,7 @@ fn client(
         .build();
     let mut builder = aws_sdk_s3::Config::builder()
         .behavior_version(BehaviorVersion::latest())
-        .http_client(clients.s3.clone())
+        .http_client(counted.s3.clone())
         .region(Region::new(region.to_owned()))
         .force_path_style(config.is_path_style())
         // A 503 says nothing about the connection that brought it.

@@ -40,21 +40,26 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
 /// Connections to whoever gives out credentials; there is seldom a second request.
 const MAX_CREDENTIAL_CONNECTIONS: usize = 4;
 
-/// The clients of one back end.
+/// The client of one back end.
 #[derive(Debug)]
-pub(super) struct Clients {
+pub(super) struct Counted {
     /// For the S3 server.
     pub(super) s3: pool::Client,
-    /// For the services that give out credentials, behind the same proxies.
-    pub(super) credentials: pool::Client,
-    /// For the addresses of the own machine or container that do so: never by a proxy.
-    pub(super) direct: pool::Client,
-    /// How many connections to the S3 server were opened.
+    /// How many connections it opened.
     pub(super) opened: Arc<AtomicU64>,
 }
 
-/// Makes the clients; connects to nobody yet.
-pub(super) fn clients(config: &S3Config, tls: &TlsContext) -> Result<Clients, Error> {
+/// Clients for whoever gives out credentials.
+#[derive(Debug)]
+pub(super) struct ForCredentials {
+    /// For services in the world, behind the same proxies.
+    pub(super) proxied: pool::Client,
+    /// For the addresses of the own machine or container that do so: never by a proxy.
+    pub(super) direct: pool::Client,
+}
+
+/// Makes the client for the S3 server; connects to nobody yet.
+pub(super) fn counted(config: &S3Config, tls: &TlsContext) -> Result<Counted, Error> {
     let scheme = if config.is_tls() {
         Scheme::Https
     } else {
@@ -70,16 +75,34 @@ pub(super) fn clients(config: &S3Config, tls: &TlsContext) -> Result<Clients, Er
                 counter.fetch_add(1, Relaxed);
             }
         });
-    let credentials = builder(tls)
+    Ok(Counted {
+        s3: client(s3)?,
+        opened,
+    })
+}
+
+/// Makes the clients for credentials; connects to nobody yet.
+pub(super) fn for_credentials(
+    config: &S3Config,
+    tls: &TlsContext,
+) -> Result<ForCredentials, Error> {
+    let proxied = builder(tls)
         .max_connections_per_host(MAX_CREDENTIAL_CONNECTIONS)
         .proxy_config(proxy(&config.proxies, Scheme::Https)?);
     let direct = builder(tls).max_connections_per_host(MAX_CREDENTIAL_CONNECTIONS);
-    Ok(Clients {
-        s3: client(s3)?,
-        credentials: client(credentials)?,
+    Ok(ForCredentials {
+        proxied: client(proxied)?,
         direct: client(direct)?,
-        opened,
     })
+}
+
+/// Returns whether the way to the S3 server has TLS anywhere.
+pub(super) fn needs_tls(config: &S3Config) -> bool {
+    config.is_tls()
+        || config
+            .proxies
+            .choose(Scheme::Http)
+            .is_some_and(|proxy| proxy.starts_with("https:"))
 }
 
 fn builder(tls: &TlsContext) -> pool::HttpsBuilder {

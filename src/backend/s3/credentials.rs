@@ -33,7 +33,8 @@ use aws_sdk_s3::{config::Region, error::DisplayErrorContext};
 
 use super::{
     config::{CredentialChoice, S3Config},
-    connect::Clients,
+    connect::{ForCredentials, for_credentials},
+    tls,
 };
 use crate::backend::{Error, Kind};
 
@@ -106,11 +107,7 @@ pub(super) async fn region(config: &S3Config) -> String {
 }
 
 /// Finds credentials, once now; later ones come from the same source when these expire.
-pub(super) async fn find(
-    config: &S3Config,
-    region: &str,
-    clients: &Clients,
-) -> Result<Found, Error> {
+pub(super) async fn find(config: &S3Config, region: &str) -> Result<Found, Error> {
     match &config.credentials {
         CredentialChoice::Anonymous => Ok(Found {
             provider: None,
@@ -128,13 +125,15 @@ pub(super) async fn find(
             source: CredentialSource::Given,
             is_missing: false,
         }),
-        CredentialChoice::Chain => search(config, region, clients).await,
+        CredentialChoice::Chain => search(config, region).await,
     }
 }
 
-async fn search(config: &S3Config, region: &str, clients: &Clients) -> Result<Found, Error> {
+async fn search(config: &S3Config, region: &str) -> Result<Found, Error> {
     let winner = Arc::new(OnceLock::new());
-    let chain = chain(config, region, clients, &winner);
+    let trust = tls::trust(&config.ca_bundles)?;
+    let clients = for_credentials(config, &trust.context)?;
+    let chain = chain(config, region, &clients, &winner);
     match chain.provide_credentials().await {
         Ok(first) => Ok(Found {
             provider: Some(SharedCredentialsProvider::new(Primed {
@@ -171,11 +170,11 @@ async fn search(config: &S3Config, region: &str, clients: &Clients) -> Result<Fo
 fn chain(
     config: &S3Config,
     region: &str,
-    clients: &Clients,
+    clients: &ForCredentials,
     winner: &Arc<OnceLock<CredentialSource>>,
 ) -> CredentialsProviderChain {
     let base = ProviderConfig::without_region().with_region(Some(Region::new(region.to_owned())));
-    let proxied = base.clone().with_http_client(clients.credentials.clone());
+    let proxied = base.clone().with_http_client(clients.proxied.clone());
     let direct = base.with_http_client(clients.direct.clone());
     let mut profile = ProfileFileCredentialsProvider::builder().configure(&proxied);
     if let Some(name) = &config.profile {
