@@ -23,6 +23,7 @@ use narhaul::{
         cache_url::{AddressingStyle, Endpoint, Scheme},
         object_key::ObjectKey,
     },
+    serve::{self, Server},
 };
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -604,6 +605,20 @@ fn endpoint(text: &str) -> Endpoint {
         authority: authority.to_owned(),
         base_path: String::new(),
     }
+}
+
+#[tokio::test]
+async fn the_embedded_server_keeps_the_contract_over_s3() {
+    let server = Server::start(serve::Config::default()).await.unwrap();
+    let mut config = S3Config::new("s3://embedded", "embedded");
+    config.endpoint = Some(endpoint(server.endpoint()));
+    config.credentials = CredentialChoice::Keys(Keys {
+        access_key_id: "narhaul".to_owned(),
+        secret_access_key: "narhaul-secret".to_owned(),
+    });
+    let backend = keeps_the_contract(config).await;
+    // One at a time as the cases ask; a few ask at once.
+    assert!(backend.connections_opened() <= 64);
 }
 
 async fn keeps_the_contract(mut config: S3Config) -> S3 {
