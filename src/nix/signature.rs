@@ -1,6 +1,6 @@
 //! Keys and signatures, byte-compatible with `nix key` and `nix store sign`.
 //!
-//! Signed is the [fingerprint](fingerprint) of a path, with pure Ed25519 (RFC 8032). Files: a secret
+//! Signed is the [fingerprint] of a path, with pure Ed25519 (RFC 8032). Files: a secret
 //! key is `<name>:<base-64 of 64 bytes>`, the seed followed by the public key, as libsodium lays them
 //! out; a public key is `<name>:<base-64 of 32 bytes>`. Nix writes them without a final newline and
 //! reads them with newlines anywhere. A signature is `<name>:<base-64 of 64 bytes>`.
@@ -136,7 +136,7 @@ impl SecretKey {
         }
     }
 
-    /// Signs a [fingerprint](fingerprint).
+    /// Signs a [fingerprint].
     #[must_use]
     pub fn sign(&self, fingerprint: &str) -> Signature {
         let bytes = self.key.sign(fingerprint.as_bytes()).to_bytes();

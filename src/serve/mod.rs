@@ -1,7 +1,7 @@
 //! An S3 server inside the program: the protocol of `s3s` over our own back ends, on a loopback port.
 //!
 //! It serves benches without a server, tests, and a newcomer's first run. A bucket is one
-//! [`Backend`]; those that clients create are in memory. It can be made to behave like real servers
+//! [`Backend`](crate::backend::Backend); those that clients create are in memory. It can be made to behave like real servers
 //! ([`Conditional`], [`Modes`]) and to fail by seed ([`Faults`]).
 //!
 //! Connections belong to the server: when it is shut down or dropped, they end. HTTP/1.1 without TLS,

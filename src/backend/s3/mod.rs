@@ -1,7 +1,7 @@
 //! A cache in an S3 bucket, whoever serves it.
 //!
 //! [`open`] turns an [`S3Config`] into an [`S3`], which keeps the contract of
-//! [`Backend`](crate::backend::Backend) by way of the AWS SDK:
+//! [`Backend`] by way of the AWS SDK:
 //!
 //! - Bodies are in memory, so that no server ever meets a chunked signature or a trailer, and a request
 //!   can be sent again.
