@@ -3,9 +3,10 @@
 use std::{fs, io::Write as _, path::Path, sync::Arc};
 
 use narhaul::{
-    backend::{Backend, memory::Memory},
+    backend::{Backend, memory::Memory, wrap::count::Verb},
     clock::Clock,
-    copy::{self, Options, Report, Request},
+    copy::{self, Options, Report, Request, Stopped, Why},
+    meter::{Meter, Phase},
     nix::{
         compression::Compression, narinfo::NarInfo, object_key::ObjectKey, signature::SecretKey,
         store_path::StoreDir,
@@ -14,6 +15,7 @@ use narhaul::{
     source::{
         Source,
         directory::{CaseHack, DirectorySource},
+        synthetic::{Fault, Shape, Synthetic},
     },
     stop::Stop,
 };
@@ -160,4 +162,297 @@ fn a_second_copy_writes_nothing_but_a_root_record() {
         (1, 0, 0)
     );
     assert_eq!(dest.names().len(), before.len() + 1);
+}
+
+fn synthetic(text: &str) -> Synthetic {
+    Synthetic::from_text(text).unwrap()
+}
+
+/// Returns a request for the path named `root` alone, and for what it needs.
+fn request_for(source: &Synthetic, root: &str) -> Request {
+    Request {
+        roots: vec![source.path(root).unwrap().clone()],
+        keys: vec![key()],
+        recipe: Recipe::new(Compression::Zstd, None).unwrap(),
+        memory: 128 * MIB,
+        n_threads: 2,
+        n_requests: 8,
+        group: "test".parse().unwrap(),
+        run_id: "run1".to_owned(),
+        options: Options::default(),
+    }
+}
+
+/// Returns the names of the paths whose narinfos the cache has.
+fn published(dest: &Memory) -> Vec<String> {
+    let names = dest
+        .names()
+        .into_iter()
+        .filter(|name| name.ends_with(".narinfo"));
+    let mut names: Vec<String> = names
+        .map(|name| {
+            let stored = dest.stored(&name).unwrap();
+            let text = str::from_utf8(&stored.body).unwrap();
+            let narinfo = NarInfo::parse(&StoreDir::default(), text).unwrap();
+            narinfo.path_info.path.name().to_string()
+        })
+        .collect();
+    names.sort();
+    names
+}
+
+/// Replays the requests that a cache has seen and asserts that it was closed after each of them.
+fn assert_closed_at_every_instant(dest: &Memory) {
+    let mut visible: Vec<String> = Vec::new();
+    for request in dest.take_log() {
+        if !matches!(request.verb, Verb::Put | Verb::Complete) {
+            continue;
+        }
+        if request.name.ends_with(".narinfo") {
+            let stored = dest.stored(&request.name).unwrap();
+            let text = str::from_utf8(&stored.body).unwrap();
+            let narinfo = NarInfo::parse(&StoreDir::default(), text).unwrap();
+            assert!(
+                visible.contains(&narinfo.url),
+                "{} before its body",
+                request.name
+            );
+            for reference in &narinfo.path_info.references {
+                let key = ObjectKey::narinfo(reference.hash_part()).to_string();
+                let is_own = *reference == narinfo.path_info.path;
+                assert!(
+                    is_own || visible.contains(&key),
+                    "{} before {key}",
+                    request.name
+                );
+            }
+        }
+        visible.push(request.name);
+    }
+}
+
+#[test]
+fn a_cache_is_closed_at_every_instant_of_a_copy() {
+    let source: Arc<dyn Source> = Arc::new(Synthetic::new(
+        Shape::nixos(120).with_sizes(4096, 24 << 20),
+        7,
+    ));
+    let dest = memory();
+    let mut request = request(&source, Compression::Zstd);
+    request.options.write_listing = true;
+    let report = copy(&source, &dest, request);
+    assert!(report.failures.is_empty(), "{:?}", report.failures);
+    assert_eq!(report.n_published, 120);
+    assert_eq!(
+        dest.names()
+            .iter()
+            .filter(|name| name.ends_with(".ls"))
+            .count(),
+        120
+    );
+    assert_closed_at_every_instant(&dest);
+}
+
+#[test]
+fn a_corrupt_path_is_left_out_with_all_that_needs_it() {
+    let text = "app -> lib glibc; lib -> bad; bad -> glibc; other -> glibc; all -> app other";
+    let source = synthetic(text).with_fault("bad", Fault::Corrupt);
+    let request = request_for(&source, "all");
+    let source: Arc<dyn Source> = Arc::new(source);
+    let dest = memory();
+    let report = copy(&source, &dest, request);
+    assert_eq!(published(&dest), ["glibc", "other"]);
+    let why = |name: &str| {
+        let failure = report
+            .failures
+            .iter()
+            .find(|f| f.path.name().as_str() == name);
+        failure.unwrap().why.clone()
+    };
+    assert!(matches!(why("bad"), Why::Corrupt { .. }));
+    for needs_it in ["lib", "app", "all"] {
+        assert!(
+            matches!(why(needs_it), Why::ReferenceMissing(path) if path.name().as_str() == "bad")
+        );
+    }
+    assert_eq!(report.root_record, None);
+    assert_eq!(report.stopped, None);
+}
+
+#[test]
+fn a_path_that_reads_well_the_second_time_is_copied() {
+    for size in ["", " (40 MiB)"] {
+        let source = synthetic(&format!("app -> flaky; flaky{size}"))
+            .with_fault("flaky", Fault::CorruptOnce);
+        let request = request_for(&source, "app");
+        let source: Arc<dyn Source> = Arc::new(source);
+        let dest = memory();
+        let report = copy(&source, &dest, request);
+        assert!(report.failures.is_empty(), "{size}: {:?}", report.failures);
+        assert_eq!(published(&dest), ["app", "flaky"]);
+        assert!(dest.unfinished("").is_empty());
+    }
+}
+
+#[test]
+fn a_large_corrupt_path_leaves_nothing_visible_and_no_parts() {
+    let source = synthetic("bad (60 MiB)").with_fault("bad", Fault::Corrupt);
+    let mut request = request_for(&source, "bad");
+    request.recipe = Recipe::new(Compression::None, None).unwrap();
+    let source: Arc<dyn Source> = Arc::new(source);
+    let dest = memory();
+    let report = copy(&source, &dest, request);
+    assert!(matches!(report.failures[0].why, Why::Corrupt { .. }));
+    assert_eq!(dest.names(), ["nix-cache-info"]);
+    assert!(dest.unfinished("").is_empty());
+}
+
+#[test]
+fn a_path_that_vanishes_is_left_out_and_named() {
+    let source = synthetic("app -> gone other; gone; other").with_fault("gone", Fault::Vanished);
+    let request = request_for(&source, "app");
+    let source: Arc<dyn Source> = Arc::new(source);
+    let dest = memory();
+    let report = copy(&source, &dest, request);
+    assert_eq!(published(&dest), ["other"]);
+    assert!(
+        report
+            .failures
+            .iter()
+            .any(|failure| matches!(failure.why, Why::Source(_)))
+    );
+}
+
+#[test]
+fn a_narinfo_that_was_deleted_is_put_back_and_nothing_else() {
+    let source = synthetic("app -> lib; lib -> glibc; glibc");
+    let (first, lib) = (
+        request_for(&source, "app"),
+        source.path("lib").unwrap().clone(),
+    );
+    let again = Request {
+        run_id: "run2".to_owned(),
+        ..first.clone()
+    };
+    let source: Arc<dyn Source> = Arc::new(source);
+    let dest = memory();
+    copy(&source, &dest, first);
+    dest.remove(ObjectKey::narinfo(lib.hash_part()).as_str());
+    let report = copy(&source, &dest, again);
+    assert_eq!(report.n_published, 1);
+    assert_eq!(published(&dest), ["app", "glibc", "lib"]);
+}
+
+#[test]
+fn a_body_that_was_deleted_is_put_back_when_bodies_are_checked() {
+    let source = synthetic("app -> lib; lib");
+    let (first, lib) = (
+        request_for(&source, "app"),
+        source.path("lib").unwrap().clone(),
+    );
+    let mut again = Request {
+        run_id: "run2".to_owned(),
+        ..first.clone()
+    };
+    again.options.check_bodies = true;
+    let source: Arc<dyn Source> = Arc::new(source);
+    let dest = memory();
+    copy(&source, &dest, first);
+    let stored = dest
+        .stored(ObjectKey::narinfo(lib.hash_part()).as_str())
+        .unwrap();
+    let text = str::from_utf8(&stored.body).unwrap();
+    let narinfo = NarInfo::parse(&StoreDir::default(), text).unwrap();
+    dest.remove(&narinfo.url);
+    let report = copy(&source, &dest, again);
+    assert_eq!((report.counts().n_skip, report.n_bodies), (1, 1));
+    assert!(dest.stored(&narinfo.url).is_some());
+}
+
+#[test]
+fn a_big_body_that_an_interrupted_copy_left_is_not_made_again() {
+    let source = synthetic("app -> big; big (3 MiB)");
+    let (first, big) = (
+        request_for(&source, "app"),
+        source.path("big").unwrap().clone(),
+    );
+    let again = Request {
+        run_id: "run2".to_owned(),
+        ..first.clone()
+    };
+    let source: Arc<dyn Source> = Arc::new(source);
+    let dest = memory();
+    let before = copy(&source, &dest, first);
+    let narinfo_key = ObjectKey::narinfo(big.hash_part());
+    let narinfo = dest.stored(narinfo_key.as_str()).unwrap().body.clone();
+    dest.remove(narinfo_key.as_str());
+    let report = copy(&source, &dest, again);
+    assert_eq!(
+        (report.counts().n_reuse, report.n_bodies, report.n_published),
+        (1, 0, 1)
+    );
+    assert_eq!(dest.stored(narinfo_key.as_str()).unwrap().body, narinfo);
+    assert_eq!(before.n_bodies, 2);
+}
+
+#[test]
+fn a_run_that_is_stopped_publishes_no_root_record_and_leaves_a_closed_cache() {
+    let source: Arc<dyn Source> = Arc::new(Synthetic::new(
+        Shape::nixos(200).with_sizes(20_000, 4 << 20),
+        3,
+    ));
+    let dest = memory();
+    let (stop, meter) = (Stop::default(), Arc::new(Meter::default()));
+    let request = request(&source, Compression::Zstd);
+    let backend: Arc<dyn Backend> = Arc::<Memory>::clone(&dest);
+    let run = copy::run(
+        Arc::clone(&source),
+        backend,
+        request,
+        Arc::clone(&meter),
+        stop.clone(),
+    );
+    let report = runtime().block_on(async {
+        let stopper = async {
+            // Stopped in the middle of things, whenever that is.
+            while meter.read(Phase::Commit).items < 20 {
+                tokio::task::yield_now().await;
+            }
+            stop.set();
+        };
+        tokio::join!(run, stopper).0.unwrap()
+    });
+    assert_eq!(report.stopped, Some(Stopped::Asked));
+    assert_eq!(report.root_record, None);
+    assert!(
+        report.n_published >= 20 && report.n_published < 200,
+        "{}",
+        report.n_published
+    );
+    assert_eq!(published(&dest).len(), report.n_published);
+    assert_closed_at_every_instant(&dest);
+
+    let again = Request {
+        run_id: "run2".to_owned(),
+        ..self::request(&source, Compression::Zstd)
+    };
+    let rest = copy(&source, &dest, again);
+    assert_eq!(rest.counts().n_skip, report.n_published);
+    assert_eq!(published(&dest).len(), 200);
+}
+
+#[test]
+fn a_cache_for_another_store_dir_is_refused() {
+    let source: Arc<dyn Source> = Arc::new(synthetic("app"));
+    let dest = memory();
+    dest.plant("nix-cache-info", "StoreDir: /home/u/nix/store\n");
+    let backend: Arc<dyn Backend> = Arc::<Memory>::clone(&dest);
+    let request = request(&source, Compression::Zstd);
+    let run = copy::run(source, backend, request, Arc::default(), Stop::default());
+    let error = runtime().block_on(run).unwrap_err();
+    insta::assert_snapshot!(
+        error,
+        @"refusing to copy to `memory:`: it is for `/home/u/nix/store`, this store is `/nix/store`"
+    );
+    assert_eq!(dest.names(), ["nix-cache-info"]);
 }
