@@ -18,6 +18,7 @@ mod serve;
 mod source;
 mod tidy;
 mod vectors;
+mod wrap;
 
 // Commands as a person meets them.
 mod cli;

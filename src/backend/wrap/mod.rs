@@ -1,6 +1,10 @@
 //! What every back end gets on top: each of these wraps a [`Backend`](super::Backend) and is one.
 //!
-//! From the inside out a run has: the back end, [`count`], and then what callers see. Nothing here
-//! knows what an object means.
+//! The order matters. From the inside out a run has: the back end, [`count`] (which sees every request
+//! that is sent), [`limit`] (which holds a place for each) and [`retry`] (which waits without one).
+//! [`dry_run`] replaces none of them and goes anywhere. Nothing here knows what an object means.
 
 pub mod count;
+pub mod dry_run;
+pub mod limit;
+pub mod retry;

@@ -1,0 +1,281 @@
+//! Finds out how many requests at once a server bears, and how fast people want bodies sent.
+//!
+//! The number begins low and grows by one with each success, which doubles it per round trip, until it
+//! reaches the cap or the server asks to slow down. Then it is halved, once for all requests that were
+//! under way, and grows by one per round trip from there (the way of TCP). Servers that bear 200
+//! requests a second exist, and so do those that bear 5,000.
+//!
+//! Bodies are paced by making each wait for its share of time, one after the other; a body is sent
+//! whole, so the rate is kept over several of them and not within one.
+//!
+//! Not here: trying again (`retry`), which belongs outside of this, so that who waits for a better time
+//! holds no place.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use crate::{
+    backend::{
+        Backend, Created, Error, Kind, Limits, ListPage, ListQuery, Object, ObjectMeta, Part,
+        PutOptions, Upload,
+    },
+    nix::object_key::ObjectKey,
+};
+
+/// Where the number begins: more than one connection's latency hides, less than any server minds.
+const FIRST: u32 = 8;
+
+/// What is not to be exceeded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caps {
+    /// Requests under way at once.
+    pub max_requests: u32,
+    /// Bytes of bodies sent per second, if people want less than the line gives.
+    pub upload_bytes_per_s: Option<u64>,
+}
+
+/// A back end that is asked for no more at once than it bears.
+#[derive(Debug)]
+pub struct Limiting {
+    inner: Arc<dyn Backend>,
+    caps: Caps,
+    /// A place for each request under way.
+    places: Semaphore,
+    state: Mutex<State>,
+    /// Held for a body's share of time. Tokio's lock, since it is held while waiting, and lets the
+    /// waiting through in their order.
+    pace: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// How many requests may be under way; its fraction is growth to come.
+    allowed: f64,
+    /// Places that are to be taken away when they are given back.
+    n_excess: u32,
+    /// Whether the server has never asked to slow down.
+    is_starting: bool,
+    /// Counts the halvings: of the requests under way at one only one halves.
+    n_cuts: u64,
+}
+
+/// A place for one request; given back, or taken away, when it is dropped.
+#[derive(Debug)]
+struct Place<'a> {
+    limiting: &'a Limiting,
+    permit: Option<SemaphorePermit<'a>>,
+    n_cuts: u64,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut state = self.limiting.lock();
+        if state.n_excess > 0
+            && let Some(permit) = self.permit.take()
+        {
+            state.n_excess -= 1;
+            permit.forget();
+        }
+    }
+}
+
+impl Limiting {
+    /// Wraps `inner`.
+    #[must_use]
+    pub fn new(inner: Arc<dyn Backend>, caps: Caps) -> Self {
+        let caps = Caps {
+            max_requests: caps.max_requests.max(1),
+            ..caps
+        };
+        let first = FIRST.min(caps.max_requests);
+        let state = State {
+            allowed: f64::from(first),
+            n_excess: 0,
+            is_starting: true,
+            n_cuts: 0,
+        };
+        Self {
+            inner,
+            caps,
+            places: Semaphore::new(places(first)),
+            state: Mutex::new(state),
+            pace: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// Returns how many requests may be under way at this moment.
+    #[must_use]
+    pub fn allowed(&self) -> u32 {
+        whole(self.lock().allowed)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn seat(&self) -> Place<'_> {
+        // The semaphore is never closed; without a permit the request would go uncounted, no worse.
+        let permit = self.places.acquire().await.ok();
+        Place {
+            limiting: self,
+            permit,
+            n_cuts: self.lock().n_cuts,
+        }
+    }
+
+    /// Waits for a body's share of time.
+    async fn pace(&self, body: &Bytes) {
+        if let Some(rate) = self.caps.upload_bytes_per_s {
+            let bytes = u64::try_from(body.len()).unwrap_or(u64::MAX);
+            let nanos = u128::from(bytes) * 1_000_000_000 / u128::from(rate.max(1));
+            let share = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
+            let turn = self.pace.lock().await;
+            tokio::time::sleep(share).await;
+            drop(turn);
+        }
+    }
+
+    /// Learns from an answer, and gives its place back.
+    fn learn<T>(&self, place: Place<'_>, done: Result<T, Error>) -> Result<T, Error> {
+        match &done {
+            Err(error) if error.kind == Kind::Throttled => self.halve(place.n_cuts),
+            // A server that fails or is silent says nothing about how much it bears.
+            Err(error) if matches!(error.kind, Kind::Unreachable | Kind::TimedOut) => {}
+            Ok(_) | Err(_) => self.grow(),
+        }
+        drop(place);
+        done
+    }
+
+    fn halve(&self, n_cuts: u64) {
+        let mut state = self.lock();
+        if state.n_cuts != n_cuts {
+            return;
+        }
+        let before = whole(state.allowed);
+        state.allowed = (state.allowed / 2.0).max(1.0);
+        state.is_starting = false;
+        state.n_cuts += 1;
+        state.n_excess += before - whole(state.allowed);
+        // Places that nobody holds are taken away at once.
+        let n_free = self.places.forget_permits(places(state.n_excess));
+        state.n_excess -= u32::try_from(n_free).unwrap_or(state.n_excess);
+    }
+
+    fn grow(&self) {
+        let mut state = self.lock();
+        let before = whole(state.allowed);
+        let step = if state.is_starting {
+            1.0
+        } else {
+            1.0 / state.allowed
+        };
+        state.allowed = (state.allowed + step).min(f64::from(self.caps.max_requests));
+        for _ in before..whole(state.allowed) {
+            if state.n_excess > 0 {
+                state.n_excess -= 1;
+            } else {
+                self.places.add_permits(1);
+            }
+        }
+    }
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "it lies between 1 and a cap that is a u32"
+)]
+fn whole(allowed: f64) -> u32 {
+    allowed as u32
+}
+
+fn places(number: u32) -> usize {
+    usize::try_from(number)
+        .unwrap_or(Semaphore::MAX_PERMITS)
+        .min(Semaphore::MAX_PERMITS)
+}
+
+#[async_trait]
+impl Backend for Limiting {
+    fn place(&self) -> &str {
+        self.inner.place()
+    }
+
+    fn limits(&self) -> Limits {
+        self.inner.limits()
+    }
+
+    async fn now(&self) -> Result<SystemTime, Error> {
+        let place = self.seat().await;
+        self.learn(place, self.inner.now().await)
+    }
+
+    async fn get(&self, key: &ObjectKey) -> Result<Object, Error> {
+        let place = self.seat().await;
+        self.learn(place, self.inner.get(key).await)
+    }
+
+    async fn head(&self, key: &ObjectKey) -> Result<ObjectMeta, Error> {
+        let place = self.seat().await;
+        self.learn(place, self.inner.head(key).await)
+    }
+
+    async fn list(&self, query: &ListQuery) -> Result<ListPage, Error> {
+        let place = self.seat().await;
+        self.learn(place, self.inner.list(query).await)
+    }
+
+    async fn put(&self, key: &ObjectKey, body: Bytes, options: &PutOptions) -> Result<(), Error> {
+        self.pace(&body).await;
+        let place = self.seat().await;
+        self.learn(place, self.inner.put(key, body, options).await)
+    }
+
+    async fn delete(&self, keys: &[ObjectKey]) -> Result<Vec<(ObjectKey, Error)>, Error> {
+        let place = self.seat().await;
+        self.learn(place, self.inner.delete(keys).await)
+    }
+
+    async fn begin_upload(&self, key: &ObjectKey, options: &PutOptions) -> Result<Upload, Error> {
+        let place = self.seat().await;
+        self.learn(place, self.inner.begin_upload(key, options).await)
+    }
+
+    async fn put_part(&self, upload: &Upload, number: u32, body: Bytes) -> Result<Part, Error> {
+        self.pace(&body).await;
+        let place = self.seat().await;
+        self.learn(place, self.inner.put_part(upload, number, body).await)
+    }
+
+    async fn complete_upload(&self, upload: &Upload, parts: &[Part]) -> Result<(), Error> {
+        let place = self.seat().await;
+        self.learn(place, self.inner.complete_upload(upload, parts).await)
+    }
+
+    async fn abort_upload(&self, upload: &Upload) -> Result<(), Error> {
+        let place = self.seat().await;
+        self.learn(place, self.inner.abort_upload(upload).await)
+    }
+
+    async fn uploads(&self, key: &ObjectKey) -> Result<Vec<Upload>, Error> {
+        let place = self.seat().await;
+        self.learn(place, self.inner.uploads(key).await)
+    }
+
+    async fn parts(&self, upload: &Upload) -> Result<Vec<Part>, Error> {
+        let place = self.seat().await;
+        self.learn(place, self.inner.parts(upload).await)
+    }
+
+    async fn create(&self) -> Result<Created, Error> {
+        let place = self.seat().await;
+        self.learn(place, self.inner.create().await)
+    }
+}
