@@ -8,9 +8,11 @@
 //! Bodies are asked for where that saves work: big ones whose narinfo is missing, since an interrupted
 //! copy may have left them; and all of them when the user asks.
 
-use std::{collections::HashSet, sync::Arc};
+use std::sync::Arc;
 
+use dashmap::DashSet;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
+use tokio::task::JoinSet;
 
 use super::{Error, Request, Warning};
 use crate::{
@@ -104,18 +106,27 @@ impl Asker<'_> {
                 self.head_each(closure).await
             }
             ProbePlan::ListAll(_) => {
-                let known = self.list_all(page).await?;
-                self.meter.add(
-                    Phase::Probe,
-                    closure.len().try_into().unwrap_or(u64::MAX),
-                    0,
-                );
-                Ok(closure
-                    .iter()
-                    .map(|info| known.contains(&info.path.hash_part()))
-                    .collect())
+                let known = DashSet::new();
+                note(&known, &page);
+                if page.token.is_some() {
+                    let dest = Arc::clone(self.dest);
+                    let listing = list(dest, String::new(), page.token, &known);
+                    listing.await.map_err(|error| self.fail(error))?;
+                }
+                Ok(self.look_up(closure, &known))
+            }
+            ProbePlan::ListByLetter(_) => {
+                let known = self.list_by_letter().await?;
+                Ok(self.look_up(closure, &known))
             }
         }
+    }
+
+    fn look_up(&self, closure: &[PathInfo], known: &DashSet<HashPart>) -> Vec<bool> {
+        let n_paths = closure.len().try_into().unwrap_or(u64::MAX);
+        self.meter.add(Phase::Probe, n_paths, 0);
+        let is_known = |info: &PathInfo| known.contains(&info.path.hash_part());
+        closure.iter().map(is_known).collect()
     }
 
     /// Decides how to ask; returns the first page of the listing too, if one was looked at.
@@ -123,7 +134,7 @@ impl Asker<'_> {
         if let Some(plan) = ProbePlan::before_listing(n_paths) {
             return Ok((plan, ListPage::default()));
         }
-        let page = match self.dest.list(&narinfo_query(None)).await {
+        let page = match self.dest.list(&narinfo_query(String::new(), None)).await {
             Ok(page) => page,
             Err(error) if error.kind == Kind::Denied => {
                 return Ok((ProbePlan::HeadEach(Reason::MayNotList), ListPage::default()));
@@ -183,17 +194,24 @@ impl Asker<'_> {
         }
     }
 
-    /// Returns the hash parts of all narinfos, going on from the first page.
-    async fn list_all(&self, first: ListPage) -> Result<HashSet<HashPart>, Error> {
-        let mut known: HashSet<HashPart> = hash_parts(&first).collect();
-        let mut token = first.token;
-        while token.is_some() {
-            let page = self.dest.list(&narinfo_query(token)).await;
-            let page = page.map_err(|error| self.fail(error))?;
-            known.extend(hash_parts(&page));
-            token = page.token;
+    /// Returns the hash parts of all narinfos, by one listing for each letter, all at once.
+    ///
+    /// On tasks of their own: a page of a thousand keys is milliseconds of parsing.
+    async fn list_by_letter(&self) -> Result<DashSet<HashPart>, Error> {
+        let known = Arc::new(DashSet::new());
+        let mut listings = JoinSet::new();
+        for letter in base32::ALPHABET {
+            let (dest, known) = (Arc::clone(self.dest), Arc::clone(&known));
+            let prefix = char::from(*letter).to_string();
+            listings.spawn(async move { list(dest, prefix, None, &known).await });
         }
-        Ok(known)
+        while let Some(joined) = listings.join_next().await {
+            match joined {
+                Ok(listed) => listed.map_err(|error| self.fail(error))?,
+                Err(error) => std::panic::resume_unwind(error.into_panic()),
+            }
+        }
+        Ok(Arc::try_unwrap(known).unwrap_or_else(|shared| (*shared).clone()))
     }
 
     /// Looks for bodies where that is wanted, and puts both answers together.
@@ -256,12 +274,35 @@ impl Asker<'_> {
     }
 }
 
-/// Asks for everything at the top: narinfos, and the little that lies beside them.
-fn narinfo_query(token: Option<String>) -> ListQuery {
+/// Asks for what lies at the top: narinfos, and the little that lies beside them.
+fn narinfo_query(prefix: String, token: Option<String>) -> ListQuery {
     ListQuery {
-        prefix: String::new(),
+        prefix,
         is_shallow: true,
         token,
+    }
+}
+
+/// Notes the hash parts of all narinfos whose keys begin with `prefix`, from `token` on.
+async fn list(
+    dest: Arc<dyn Backend>,
+    prefix: String,
+    mut token: Option<String>,
+    known: &DashSet<HashPart>,
+) -> Result<(), backend::Error> {
+    loop {
+        let page = dest.list(&narinfo_query(prefix.clone(), token)).await?;
+        note(known, &page);
+        match page.token {
+            Some(next) => token = Some(next),
+            None => return Ok(()),
+        }
+    }
+}
+
+fn note(known: &DashSet<HashPart>, page: &ListPage) {
+    for hash_part in hash_parts(page) {
+        known.insert(hash_part);
     }
 }
 

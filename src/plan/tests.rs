@@ -193,6 +193,11 @@ fn a_small_closure_in_a_large_cache_is_asked_for_path_by_path() {
     let middle = format!("h{}", "z".repeat(31)).parse().ok();
     let decide = |n_paths, last| ProbePlan::after_first_page(n_paths, 1000, last, false);
     assert_eq!(decide(1000, early), ProbePlan::HeadEach(Reason::Cheaper));
+    let hundredth = format!("0b{}", "z".repeat(30)).parse().ok();
+    assert_eq!(
+        decide(30_000, hundredth),
+        ProbePlan::ListByLetter(Reason::Cheaper)
+    );
     assert_eq!(decide(1000, middle), ProbePlan::ListAll(Reason::Cheaper));
     assert_eq!(decide(20, middle), ProbePlan::HeadEach(Reason::Cheaper));
     assert_eq!(

@@ -1,15 +1,19 @@
 //! The copy engine over the memory back end: what is written, in which order, and what is not.
 
-use std::{fs, io::Write as _, path::Path, sync::Arc};
+use std::{collections::BTreeSet, fs, io::Write as _, path::Path, sync::Arc};
 
 use narhaul::{
-    backend::{Backend, memory::Memory, wrap::count::Verb},
+    backend::{
+        Backend,
+        memory::{Memory, Modes},
+        wrap::count::Verb,
+    },
     clock::Clock,
     copy::{self, Options, Report, Request, Stopped, Why},
     meter::{Meter, Phase},
     nix::{
-        compression::Compression, narinfo::NarInfo, object_key::ObjectKey, signature::SecretKey,
-        store_path::StoreDir,
+        compression::Compression, hash::Sha256, narinfo::NarInfo, object_key::ObjectKey,
+        signature::SecretKey, store_path::StoreDir,
     },
     plan::recipe::Recipe,
     source::{
@@ -128,15 +132,9 @@ fn a_large_path_goes_out_in_parts_and_comes_back_whole() {
         let narinfo = narinfo(&dest, &report);
         let body = dest.stored(&narinfo.url).unwrap().body.clone();
         assert_eq!(narinfo.file_size, Some(body.len() as u64));
-        assert_eq!(
-            narinfo.file_hash.unwrap().0,
-            narhaul::nix::hash::Sha256::of(&body)
-        );
+        assert_eq!(narinfo.file_hash.unwrap().0, Sha256::of(&body));
         let nar = decompressed(&compression, &body);
-        assert_eq!(
-            narinfo.path_info.nar_hash.0,
-            narhaul::nix::hash::Sha256::of(&nar)
-        );
+        assert_eq!(narinfo.path_info.nar_hash.0, Sha256::of(&nar));
         assert!(dest.unfinished("").is_empty());
         let fingerprint = narinfo.fingerprint(&StoreDir::default());
         let signature = narinfo.path_info.signatures.first().unwrap();
@@ -455,4 +453,38 @@ fn a_cache_for_another_store_dir_is_refused() {
         @"refusing to copy to `memory:`: it is for `/home/u/nix/store`, this store is `/nix/store`"
     );
     assert_eq!(dest.names(), ["nix-cache-info"]);
+}
+
+#[test]
+fn a_large_cache_is_listed_by_letter_and_what_it_has_is_skipped() {
+    let shape = Shape::nixos(1200).with_sizes(300, 3000);
+    let source: Arc<dyn Source> = Arc::new(Synthetic::new(shape, 5));
+    let modes = Modes {
+        page_size: 100,
+        ..Modes::aws()
+    };
+    let dest = Arc::new(Memory::with_modes(Clock::system(), modes));
+    copy(&source, &dest, request(&source, Compression::Zstd));
+    let others = (0..75_000u32).map(|number| Sha256::of(&number.to_le_bytes()).to_base32());
+    for other in others {
+        dest.plant(&format!("{}.narinfo", &other[20..]), "somebody else's");
+    }
+    dest.take_log();
+    let again = Request {
+        run_id: "run2".to_owned(),
+        ..request(&source, Compression::Zstd)
+    };
+    let report = copy(&source, &dest, again);
+    assert_eq!(report.counts().n_skip, 1200);
+    let log = dest.take_log();
+    let prefixes: BTreeSet<&str> = log
+        .iter()
+        .filter(|r| r.verb == Verb::List)
+        .map(|r| r.name.as_str())
+        .collect();
+    assert!(
+        prefixes.contains("z") && prefixes.contains("0"),
+        "{prefixes:?}"
+    );
+    assert!(!log.iter().any(|request| request.verb == Verb::Head));
 }

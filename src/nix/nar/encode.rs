@@ -107,7 +107,7 @@ impl State {
 /// nar.regular(false, 6)?;
 /// nar.contents(b"hello\n")?;
 /// nar.end_directory()?;
-/// assert_eq!(nar.finish()?.len(), 392);
+/// assert_eq!(nar.finish()?.len(), 288);
 /// # Ok::<(), narhaul::nix::nar::encode::Error>(())
 /// ```
 #[derive(Debug)]
