@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::cli::{
-    commands::{completions, init, key},
+    commands::{completions, copy, init, key},
     ui::{Format, Loudness},
 };
 
@@ -86,6 +86,8 @@ impl Output {
     reason = "the words stand at each command's arguments, where clap reads them"
 )]
 pub enum Command {
+    #[command(visible_alias = "push")]
+    Copy(Box<copy::CopyArgs>),
     Init(init::InitArgs),
     Key(key::KeyArgs),
     Completions(completions::CompletionsArgs),

@@ -4,15 +4,33 @@
 //! is taken from the environment (region, endpoint, certificate authorities, proxies); what it says and
 //! nobody knows is warned about, as Nix does, with the name that was probably meant.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use crate::{
-    backend::{Backend, file::Folder},
+    backend::{
+        Backend,
+        file::Folder,
+        s3::{self, CaBundle, Proxies, S3, S3Config},
+        wrap::{
+            limit::{Caps, Limiting},
+            retry::{Policy, Retrying},
+        },
+    },
     cli::{
         Context,
+        config::Layers,
+        env,
         error::{self, Failure},
+        run,
     },
-    nix::cache_url::{CacheUrl, Location, ParseError},
+    meter::Meter,
+    nix::cache_url::{AddressingStyle, CacheUrl, Endpoint, Location, Params, ParseError},
+    stop::Stop,
 };
 
 /// The parameters that are worth suggesting to somebody who has mistyped one.
@@ -47,15 +65,17 @@ const PARAMETERS: &[&str] = &[
 /// Parses a cache URL and warns about parameters that nobody knows.
 pub fn parse_url(context: &Context, text: &str) -> Result<CacheUrl, Failure> {
     let url: CacheUrl = text.parse().map_err(|error| explain_url(text, &error))?;
+    let place = url.show_place();
     for name in &url.unknown {
-        let place = url.show_place();
-        let meant = match error::nearest(name, PARAMETERS) {
-            Some(near) => format!("; did you mean `{near}`?"),
-            None => String::new(),
-        };
-        context.ui.warn(&format!(
-            "unknown parameter `{name}` of `{place}` is ignored{meant}"
-        ));
+        context.ui.warn(&if PARAMETERS.contains(&name.as_str()) {
+            format!("parameter `{name}` means nothing to `{place}` and is ignored")
+        } else {
+            let meant = match error::nearest(name, PARAMETERS) {
+                Some(near) => format!("; did you mean `{near}`?"),
+                None => String::new(),
+            };
+            format!("unknown parameter `{name}` of `{place}` is ignored{meant}")
+        });
     }
     Ok(url)
 }
@@ -87,23 +107,195 @@ fn without_password(text: &str) -> String {
     hidden.unwrap_or_else(|| text.to_owned())
 }
 
+/// A cache that was opened.
+#[derive(Clone, Debug)]
+pub struct Cache {
+    /// The cache itself.
+    pub backend: Arc<dyn Backend>,
+    /// The same where it is a bucket, for what only buckets know.
+    bucket: Option<S3>,
+    /// How often what failed is tried again.
+    policy: Policy,
+}
+
+/// What is not to be asked of a cache.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Requests under way at once.
+    pub requests: u32,
+    /// Bytes of bodies sent per second.
+    pub upload_bytes_per_s: Option<u64>,
+}
+
+impl Cache {
+    /// Returns the cache behind its wrappers: paced, and with failures tried again.
+    pub fn limited(
+        &self,
+        limits: Limits,
+        meter: &Arc<Meter>,
+        stop: &Stop,
+    ) -> Result<Arc<dyn Backend>, Failure> {
+        let caps = Caps {
+            max_requests: limits.requests,
+            upload_bytes_per_s: limits.upload_bytes_per_s,
+        };
+        let limiting: Arc<dyn Backend> = Arc::new(Limiting::new(Arc::clone(&self.backend), caps));
+        Ok(Arc::new(Retrying::new(
+            limiting,
+            self.policy,
+            run::seed()?,
+            Arc::clone(meter),
+            stop.clone(),
+        )))
+    }
+
+    /// Says what the bucket has made known meanwhile: no credentials, another region.
+    pub fn tell(&self, context: &Context) {
+        let Some(bucket) = &self.bucket else {
+            return;
+        };
+        for warning in bucket.warnings() {
+            context.ui.warn(&warning);
+        }
+        context.ui.detail(&format!(
+            "credentials: {}; region: `{}`; connections opened: {}",
+            bucket.credential_source(),
+            bucket.region(),
+            bucket.connections_opened()
+        ));
+    }
+}
+
 /// Opens the cache of a URL.
-pub fn open(context: &Context, url: &CacheUrl) -> Result<Arc<dyn Backend>, Failure> {
+pub async fn open(
+    context: &Context,
+    url: &CacheUrl,
+    layers: &Layers<'_>,
+) -> Result<Cache, Failure> {
     match &url.location {
-        Location::File(path) => Ok(Arc::new(Folder::new(
-            PathBuf::from(path),
-            context.clock.clone(),
-        ))),
-        Location::S3 { .. } => Err(Failure::new(format!(
-            "cannot open `{}`: buckets come with the next slice",
-            url.show_place()
-        ))),
+        Location::File(path) => {
+            let folder = Folder::new(PathBuf::from(path), context.clock.clone());
+            Ok(Cache {
+                backend: Arc::new(folder),
+                bucket: None,
+                policy: policy(url),
+            })
+        }
+        Location::S3 { bucket, prefix } => {
+            let config = S3Config {
+                prefix: prefix.clone().unwrap_or_default(),
+                ..s3_config(context, url, bucket, layers)?
+            };
+            let bucket = s3::open(config)
+                .await
+                .map_err(|error| error::of_backend("cannot open", &url.to_string(), &error))?;
+            Ok(Cache {
+                backend: Arc::new(bucket.clone()),
+                bucket: Some(bucket),
+                policy: policy(url),
+            })
+        }
         Location::Http(_) => Err(Failure::new(format!(
             "cannot write to `{}`: a web server is read only",
             url.show_place()
         ))
         .hint("name the bucket behind it: `s3://bucket?endpoint=…`")),
     }
+}
+
+/// How often to try, as the URL says it in Nix's words.
+fn policy(url: &CacheUrl) -> Policy {
+    let (params, usual) = (&url.params, Policy::default());
+    Policy {
+        max_tries: params.retry_attempts.unwrap_or(usual.max_tries).max(1),
+        base: params.retry_delay.map_or(usual.base, Duration::from_millis),
+        cap: params
+            .retry_max_delay
+            .map_or(usual.cap, Duration::from_millis),
+        ..usual
+    }
+}
+
+/// Settles what the URL leaves open about a bucket.
+fn s3_config(
+    context: &Context,
+    url: &CacheUrl,
+    bucket: &str,
+    layers: &Layers<'_>,
+) -> Result<S3Config, Failure> {
+    let (env, params) = (&context.env, &url.params);
+    let owned = |variable| env.get(variable).map(str::to_owned);
+    Ok(S3Config {
+        endpoint: endpoint(context, url)?,
+        region: params.region.clone(),
+        env_region: env
+            .first(&[&env::AWS_REGION, &env::AWS_DEFAULT_REGION])
+            .map(|(_, region)| region.to_owned()),
+        profile: params.profile.clone(),
+        addressing: params.addressing_style.unwrap_or(AddressingStyle::Auto),
+        storage_class: params.storage_class.clone(),
+        ca_bundles: ca_bundle(context, layers)?.into_iter().collect(),
+        proxies: Proxies {
+            https: owned(&env::HTTPS_PROXY),
+            http: owned(&env::HTTP_PROXY),
+            all: owned(&env::ALL_PROXY),
+            no: owned(&env::NO_PROXY),
+        },
+        ..S3Config::new(url.show_place(), bucket)
+    })
+}
+
+/// Returns the server: that of the URL, or the one that the environment names.
+fn endpoint(context: &Context, url: &CacheUrl) -> Result<Option<Endpoint>, Failure> {
+    if let Some(endpoint) = url.params.endpoint() {
+        return Ok(Some(endpoint));
+    }
+    let variables = [&env::AWS_ENDPOINT_URL_S3, &env::AWS_ENDPOINT_URL];
+    let Some((variable, text)) = context.env.first(&variables) else {
+        return Ok(None);
+    };
+    let params = Params {
+        endpoint: Some(text.to_owned()),
+        scheme: url.params.scheme,
+        ..Params::default()
+    };
+    match params.endpoint() {
+        Some(endpoint) => {
+            let name = variable.name;
+            context
+                .ui
+                .detail(&format!("endpoint: `{endpoint}`, from {name}"));
+            Ok(Some(endpoint))
+        }
+        None => Err(Failure::new(format!(
+            "`{}={text}` from the environment is no server's address",
+            variable.name
+        ))
+        .hint("it looks like `https://s3.example.org`")),
+    }
+}
+
+/// Reads the file of certificate authorities: the one that was named, or the first that the
+/// environment names and that is there.
+fn ca_bundle(context: &Context, layers: &Layers<'_>) -> Result<Option<CaBundle>, Failure> {
+    let named = layers.get("ca-file");
+    let variables = [
+        &env::AWS_CA_BUNDLE,
+        &env::NIX_SSL_CERT_FILE,
+        &env::SSL_CERT_FILE,
+    ];
+    let (file, origin) = match (&named, context.env.first(&variables)) {
+        (Some(picked), _) => (picked.text(), picked.to_string()),
+        (None, Some((variable, file))) => (file, variable.name.to_owned()),
+        (None, None) => return Ok(None),
+    };
+    let path = Path::new(file);
+    let pem = fs::read(path)
+        .map_err(|error| error::of_file("read the certificate authorities", path, &error))?;
+    context
+        .ui
+        .detail(&format!("certificate authorities: `{file}`, from {origin}"));
+    Ok(Some(CaBundle { origin, pem }))
 }
 
 /// Runs what waits, on a runtime of its own.

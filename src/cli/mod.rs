@@ -7,15 +7,21 @@
 //! No format and no plan is known here beyond what an engine's request and report hold.
 
 pub mod args;
+pub mod bars;
 pub mod cache;
 pub mod commands;
 pub mod config;
 pub mod env;
 pub mod error;
+pub mod machine;
+pub mod paths;
+pub mod resolve;
+pub mod run;
 pub mod ui;
 pub mod units;
+pub mod words;
 
-use std::process::ExitCode;
+use std::{process::ExitCode, sync::Arc};
 
 use clap::Parser as _;
 
@@ -56,12 +62,12 @@ pub fn main() -> ExitCode {
     };
     let ui = Ui::new(&env, cli.output.loudness(), cli.output.format());
     log_to_stderr(&env, &ui);
-    let context = Context {
+    let context = Arc::new(Context {
         env,
         clock: Clock::system(),
         ui,
         config: cli.output.config,
-    };
+    });
     match run(&context, cli.command) {
         Ok(exit) => exit.into(),
         Err(failure) => {
@@ -71,8 +77,9 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(context: &Context, command: Command) -> Result<Exit, Failure> {
+fn run(context: &Arc<Context>, command: Command) -> Result<Exit, Failure> {
     match command {
+        Command::Copy(args) => commands::copy::run(context, &args),
         Command::Init(args) => commands::init::run(context, &args),
         Command::Key(args) => commands::key::run(context, args),
         Command::Completions(args) => commands::completions::run(context, &args),

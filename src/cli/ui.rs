@@ -109,6 +109,14 @@ impl Ui {
         })
     }
 
+    /// Writes data to standard output, unless that is for programs, who get it in an event.
+    pub fn data_in_words(&self, text: &str) -> Result<(), Failure> {
+        match self.format {
+            Format::Words => self.data(text),
+            Format::Json => Ok(()),
+        }
+    }
+
     /// Writes one event to standard output; nothing without `--json`.
     pub fn event(&self, name: &str, fields: serde_json::Value) -> Result<(), Failure> {
         if self.format != Format::Json {

@@ -21,10 +21,6 @@ use crate::{
     },
 };
 
-/// The priority of new caches: that of cache.nixos.org, so that neither is asked before the other
-/// because of us.
-pub const DEFAULT_PRIORITY: i32 = 40;
-
 /// What a client assumes where `nix-cache-info` names no priority. Low numbers are asked first.
 pub const ASSUMED_PRIORITY: i32 = 0;
 
@@ -242,6 +238,8 @@ fn differences(wanted: &CacheInfo, found: &CacheInfo) -> Vec<Difference> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    use crate::nix::cache_info::DEFAULT_PRIORITY;
 
     #[test]
     fn a_cache_that_nix_made_lacks_mass_queries_and_a_priority() {

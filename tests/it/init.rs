@@ -1,140 +1,151 @@
 //! `narhaul init`: what it makes, what it leaves alone, what it tells clients.
 
-use crate::cli::World;
+use crate::support::world::World;
 
 #[test]
 fn a_new_folder_becomes_a_cache_and_a_second_run_changes_nothing() {
     let world = World::new();
-    let url = format!("file://{}", world.path("cache").display());
+    let url = format!("file://{}", world.path("served").display());
     world.write(
         "c-1.public",
         "c-1:m0J/oDlLEuG6ezc6MzmpLCN2MYjssO3NMIlr9JdxkTs=",
     );
-    let run = world.run(&["init", &url, "--public-key-file", "c-1.public"]);
-    insta::assert_snapshot!(run.words(), @r#"
-    exit 0
+    let run = world
+        .narhaul(["init", &url, "--public-key-file", "c-1.public"])
+        .run();
+    insta::assert_snapshot!(run.text(), @r#"
+    --- stdout
     # nix.conf of each client
-    extra-substituters = file://$DIR/cache
+    extra-substituters = file://[DIR]/served
     extra-trusted-public-keys = c-1:m0J/oDlLEuG6ezc6MzmpLCN2MYjssO3NMIlr9JdxkTs=
 
     # the same for NixOS
     nix.settings = {
-      extra-substituters = [ "file://$DIR/cache" ];
+      extra-substituters = [ "file://[DIR]/served" ];
       extra-trusted-public-keys = [ "c-1:m0J/oDlLEuG6ezc6MzmpLCN2MYjssO3NMIlr9JdxkTs=" ];
     };
-    ---
-    made `file://$DIR/cache`; wrote its nix-cache-info
+    --- stderr
+    made `file://[DIR]/served`; wrote its nix-cache-info
+    --- exit 0
     "#);
-    insta::assert_snapshot!(world.read("cache/nix-cache-info"), @r"
+    insta::assert_snapshot!(world.read("served/nix-cache-info"), @r"
     StoreDir: /nix/store
     WantMassQuery: 1
     Priority: 40
     ");
-    let again = world.run(&["init", &url]);
-    insta::assert_snapshot!(again.words(), @r#"
-    exit 0
+    let again = world.narhaul(["init", &url]).run();
+    insta::assert_snapshot!(again.text(), @r#"
+    --- stdout
     # nix.conf of each client
-    extra-substituters = file://$DIR/cache
+    extra-substituters = file://[DIR]/served
 
     # the same for NixOS
     nix.settings = {
-      extra-substituters = [ "file://$DIR/cache" ];
+      extra-substituters = [ "file://[DIR]/served" ];
     };
-    ---
-    `file://$DIR/cache` is there; its nix-cache-info was left as it is
+    --- stderr
+    `file://[DIR]/served` is there; its nix-cache-info was left as it is
+    --- exit 0
     "#);
 }
 
 #[test]
 fn a_cache_without_a_priority_is_left_alone_and_its_rank_is_pointed_out() {
     let world = World::new();
-    world.write("cache/nix-cache-info", "StoreDir: /gnu/store\n");
-    let url = format!("file://{}", world.path("cache").display());
-    let run = world.run(&["init", &url, "--quiet"]);
+    world.write("served/nix-cache-info", "StoreDir: /gnu/store\n");
+    let url = format!("file://{}", world.path("served").display());
+    let run = world.narhaul(["init", &url, "--quiet"]).run();
     insta::assert_snapshot!(run.stderr, @r"
     warning: nix-cache-info: it is for the store `/gnu/store`, not `/nix/store`
     warning: nix-cache-info: `WantMassQuery: 1` is missing: clients ask for paths one by one
     warning: nix-cache-info: it has no `Priority`, which means 0: clients ask it before cache.nixos.org, which has 40; add the line `Priority: 40` if that is not meant
     ");
-    assert_eq!(run.ok().lines().count(), 7);
-    assert_eq!(world.read("cache/nix-cache-info"), "StoreDir: /gnu/store\n");
-    world.write("cache/nix-cache-info", "Priority: high\n");
-    let run = world.run(&["init", &url]);
-    insta::assert_snapshot!(run.words(), @r"
-    exit 1
-    ---
-    error: cannot understand `nix-cache-info` of `file://$DIR/cache`
+    assert_eq!(run.stdout.lines().count(), 7);
+    assert_eq!(
+        world.read("served/nix-cache-info"),
+        "StoreDir: /gnu/store\n"
+    );
+    world.write("served/nix-cache-info", "Priority: high\n");
+    let run = world.narhaul(["init", &url]).run();
+    insta::assert_snapshot!(run.text(), @r"
+    --- stderr
+    error: cannot understand `nix-cache-info` of `file://[DIR]/served`
     cause: line 1: Priority is `high`, a whole number is wanted
 
     hint: clients cannot read it either: remove or mend that object, then run `narhaul init` again
+    --- exit 1
     ");
 }
 
 #[test]
 fn a_dry_run_makes_nothing() {
     let world = World::new();
-    let url = format!("file://{}", world.path("cache").display());
-    let run = world.run(&["init", &url, "--dry-run", "--json", "--priority", "30"]);
-    insta::assert_snapshot!(run.words(), @r#"
-    exit 0
-    {"event":"report","anonymousSubstituter":null,"bucketMade":true,"cacheInfo":{"priority":30,"storeDir":"/nix/store","wantMassQuery":true},"cacheInfoWritten":true,"differences":[],"dryRun":true,"substituter":"file://$DIR/cache","trustedPublicKeys":[]}
-    ---
-    would make `file://$DIR/cache`; would write its nix-cache-info
+    let url = format!("file://{}", world.path("served").display());
+    let run = world
+        .narhaul(["init", &url, "--dry-run", "--json", "--priority", "30"])
+        .run();
+    insta::assert_snapshot!(run.text(), @r#"
+    --- stdout
+    {"event":"report","anonymousSubstituter":null,"bucketMade":true,"cacheInfo":{"priority":30,"storeDir":"/nix/store","wantMassQuery":true},"cacheInfoWritten":true,"differences":[],"dryRun":true,"substituter":"file://[DIR]/served","trustedPublicKeys":[]}
+    --- stderr
+    would make `file://[DIR]/served`; would write its nix-cache-info
+    --- exit 0
     "#);
-    assert!(!world.path("cache").exists());
+    assert!(!world.path("served").exists());
 }
 
 #[test]
 fn a_url_that_is_none_is_explained() {
     let world = World::new();
-    let words = |url: &str| world.run(&["init", url]).words();
+    let words = |url: &str| world.narhaul(["init", url]).run().text();
     insta::assert_snapshot!(words("cache"), @r"
-    exit 1
-    ---
+    --- stderr
     error: cannot use the cache URL `cache`
     cause: `cache` is no cache URL; `s3://…`, `file:///…`, `http(s)://…` or an absolute path is wanted
 
     hint: a bucket is `s3://cache?endpoint=…`, a folder `file://$PWD/cache`
+    --- exit 1
     ");
     insta::assert_snapshot!(words("file://cache"), @r"
-    exit 1
-    ---
+    --- stderr
     error: cannot use the cache URL `file://cache`
     cause: `file://cache` is not absolute; write `file:///…`
 
     hint: for this folder: `file://$PWD/cache`
+    --- exit 1
     ");
     insta::assert_snapshot!(words("https://cache.example.org"), @r"
-    exit 1
-    ---
+    --- stderr
     error: cannot write to `https://cache.example.org`: a web server is read only
 
     hint: name the bucket behind it: `s3://bucket?endpoint=…`
+    --- exit 1
     ");
     insta::assert_snapshot!(words("file:///cache?compresion=xz&priority=high"), @r"
-    exit 1
-    ---
+    --- stderr
     error: cannot use the cache URL `file:///cache?compresion=xz&priority=high`
     cause: parameter `priority` is `high`, wanted is a whole number
+    --- exit 1
     ");
 }
 
 #[test]
 fn a_parameter_that_nobody_knows_is_warned_about() {
     let world = World::new();
-    let url = format!("file://{}?piority=3", world.path("cache").display());
-    let run = world.run(&["init", &url, "--dry-run"]);
-    insta::assert_snapshot!(run.words(), @r#"
-    exit 0
+    let url = format!("file://{}?piority=3", world.path("served").display());
+    let run = world.narhaul(["init", &url, "--dry-run"]).run();
+    insta::assert_snapshot!(run.text(), @r#"
+    --- stdout
     # nix.conf of each client
-    extra-substituters = file://$DIR/cache
+    extra-substituters = file://[DIR]/served
 
     # the same for NixOS
     nix.settings = {
-      extra-substituters = [ "file://$DIR/cache" ];
+      extra-substituters = [ "file://[DIR]/served" ];
     };
-    ---
-    warning: unknown parameter `piority` of `file://$DIR/cache` is ignored; did you mean `priority`?
-    would make `file://$DIR/cache`; would write its nix-cache-info
+    --- stderr
+    warning: unknown parameter `piority` of `file://[DIR]/served` is ignored; did you mean `priority`?
+    would make `file://[DIR]/served`; would write its nix-cache-info
+    --- exit 0
     "#);
 }

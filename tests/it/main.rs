@@ -22,5 +22,6 @@ mod wrap;
 
 // Commands as a person meets them.
 mod cli;
+mod copy_cli;
 mod init;
 mod key;

@@ -11,17 +11,17 @@ use crate::{
     backend::Created,
     cli::{
         Context, cache,
-        commands::key,
-        env,
+        commands::{copy, key, texts},
+        config::Layers,
         error::{self, Exit, Failure},
         ui::Format,
     },
     nix::{
+        cache_info::DEFAULT_PRIORITY,
         cache_url::{CacheUrl, Location},
         signature::PublicKey,
-        store_path::StoreDir,
     },
-    setup::{self, DEFAULT_PRIORITY, Difference, Outcome, Report, snippet::Snippet},
+    setup::{self, Difference, Outcome, Report, snippet::Snippet},
 };
 
 /// Make a bucket or folder into a binary cache and print its clients' settings
@@ -47,6 +47,10 @@ pub struct InitArgs {
     #[arg(long, value_name = "FILE")]
     public_key_file: Vec<PathBuf>,
 
+    /// Trust these certificate authorities [env: NARHAUL_CA_FILE]
+    #[arg(long, value_name = "FILE", hide_short_help = true)]
+    ca_file: Option<PathBuf>,
+
     /// Look, say what would be done, and change nothing
     #[arg(long)]
     dry_run: bool,
@@ -55,9 +59,11 @@ pub struct InitArgs {
 /// Sets up a cache.
 pub fn run(context: &Context, args: &InitArgs) -> Result<Exit, Failure> {
     let url = cache::parse_url(context, &args.url)?;
+    let mut layers = Layers::new(context)?;
+    layers.set_flag("ca-file", texts(&args.ca_file));
     let keys = public_keys(args, &url)?;
     let request = setup::Request {
-        store_dir: store_dir(context, &url)?,
+        store_dir: copy::store_dir(context, &url)?,
         priority: args
             .priority
             .or(url.params.priority)
@@ -66,10 +72,10 @@ pub fn run(context: &Context, args: &InitArgs) -> Result<Exit, Failure> {
     };
     let place = url.show_place();
     let report = cache::block_on(async {
-        let dest = cache::open(context, &url)?;
-        setup::run(dest.as_ref(), &request)
-            .await
-            .map_err(|error| explain(&args.url, &error))
+        let dest = cache::open(context, &url, &layers).await?;
+        let report = setup::run(dest.backend.as_ref(), &request).await;
+        dest.tell(context);
+        report.map_err(|error| explain(&args.url, &error))
     })?;
     tell(context, &place, &report, args.dry_run);
     if matches!(
@@ -117,19 +123,6 @@ fn public_keys(args: &InitArgs, url: &CacheUrl) -> Result<Vec<PublicKey>, Failur
         }
     }
     Ok(once)
-}
-
-fn store_dir(context: &Context, url: &CacheUrl) -> Result<StoreDir, Failure> {
-    if let Some(store_dir) = &url.params.store {
-        return Ok(store_dir.clone());
-    }
-    let told = context.env.first(&[&env::NIX_STORE_DIR, &env::NIX_STORE]);
-    match told {
-        None => Ok(StoreDir::default()),
-        Some((variable, text)) => text
-            .parse()
-            .map_err(|error| Failure::new(format!("cannot use {}", variable.name)).because(&error)),
-    }
 }
 
 fn explain(url: &str, error: &setup::Error) -> Failure {

@@ -1,5 +1,13 @@
 //! The commands, one file each: their arguments, and `run`.
 
 pub mod completions;
+pub mod copy;
 pub mod init;
 pub mod key;
+
+use std::path::PathBuf;
+
+/// Returns files as texts, for settings that a configuration file can have too.
+fn texts<'a>(files: impl IntoIterator<Item = &'a PathBuf>) -> impl Iterator<Item = String> {
+    files.into_iter().map(|file| file.display().to_string())
+}

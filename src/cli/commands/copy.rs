@@ -1,0 +1,452 @@
+//! `narhaul copy`: takes the closure of store paths to a cache.
+//!
+//! Arguments and settings become the engine's request; while it runs, bars and Ctrl-C are looked after;
+//! its report becomes one sentence, a list of what failed, or JSON. What is copied and in which order
+//! is [`copy`](crate::copy)'s business.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::{self, Read as _},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use clap::Args;
+
+use crate::{
+    cli::{
+        Context,
+        bars::{Bars, since},
+        cache,
+        commands::texts,
+        config::{Layers, Picked},
+        env,
+        error::{self, Exit, Failure},
+        paths,
+        resolve::{self, CopySettings},
+        run::{self, Ended},
+        units::Count,
+        words::{self, About},
+    },
+    copy::{self, Options, Request},
+    meter::Meter,
+    nix::{
+        cache_url::{CacheUrl, Location},
+        path_info::{JsonEntry, parse_json},
+        store_path::{StoreDir, StorePath},
+    },
+    source::{
+        Source,
+        directory::{CaseHack, DirectorySource},
+        nix_db::{NixDb, StoreConfig, resolve_store},
+    },
+    stop::Stop,
+};
+
+/// Copy the closure of store paths to a binary cache
+///
+/// Takes each path with everything that it refers to. What the cache has is left alone; everything else
+/// is compressed, sent, signed and published, references first, so that the cache is closed at every
+/// instant. An interrupted copy is continued by the same command.
+///
+/// PATH is a store path, a link to one such as ./result, or anything inside one.
+///
+/// Example: narhaul copy --to file://$PWD/cache --add ./docs
+#[derive(Debug, Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag, and none excludes another"
+)]
+pub struct CopyArgs {
+    /// The store paths, or links to them
+    #[arg(value_name = "PATH")]
+    paths: Vec<String>,
+
+    /// The cache: `s3://bucket?endpoint=…&profile=…`, or `file:///path` [env: NARHAUL_TO]
+    #[arg(long, value_name = "URL")]
+    to: Option<String>,
+
+    /// Copy an ordinary file or directory, as a new store path
+    #[arg(long, value_name = "FILE", help_heading = "What to copy")]
+    add: Vec<PathBuf>,
+
+    /// Read paths from standard input, one a line
+    #[arg(long, help_heading = "What to copy")]
+    stdin: bool,
+
+    /// Read paths from the output of `nix path-info --json`; `-` is standard input
+    #[arg(long, value_name = "FILE", help_heading = "What to copy")]
+    json_input: Option<PathBuf>,
+
+    /// Copy all valid paths of the store
+    #[arg(long, help_heading = "What to copy")]
+    all: bool,
+
+    /// Copy from this Nix store: a root such as `/mnt` [env: NARHAUL_STORE]
+    #[arg(long, value_name = "STORE", help_heading = "What to copy")]
+    store: Option<String>,
+
+    /// Sign with this secret key; may be repeated [env: NARHAUL_KEY_FILE]
+    #[arg(
+        long,
+        short = 'k',
+        value_name = "FILE",
+        help_heading = "What is written"
+    )]
+    key_file: Vec<PathBuf>,
+
+    /// Copy unsigned paths too, which no client trusts by itself
+    #[arg(long, help_heading = "What is written")]
+    unsigned: bool,
+
+    /// zstd, xz, none, gzip, bzip2 or br [default: zstd]
+    #[arg(long, value_name = "NAME", help_heading = "What is written")]
+    compression: Option<String>,
+
+    /// The compression level [default: the codec's own]
+    #[arg(
+        long,
+        value_name = "N",
+        allow_negative_numbers = true,
+        help_heading = "What is written"
+    )]
+    level: Option<String>,
+
+    /// Write a listing (`.ls`) beside each narinfo
+    #[arg(long, help_heading = "What is written")]
+    write_listing: bool,
+
+    /// The group of the record that keeps these paths alive [default: the host's name]
+    #[arg(
+        long,
+        value_name = "NAME",
+        help_heading = "What is written",
+        hide_short_help = true
+    )]
+    group: Option<String>,
+
+    /// Ask for the bodies of present paths too, and send those that are missing
+    #[arg(long, help_heading = "How")]
+    check_bodies: bool,
+
+    /// Print the plan and change nothing
+    #[arg(long, help_heading = "How")]
+    dry_run: bool,
+
+    /// Memory for bodies under way, such as `512M` [env: NARHAUL_MEMORY]
+    #[arg(long, value_name = "SIZE", help_heading = "How")]
+    memory: Option<String>,
+
+    /// Threads that hash and compress [default: one per core]
+    #[arg(long, short = 'j', value_name = "N", help_heading = "How")]
+    jobs: Option<String>,
+
+    /// Requests under way at once, at most [default: 64]
+    #[arg(long, value_name = "N", help_heading = "How")]
+    requests: Option<String>,
+
+    /// Send no more than this in a second, such as `10M` [env: NARHAUL_LIMIT_UPLOAD]
+    #[arg(long, value_name = "RATE", help_heading = "How")]
+    limit_upload: Option<String>,
+
+    /// Trust these certificate authorities [env: NARHAUL_CA_FILE]
+    #[arg(
+        long,
+        value_name = "FILE",
+        help_heading = "How",
+        hide_short_help = true
+    )]
+    ca_file: Option<PathBuf>,
+}
+
+/// Copies.
+pub fn run(context: &Arc<Context>, args: &CopyArgs) -> Result<Exit, Failure> {
+    let start = context.clock.now();
+    let mut layers = layers(context, args)?;
+    let Some(to) = layers.get("to") else {
+        return Err(Failure::usage("no cache is named")
+            .hint("say where to: `--to s3://bucket?endpoint=…`, or `--to file://$PWD/cache`"));
+    };
+    let to = to.text().to_owned();
+    let url = cache::parse_url(context, &to)?;
+    resolve::add_url(&mut layers, &url);
+    warn_of_what_is_not_done_yet(context, &url);
+    let settings = resolve::copy(context, &layers)?;
+    let (source, roots) = what(context, args, &layers, &url)?;
+    if roots.is_empty() {
+        context.ui.say("nothing to copy: no path was named");
+        return Ok(Exit::Done);
+    }
+    let added = if args.add.is_empty() {
+        Vec::new()
+    } else {
+        roots.clone()
+    };
+    let store_dir = source.store_dir().clone();
+    let job = Job {
+        to: &to,
+        url: &url,
+        layers: &layers,
+        limits: cache::Limits {
+            requests: settings.requests,
+            upload_bytes_per_s: settings.limit_upload,
+        },
+        request: request(args, &url, settings, roots)?,
+    };
+    let report = carry_out(context, job, source)?;
+    for path in &added {
+        context
+            .ui
+            .data_in_words(&format!("{}\n", store_dir.show(path)))?;
+    }
+    let took = since(&context.clock, start);
+    let about = About {
+        to: &to,
+        place: &url.show_place(),
+        store_dir: &store_dir,
+        is_dry_run: args.dry_run,
+        took,
+    };
+    words::tell(context, about, &report)
+}
+
+fn layers<'a>(context: &'a Context, args: &CopyArgs) -> Result<Layers<'a>, Failure> {
+    let mut layers = Layers::new(context)?;
+    for (name, flag) in [
+        ("to", &args.to),
+        ("store", &args.store),
+        ("compression", &args.compression),
+        ("level", &args.level),
+        ("group", &args.group),
+        ("memory", &args.memory),
+        ("jobs", &args.jobs),
+        ("requests", &args.requests),
+        ("limit-upload", &args.limit_upload),
+    ] {
+        layers.set_flag(name, flag.clone());
+    }
+    layers.set_flag("key-file", texts(&args.key_file));
+    layers.set_flag("ca-file", texts(&args.ca_file));
+    Ok(layers)
+}
+
+/// Parameters that mean something to Nix, and nothing here yet.
+fn warn_of_what_is_not_done_yet(context: &Context, url: &CacheUrl) {
+    let params = &url.params;
+    for (name, is_given) in [
+        ("index-debug-info", params.index_debug_info == Some(true)),
+        ("narinfo-compression", params.narinfo_compression.is_some()),
+        ("ls-compression", params.ls_compression.is_some()),
+        ("log-compression", params.log_compression.is_some()),
+        ("local-nar-cache", params.local_nar_cache.is_some()),
+        ("tls-certificate", params.tls_certificate.is_some()),
+        ("tls-private-key", params.tls_private_key.is_some()),
+    ] {
+        if is_given {
+            context.ui.warn(&format!(
+                "`{name}` of `{}` is not done yet and is ignored",
+                url.show_place()
+            ));
+        }
+    }
+}
+
+/// Finds out what is to be copied, and from where.
+fn what(
+    context: &Context,
+    args: &CopyArgs,
+    layers: &Layers<'_>,
+    url: &CacheUrl,
+) -> Result<(Arc<dyn Source>, Vec<StorePath>), Failure> {
+    let has_store_paths =
+        !args.paths.is_empty() || args.stdin || args.json_input.is_some() || args.all;
+    if !args.add.is_empty() {
+        if has_store_paths {
+            return Err(
+                Failure::usage("`--add` and store paths cannot be copied in one run")
+                    .hint("run narhaul twice, once for each"),
+            );
+        }
+        return add(context, args, url);
+    }
+    if !has_store_paths {
+        return Err(Failure::usage("nothing to copy was named").hint(
+            "name store paths such as `./result` or `/run/current-system`, or `--add DIR` for a folder",
+        ));
+    }
+    let spec = layers.get("store");
+    let spec = spec
+        .as_ref()
+        .map(Picked::text)
+        .or_else(|| context.env.get(&env::NIX_REMOTE));
+    let store_dir = context.env.first(&[&env::NIX_STORE_DIR, &env::NIX_STORE]);
+    let state_dir = context.env.get(&env::NIX_STATE_DIR);
+    let store = resolve_store(spec, store_dir.map(|(_, dir)| dir), state_dir).map_err(|error| {
+        Failure::from_error(&error).hint(
+            "stores behind a daemon or on other machines are not read yet; without `--store` it is this machine's own",
+        )
+    })?;
+    let mut roots = named(args, &store)?;
+    let db = NixDb::open(store).map_err(|error| no_store(&error))?;
+    if args.all {
+        roots.extend(db.all_paths().map_err(|error| words::of_source(&error))?);
+    }
+    Ok((Arc::new(db), roots.into_iter().collect()))
+}
+
+fn no_store(error: &crate::source::Error) -> Failure {
+    Failure::new("cannot open the Nix store")
+        .because(error)
+        .hint("name another by `--store ROOT`; a folder is copied without any store by `--add DIR`")
+}
+
+/// Reads and hashes the ordinary files and directories of `--add`.
+fn add(
+    context: &Context,
+    args: &CopyArgs,
+    url: &CacheUrl,
+) -> Result<(Arc<dyn Source>, Vec<StorePath>), Failure> {
+    let store_dir = store_dir(context, url)?;
+    let mut source = DirectorySource::new(store_dir, CaseHack::default());
+    let mut roots = BTreeSet::new();
+    for file in &args.add {
+        let path = source
+            .add(file, None)
+            .map_err(|error| Failure::from_error(&error))?;
+        roots.insert(path);
+    }
+    Ok((Arc::new(source), roots.into_iter().collect()))
+}
+
+/// The store dir of new store paths: the cache's, as its URL says, or this machine's.
+pub(super) fn store_dir(context: &Context, url: &CacheUrl) -> Result<StoreDir, Failure> {
+    if let Some(store_dir) = &url.params.store {
+        return Ok(store_dir.clone());
+    }
+    let told = context.env.first(&[&env::NIX_STORE_DIR, &env::NIX_STORE]);
+    match told {
+        None => Ok(StoreDir::default()),
+        Some((variable, text)) => text.parse().map_err(|error| {
+            Failure::new(format!("cannot use `{}={text}`", variable.name)).because(&error)
+        }),
+    }
+}
+
+/// The store paths that arguments and files name.
+fn named(args: &CopyArgs, store: &StoreConfig) -> Result<BTreeSet<StorePath>, Failure> {
+    let mut roots = BTreeSet::new();
+    for text in &args.paths {
+        roots.insert(paths::store_path(store, text)?);
+    }
+    if args.stdin {
+        let text = read(Path::new("-"))?;
+        for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            roots.insert(paths::store_path(store, line)?);
+        }
+    }
+    if let Some(file) = &args.json_input {
+        let text = read(file)?;
+        let place = file.display();
+        let entries = parse_json(&store.store_dir, &text).map_err(|error| {
+            Failure::new(format!("cannot read paths from `{place}`"))
+                .because(&error)
+                .hint("wanted is what `nix path-info --json PATH…` prints")
+        })?;
+        for entry in entries {
+            match entry {
+                JsonEntry::Valid { info, .. } => roots.insert(info.path),
+                JsonEntry::NotValid(path) => {
+                    return Err(Failure::new(format!(
+                        "`{}` is not valid, says `{place}`",
+                        store.store_dir.show(&path)
+                    )));
+                }
+            };
+        }
+    }
+    Ok(roots)
+}
+
+fn read(file: &Path) -> Result<String, Failure> {
+    if file == Path::new("-") {
+        let mut text = String::new();
+        return match io::stdin().lock().read_to_string(&mut text) {
+            Ok(_) => Ok(text),
+            Err(error) => Err(Failure::new("cannot read standard input").because(&error)),
+        };
+    }
+    fs::read_to_string(file).map_err(|error| error::of_file("read", file, &error))
+}
+
+fn request(
+    args: &CopyArgs,
+    url: &CacheUrl,
+    settings: CopySettings,
+    roots: Vec<StorePath>,
+) -> Result<Request, Failure> {
+    Ok(Request {
+        roots,
+        keys: settings.keys,
+        recipe: settings.recipe,
+        memory: settings.memory,
+        n_threads: settings.jobs,
+        n_requests: usize::try_from(settings.requests).unwrap_or(usize::MAX),
+        group: settings.group,
+        run_id: run::id()?,
+        options: Options {
+            allow_unsigned: args.unsigned,
+            check_bodies: args.check_bodies,
+            write_listing: args.write_listing || url.params.write_nar_listing == Some(true),
+            is_dry_run: args.dry_run,
+            // A folder costs nothing and belongs to whoever made the one above it; a bucket is made
+            // by `init`, on purpose.
+            create_cache: matches!(url.location, Location::File(_)),
+        },
+    })
+}
+
+/// One copy, ready to be carried out.
+struct Job<'a> {
+    /// The cache as it was typed.
+    to: &'a str,
+    url: &'a CacheUrl,
+    layers: &'a Layers<'a>,
+    limits: cache::Limits,
+    request: Request,
+}
+
+fn carry_out(
+    context: &Arc<Context>,
+    job: Job<'_>,
+    source: Arc<dyn Source>,
+) -> Result<copy::Report, Failure> {
+    run::set_threads(job.request.n_threads)?;
+    let (meter, stop) = (Arc::new(Meter::default()), Stop::default());
+    context.ui.detail(&format!(
+        "copying {} and what they refer to, from {}",
+        Count::of(job.request.roots.len(), "path"),
+        source.describe()
+    ));
+    let store_dir = source.store_dir().clone();
+    let ended = run::with_interrupts(context, &stop, async {
+        let dest = cache::open(context, job.url, job.layers).await?;
+        let limited = dest.limited(job.limits, &meter, &stop)?;
+        let bars = Bars::start(context, &meter);
+        let report = copy::run(
+            source,
+            limited,
+            job.request,
+            Arc::clone(&meter),
+            stop.clone(),
+        )
+        .await;
+        drop(bars);
+        dest.tell(context);
+        report.map_err(|error| words::of_copy(job.to, &store_dir, &error))
+    })?;
+    match ended {
+        Ended::ByItself(report) => report,
+        Ended::ByForce => Err(words::interrupted("ended at once")),
+    }
+}

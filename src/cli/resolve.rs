@@ -1,0 +1,177 @@
+//! Settles flags, cache URL, environment and configuration file into what an engine is asked for.
+//!
+//! This is the second of the face's steps. Texts come in with their origins, typed values go out; a
+//! value that makes no sense is an error that says where it stands. Each default is in the table of
+//! `config`, and is made here.
+
+use std::{num::NonZero, path::Path};
+
+use crate::{
+    cli::{
+        Context,
+        commands::key,
+        config::Layers,
+        error::{self, Failure},
+        machine,
+        units::{Size, parse_size},
+    },
+    ledger::root::Group,
+    nix::{cache_url::CacheUrl, compression::Compression, signature::SecretKey},
+    plan::recipe::{Recipe, RecipeError},
+};
+
+/// The requests under way at once where nobody says how many. At 10 ms each that is 6,400 a second,
+/// more than the servers bear that we have measured; what a server bears is found out below that.
+const DEFAULT_REQUESTS: u32 = 64;
+
+/// How a copy is to be made.
+#[derive(Debug)]
+pub struct CopySettings {
+    /// The keys that sign.
+    pub keys: Vec<SecretKey>,
+    /// How bodies are made.
+    pub recipe: Recipe,
+    /// Bytes of memory for what is under way.
+    pub memory: u64,
+    /// Threads that hash and compress.
+    pub jobs: usize,
+    /// Requests under way at once, at most.
+    pub requests: u32,
+    /// Bytes that may be sent in a second.
+    pub limit_upload: Option<u64>,
+    /// The group of the root record.
+    pub group: Group,
+}
+
+/// Adds what a cache URL says about settings that can stand elsewhere too.
+pub fn add_url(layers: &mut Layers<'_>, url: &CacheUrl) {
+    let params = &url.params;
+    let keys = params.secret_key.iter().chain(&params.secret_keys);
+    layers.set_parameter("key-file", keys.cloned());
+    let compression = params.compression.as_ref();
+    layers.set_parameter("compression", compression.map(ToString::to_string));
+    let level = params.compression_level;
+    layers.set_parameter("level", level.map(|level| level.to_string()));
+}
+
+/// Settles how a copy is to be made.
+pub fn copy(context: &Context, layers: &Layers<'_>) -> Result<CopySettings, Failure> {
+    let mut keys = Vec::new();
+    for file in layers
+        .get("key-file")
+        .iter()
+        .flat_map(|picked| &picked.values)
+    {
+        keys.push(key::read_secret_key(Path::new(file))?);
+    }
+    let settings = CopySettings {
+        keys,
+        recipe: recipe(layers)?,
+        memory: number(layers, "memory", parse_size)?.unwrap_or_else(machine::default_memory),
+        jobs: count(layers, "jobs")?.unwrap_or_else(machine::cores),
+        requests: count(layers, "requests")?.unwrap_or(DEFAULT_REQUESTS),
+        limit_upload: number(layers, "limit-upload", parse_size)?,
+        group: match layers.get("group") {
+            Some(picked) => picked.parse(str::parse)?,
+            None => machine::host_label().parse().map_err(|error| {
+                Failure::new("cannot make a group of this host's name")
+                    .because(&error)
+                    .hint("choose one by `--group NAME`")
+            })?,
+        },
+    };
+    context.ui.detail(&settings.words());
+    for name in [
+        "key-file",
+        "compression",
+        "level",
+        "memory",
+        "jobs",
+        "requests",
+        "limit-upload",
+        "group",
+    ] {
+        if let Some(picked) = layers.get(name) {
+            context.ui.detail(&format!("setting: {picked}"));
+        }
+    }
+    Ok(settings)
+}
+
+impl CopySettings {
+    fn words(&self) -> String {
+        let names: Vec<_> = self.keys.iter().map(|key| key.name().as_str()).collect();
+        let signed = match names.len() {
+            0 => "not signed by us".to_owned(),
+            _ => format!("signed as {}", names.join(", ")),
+        };
+        format!(
+            "{} at level {}, {signed}; {} of memory, {} threads, at most {} requests at once; group `{}`",
+            self.recipe.compression(),
+            self.recipe.level(),
+            Size(self.memory),
+            self.jobs,
+            self.requests,
+            self.group,
+        )
+    }
+}
+
+fn recipe(layers: &Layers<'_>) -> Result<Recipe, Failure> {
+    let picked = layers.get("compression");
+    let compression = picked.as_ref().map_or(Compression::Zstd, |picked| {
+        Compression::from_name(picked.text())
+    });
+    let level = number(layers, "level", str::parse::<i32>)?;
+    Recipe::new(compression, level).map_err(|error| match &error {
+        RecipeError::Compression(_) => {
+            let place = picked.map(|picked| picked.to_string()).unwrap_or_default();
+            let known: Vec<_> = Compression::WRITABLE
+                .iter()
+                .map(Compression::name)
+                .collect();
+            let wrong = layers
+                .get("compression")
+                .map(|picked| picked.text().to_owned());
+            let failure = Failure::new(format!("cannot use {place}")).because(&error);
+            match wrong.and_then(|wrong| error::nearest(&wrong, &known)) {
+                Some(near) => failure.hint(format!("did you mean `{near}`?")),
+                None => failure,
+            }
+        }
+        RecipeError::Level { .. } => {
+            let place = layers.get("level").map(|picked| picked.to_string());
+            Failure::new(format!("cannot use {}", place.unwrap_or_default())).because(&error)
+        }
+    })
+}
+
+/// Reads a setting that is a number of some kind.
+fn number<T, E: std::error::Error + 'static>(
+    layers: &Layers<'_>,
+    name: &str,
+    parse: impl FnOnce(&str) -> Result<T, E>,
+) -> Result<Option<T>, Failure> {
+    layers
+        .get(name)
+        .map(|picked| picked.parse(parse))
+        .transpose()
+}
+
+/// A text that counts nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{}` is not a whole number from 1", .0.escape_debug())]
+struct NoCount(String);
+
+/// Reads a setting that counts something of which there must be one at least.
+fn count<T>(layers: &Layers<'_>, name: &str) -> Result<Option<T>, Failure>
+where
+    T: TryFrom<u32>,
+{
+    let parse = |text: &str| match text.parse::<NonZero<u32>>() {
+        Ok(n) => Ok(n),
+        Err(_digits) => Err(NoCount(text.to_owned())),
+    };
+    let counted = number(layers, name, parse)?;
+    Ok(counted.and_then(|n| T::try_from(n.get()).ok()))
+}

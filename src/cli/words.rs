@@ -1,0 +1,340 @@
+//! A copy's report and errors in words, and as JSON.
+//!
+//! A finished copy is one sentence: what, how much, how long, how fast. Paths that were left out make
+//! it a failure with exit code 3, which lists the first of them; the rest is safe, and the same command
+//! goes on.
+
+use std::{error::Error as _, time::Duration};
+
+use crate::{
+    cli::{
+        Context,
+        error::{Exit, Failure, backend_hint},
+        ui::Format,
+        units::{Count, Rate, Size, Took},
+    },
+    copy::{self, Report, Stopped, Why},
+    nix::store_path::StoreDir,
+    plan::copy::{CopyItem, Refusal},
+    source,
+};
+
+/// How many of the paths that failed are told; the others are counted.
+const MAX_CAUSES: usize = 10;
+
+/// What a report is about, in the words of the person who asked for it.
+#[derive(Clone, Copy, Debug)]
+pub struct About<'a> {
+    /// The cache's URL as it was typed, for hints that can be pasted.
+    pub to: &'a str,
+    /// The same without parameters, for sentences.
+    pub place: &'a str,
+    /// What the paths begin with.
+    pub store_dir: &'a StoreDir,
+    /// Whether nothing was to be changed.
+    pub is_dry_run: bool,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// Tells what was copied.
+pub fn tell(context: &Context, about: About<'_>, report: &Report) -> Result<Exit, Failure> {
+    for warning in &report.warnings {
+        let mut text = warning.to_string();
+        let mut next = warning.source();
+        while let Some(error) = next {
+            text.push_str(": ");
+            text.push_str(&error.to_string());
+            next = error.source();
+        }
+        context.ui.warn(&text);
+    }
+    match context.ui.format() {
+        Format::Json => context.ui.event("report", as_json(about, report))?,
+        Format::Words if about.is_dry_run => {
+            context
+                .ui
+                .data(&report.plan.show(&report.closure).to_string())?;
+        }
+        Format::Words => {}
+    }
+    match failure(about, report) {
+        Some(failure) => Err(failure),
+        None => {
+            context.ui.say(&sentence(about, report));
+            Ok(Exit::Done)
+        }
+    }
+}
+
+fn sentence(about: About<'_>, report: &Report) -> String {
+    let counts = report.counts();
+    let (n_new, n_all) = (counts.n_upload + counts.n_reuse, report.plan.items.len());
+    let (place, took) = (about.place, Took(about.took));
+    let all = Count::of(n_all, "path");
+    if n_new == 0 {
+        return format!("nothing to copy: `{place}` has all that is wanted ({all}); {took}");
+    }
+    let there = match counts.n_skip {
+        0 => String::new(),
+        n => format!("; {n} of {all} were there"),
+    };
+    if about.is_dry_run {
+        let bytes = planned_bytes(report);
+        return format!(
+            "would copy {} ({} before compression) to `{place}`{there}; {took}",
+            Count::of(n_new, "path"),
+            Size(bytes)
+        );
+    }
+    format!(
+        "copied {} ({}, compressed to {}) to `{place}` in {took}, {}{there}",
+        Count::of(report.n_published, "path"),
+        Size(report.nar_bytes),
+        Size(report.body_bytes),
+        Rate(report.nar_bytes, about.took),
+    )
+}
+
+/// Bytes of NAR that a plan will read.
+fn planned_bytes(report: &Report) -> u64 {
+    let items = report.plan.items.iter().zip(&report.closure);
+    items
+        .filter(|(item, _)| matches!(item, CopyItem::Upload { .. }))
+        .map(|(_, info)| info.nar_size)
+        .sum()
+}
+
+fn failure(about: About<'_>, report: &Report) -> Option<Failure> {
+    let counts = report.counts();
+    let n_wanted = counts.n_upload + counts.n_reuse;
+    match &report.stopped {
+        Some(Stopped::Asked) => {
+            return Some(interrupted(&format!(
+                "{} of {} were copied to `{}`",
+                report.n_published,
+                Count::of(n_wanted, "path"),
+                about.place
+            )));
+        }
+        Some(Stopped::Cache(error)) => return Some(given_up(about, report, n_wanted, error)),
+        None if report.failures.is_empty() => return None,
+        None => {}
+    }
+    let mut failure = Failure::new(format!(
+        "{} of {} were not copied to `{}`",
+        report.failures.len(),
+        Count::of(n_wanted, "path"),
+        about.place
+    ));
+    failure.exit = Exit::Partly;
+    failure.causes = causes(report);
+    let is_corrupt = |f: &&copy::Failure| matches!(f.why, Why::Corrupt { .. });
+    if let Some(corrupt) = report.failures.iter().find(is_corrupt) {
+        failure = failure.hint(format!(
+            "the store's copy is damaged; repair it with `nix-store --repair-path {}`",
+            about.store_dir.show(&corrupt.path)
+        ));
+    }
+    Some(failure.hint(format!(
+        "run the same command again; {} will be skipped",
+        Count::of(report.n_published + counts.n_skip, "copied path")
+    )))
+}
+
+/// The paths that failed by themselves one by one, and those that wait for them in one line.
+fn causes(report: &Report) -> Vec<String> {
+    let (waiting, own): (Vec<_>, Vec<_>) = report
+        .failures
+        .iter()
+        .partition(|failure| matches!(failure.why, Why::ReferenceMissing(_)));
+    let mut causes: Vec<String> = own
+        .iter()
+        .take(MAX_CAUSES)
+        .map(|failure| {
+            let mut text = format!("`{}`: {}", failure.path, failure.why);
+            let mut next = failure.why.source();
+            while let Some(error) = next {
+                text.push_str(": ");
+                text.push_str(&error.to_string());
+                next = error.source();
+            }
+            text
+        })
+        .collect();
+    if own.len() > MAX_CAUSES {
+        causes.push(format!("and {} more", own.len() - MAX_CAUSES));
+    }
+    if let Some(first) = waiting.first() {
+        let others = match waiting.len() - 1 {
+            0 => String::new(),
+            n => format!(" and {n} more"),
+        };
+        causes.push(format!("`{}`{others}: {}", first.path, first.why));
+    }
+    causes
+}
+
+fn given_up(
+    about: About<'_>,
+    report: &Report,
+    n_wanted: usize,
+    error: &crate::backend::Error,
+) -> Failure {
+    let mut failure = Failure::new(format!(
+        "copied {} of {} to `{}` and gave up",
+        report.n_published,
+        Count::of(n_wanted, "path"),
+        about.place
+    ))
+    .because(error);
+    if report.n_published > 0 {
+        failure.exit = Exit::Partly;
+    }
+    if let Some(hint) = backend_hint(about.to, error) {
+        failure = failure.hint(hint);
+    }
+    failure.hint("the cache is closed; run the same command again to continue")
+}
+
+/// A run that a person has ended.
+#[must_use]
+pub fn interrupted(what: &str) -> Failure {
+    Failure {
+        exit: Exit::Interrupted,
+        ..Failure::new(format!("interrupted: {what}"))
+    }
+    .hint("the cache is closed; run the same command again to continue")
+}
+
+/// A copy that did not begin.
+#[must_use]
+pub fn of_copy(to: &str, store_dir: &StoreDir, error: &copy::Error) -> Failure {
+    let failure = Failure::from_error(error);
+    match error {
+        copy::Error::OtherStoreDir { .. } => refused(failure).hint(
+            "references are absolute paths, so the two cannot be mixed; use a second bucket or prefix",
+        ),
+        copy::Error::Refused(Refusal::Unsigned { n_unsigned, first }) => refused(Failure::new(
+            format!(
+                "refusing to copy {}, such as `{}`",
+                Count::of(*n_unsigned, "unsigned path"),
+                store_dir.show(first)
+            ),
+        ))
+        .hint("sign them: `--key-file FILE`; a pair of keys is made by `narhaul key generate NAME`")
+        .hint("or copy them as they are, which no client accepts by itself: `--unsigned`"),
+        copy::Error::Memory(small) => {
+            // Rounded up to whole MiB, as people write it.
+            failure.hint(format!("`--memory {}M`", small.needed.div_ceil(1 << 20)))
+        }
+        copy::Error::Walk(source) => match source_hint(source) {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        },
+        copy::Error::Cache { source, .. } => match backend_hint(to, source) {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        },
+        copy::Error::Plan(_) | copy::Error::Graph(_) | copy::Error::RootRecord(_) => Failure {
+            exit: Exit::Bug,
+            message: format!("this is a bug in narhaul: {}", failure.message),
+            ..failure
+        }
+        .hint("nothing was changed; please report it with the lines above"),
+        copy::Error::Stopped => interrupted("nothing was copied"),
+        copy::Error::CacheInfo { .. } => failure.hint(
+            "clients cannot read it either: remove or mend that object, then run `narhaul init`",
+        ),
+        copy::Error::NarInfo { key, .. } => {
+            failure.hint(format!("remove or mend `{key}`, then copy again"))
+        }
+        copy::Error::Refused(Refusal::Circle(_)) => failure,
+    }
+}
+
+fn refused(failure: Failure) -> Failure {
+    Failure {
+        exit: Exit::Refused,
+        ..failure
+    }
+}
+
+/// A store that cannot be read.
+#[must_use]
+pub fn of_source(error: &source::Error) -> Failure {
+    let failure = Failure::new("cannot read the Nix store").because(error);
+    match source_hint(error) {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
+}
+
+fn source_hint(error: &source::Error) -> Option<String> {
+    match error {
+        source::Error::NotValid { .. } => Some(
+            "build or fetch it first; `nix-store --check-validity PATH` says whether the store has it"
+                .to_owned(),
+        ),
+        source::Error::BrokenReference { .. } => Some(
+            "repair it with `nix-store --verify --repair`; a cache without it would not be closed"
+                .to_owned(),
+        ),
+        source::Error::Vanished { .. } => {
+            Some("a garbage collection may have run meanwhile: build it again".to_owned())
+        }
+        source::Error::Database { .. } => Some(
+            "the database belongs to root: run narhaul as a user who may read it".to_owned(),
+        ),
+        source::Error::Changed { .. }
+        | source::Error::Unsupported { .. }
+        | source::Error::Read { .. }
+        | source::Error::Malformed { .. }
+        | source::Error::Sink(_) => None,
+    }
+}
+
+fn as_json(about: About<'_>, report: &Report) -> serde_json::Value {
+    let counts = report.counts();
+    let items = report.plan.order.iter().filter_map(|&node| {
+        let at = usize::try_from(node).ok()?;
+        let (info, item) = (report.closure.get(at)?, report.plan.items.get(at)?);
+        let action = match item {
+            CopyItem::Skip(_) => "skip",
+            CopyItem::Reuse { .. } => "reuse",
+            CopyItem::Upload { .. } => "upload",
+        };
+        let path = about.store_dir.show(&info.path).to_string();
+        Some(serde_json::json!({ "path": path, "action": action, "narSize": info.nar_size }))
+    });
+    let failures = report.failures.iter().map(|failure| {
+        serde_json::json!({
+            "path": about.store_dir.show(&failure.path).to_string(),
+            "why": failure.why.to_string(),
+        })
+    });
+    let warnings = report.warnings.iter().map(ToString::to_string);
+    let plan: Option<Vec<_>> = about.is_dry_run.then(|| items.collect());
+    serde_json::json!({
+        "dryRun": about.is_dry_run,
+        "to": about.place,
+        "paths": report.plan.items.len(),
+        "present": counts.n_skip,
+        "bodiesReused": counts.n_reuse,
+        "toUpload": counts.n_upload,
+        "published": report.n_published,
+        "bodies": report.n_bodies,
+        "narBytes": report.nar_bytes,
+        "bodyBytes": report.body_bytes,
+        "seconds": about.took.as_secs_f64(),
+        "failures": failures.collect::<Vec<_>>(),
+        "stopped": match &report.stopped {
+            None => serde_json::Value::Null,
+            Some(Stopped::Asked) => "asked".into(),
+            Some(Stopped::Cache(error)) => error.to_string().into(),
+        },
+        "warnings": warnings.collect::<Vec<_>>(),
+        "rootRecord": report.root_record.as_ref().map(ToString::to_string),
+        "plan": plan,
+    })
+}

@@ -1,0 +1,359 @@
+//! `narhaul copy` as a person meets it: the wiring and the words. What is copied has its tests in
+//! `copy.rs`.
+
+use std::{fs, os::unix::fs::symlink};
+
+use crate::support::{output::Output, world::World};
+
+/// Copies to the folder `served` of the world.
+fn copy(world: &World, args: &[&str]) -> Output {
+    let to = format!("file://{}", world.text_path("served"));
+    world.narhaul(["copy", "--to", &to]).args(args).run()
+}
+
+const HELLO: &str = "3n58xw4373jp0ljirf06d8077j15pc4j-hello-2.12";
+
+#[test]
+fn a_folder_is_copied_without_nix_and_the_second_run_has_nothing_to_do() {
+    let world = World::new();
+    world.write("docs/a.txt", "a".repeat(100));
+    let first = copy(&world, &["--add", "docs", "--group", "g"]);
+    insta::assert_snapshot!(first.text(), @r"
+    --- stdout
+    /nix/store/wr95kfwxrhglkzhsmdyj5ci7zbds05gr-docs
+    --- stderr
+    warning: the cache had no nix-cache-info; one was written (priority 40)
+    copied 1 path ([SIZE], compressed to [SIZE]) to `file://[DIR]/served` in [TIME], [RATE]
+    --- exit 0
+    ");
+    let again = copy(&world, &["--add", "docs", "--group", "g"]);
+    insta::assert_snapshot!(again.text(), @r"
+    --- stdout
+    /nix/store/wr95kfwxrhglkzhsmdyj5ci7zbds05gr-docs
+    --- stderr
+    nothing to copy: `file://[DIR]/served` has all that is wanted (1 path); [TIME]
+    --- exit 0
+    ");
+    let narinfo = first.stdout.trim().rsplit('/').next().unwrap();
+    let narinfo = world.read(&format!("served/{}.narinfo", &narinfo[..32]));
+    assert!(narinfo.contains("\nCA: fixed:r:sha256:"), "{narinfo}");
+}
+
+#[test]
+fn a_dry_run_prints_the_plan_and_writes_nothing() {
+    let world = World::new();
+    world.write("docs/a.txt", "a");
+    let run = copy(&world, &["--add", "docs", "--dry-run"]);
+    insta::assert_snapshot!(run.text(), @r"
+    --- stdout
+    /nix/store/n2lql1ihz361krfz12fsf5s80miqkz14-docs
+    upload, absent: n2lql1ihz361krfz12fsf5s80miqkz14-docs ([SIZE])
+    --- stderr
+    would copy 1 path ([SIZE] before compression) to `file://[DIR]/served`; [TIME]
+    --- exit 0
+    ");
+    assert!(!world.path("served").exists());
+}
+
+#[test]
+fn a_program_gets_one_event_with_everything() {
+    let world = World::new();
+    world.write("docs/a.txt", "a");
+    let run = copy(&world, &["--add", "docs", "--json", "--quiet"]).success();
+    assert_eq!(run.stdout.lines().count(), 1);
+    let report: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+    assert_eq!(report["event"], "report");
+    assert_eq!(report["published"], 1);
+    assert_eq!(report["failures"], serde_json::json!([]));
+    assert!(!run.says("copied"));
+}
+
+#[test]
+fn what_is_no_store_path_is_told_for_what_it_is() {
+    let world = World::new();
+    world.write("docs/a.txt", "a");
+    symlink("/nowhere/at-all", world.path("result")).unwrap();
+    let words = |text: &str| copy(&world, &[text]).text();
+    insta::assert_snapshot!(words(".#hello"), @r"
+    --- stderr
+    error: `.#hello` is an installable, a store path is wanted
+
+    hint: build it first: `nix build --no-link --print-out-paths '.#hello' | narhaul copy --to … --stdin`
+    --- exit 1
+    ");
+    insta::assert_snapshot!(words("docs"), @r"
+    --- stderr
+    error: `docs` is an ordinary directory, not a store path
+
+    hint: to publish its contents as a new store path: `--add docs`
+    hint: to copy what was built from it: pass the result, such as `./result`
+    --- exit 1
+    ");
+    insta::assert_snapshot!(words("./docz"), @r"
+    --- stderr
+    error: `./docz` does not exist
+    --- exit 1
+    ");
+    insta::assert_snapshot!(words("./result"), @r"
+    --- stderr
+    error: `./result` leads to `/nowhere/at-all`, which does not exist
+    --- exit 1
+    ");
+    insta::assert_snapshot!(words("/nix/store/abc"), @r"
+    --- stderr
+    error: `/nix/store/abc` is not a store path
+    cause: `abc` is not of the form `<32 characters>-<name>`
+    --- exit 1
+    ");
+    insta::assert_snapshot!(words(&format!("/home/u/nix/store/{HELLO}/bin/hello")), @r"
+    --- stderr
+    error: `/home/u/nix/store/3n58xw4373jp0ljirf06d8077j15pc4j-hello-2.12/bin/hello` is not in the store `/nix/store`
+
+    hint: it seems to be in `/home/u/nix/store`; name that store by `--store`, as for `nix --store`
+    --- exit 1
+    ");
+    assert!(!world.path("served").exists());
+}
+
+#[test]
+fn usage_is_explained() {
+    let world = World::new();
+    insta::assert_snapshot!(world.narhaul(["copy", "./result"]).run().text(), @r"
+    --- stderr
+    error: no cache is named
+
+    hint: say where to: `--to s3://bucket?endpoint=…`, or `--to file://$PWD/cache`
+    --- exit 2
+    ");
+    insta::assert_snapshot!(copy(&world, &[]).text(), @r"
+    --- stderr
+    error: nothing to copy was named
+
+    hint: name store paths such as `./result` or `/run/current-system`, or `--add DIR` for a folder
+    --- exit 2
+    ");
+    insta::assert_snapshot!(copy(&world, &["--add", "docs", "./result"]).text(), @r"
+    --- stderr
+    error: `--add` and store paths cannot be copied in one run
+
+    hint: run narhaul twice, once for each
+    --- exit 2
+    ");
+    insta::assert_snapshot!(copy(&world, &["--stdin"]).text(), @r"
+    --- stderr
+    nothing to copy: no path was named
+    --- exit 0
+    ");
+}
+
+#[test]
+fn a_machine_without_nix_is_told_so() {
+    let world = World::new();
+    let root = world.text_path("nowhere");
+    let run = copy(&world, &["--store", &root, &format!("/nix/store/{HELLO}")]);
+    insta::assert_snapshot!(run.text(), @r"
+    --- stderr
+    error: cannot open the Nix store
+    cause: cannot read `[DIR]/nowhere/nix/var/nix/db/schema`
+    cause: No such file or directory (os error 2)
+
+    hint: name another by `--store ROOT`; a folder is copied without any store by `--add DIR`
+    --- exit 1
+    ");
+    let run = copy(
+        &world,
+        &["--store", "ssh://host", &format!("/nix/store/{HELLO}")],
+    );
+    insta::assert_snapshot!(run.text(), @r"
+    --- stderr
+    error: store `ssh://host` is not a local store such as `/mnt` or `local?root=/mnt`
+
+    hint: stores behind a daemon or on other machines are not read yet; without `--store` it is this machine's own
+    --- exit 1
+    ");
+}
+
+#[test]
+fn a_cache_for_another_store_dir_is_refused() {
+    let world = World::new();
+    world.write("docs/a.txt", "a");
+    world.write("served/nix-cache-info", "StoreDir: /gnu/store\n");
+    insta::assert_snapshot!(copy(&world, &["--add", "docs"]).text(), @r"
+    --- stderr
+    error: refusing to copy to `file://[DIR]/served`: it is for `/gnu/store`, this store is `/nix/store`
+
+    hint: references are absolute paths, so the two cannot be mixed; use a second bucket or prefix
+    --- exit 4
+    ");
+}
+
+#[test]
+fn settings_that_make_no_sense_name_the_place_where_they_stand() {
+    let world = World::new();
+    world.write("docs/a.txt", "a");
+    let words = |args: &[&str]| copy(&world, &[&["--add", "docs"], args].concat()).text();
+    insta::assert_snapshot!(words(&["--compression", "zst"]), @r"
+    --- stderr
+    error: cannot use `--compression zst`
+    cause: compression `zst` cannot be written; there are zstd, xz, none, gzip, bzip2 and br
+
+    hint: did you mean `zstd`?
+    --- exit 1
+    ");
+    insta::assert_snapshot!(words(&["--level", "99"]), @r"
+    --- stderr
+    error: cannot use `--level 99`
+    cause: zstd has no level 99; it has 1 to 19
+    --- exit 1
+    ");
+    insta::assert_snapshot!(words(&["--memory", "1M"]), @r"
+    --- stderr
+    error: [SIZE] of memory are not enough, need 75632640 for one 16777216-byte part at this compression
+
+    hint: `--memory 73M`
+    --- exit 1
+    ");
+    insta::assert_snapshot!(words(&["--jobs", "0"]), @r"
+    --- stderr
+    error: cannot use `--jobs 0`
+    cause: `0` is not a whole number from 1
+    --- exit 1
+    ");
+    insta::assert_snapshot!(words(&["--group", "a/b"]), @r"
+    --- stderr
+    error: cannot use `--group a/b`
+    cause: `a/b` is no group name: 1 to 64 letters, digits, `.`, `_` and `-` are
+    --- exit 1
+    ");
+    insta::assert_snapshot!(words(&["--limit-upload", "fast"]), @r"
+    --- stderr
+    error: cannot use `--limit-upload fast`
+    cause: `fast` is not a size such as `256M` or `[SIZE]`
+    --- exit 1
+    ");
+    let to = format!("file://{}?compression=lzip", world.text_path("served"));
+    let run = world.narhaul(["copy", "--add", "docs", "--to", &to]).run();
+    insta::assert_snapshot!(run.text(), @r"
+    --- stderr
+    error: cannot use the cache URL `file://[DIR]/served?compression=lzip`
+    cause: parameter `compression` is `lzip`, wanted is zstd, xz, none, gzip, bzip2 or br
+    --- exit 1
+    ");
+    let run = world
+        .narhaul(["copy", "--add", "docs"])
+        .env(
+            "NARHAUL_TO",
+            format!("file://{}", world.text_path("served")),
+        )
+        .env("NARHAUL_REQUESTS", "many")
+        .run();
+    insta::assert_snapshot!(run.text(), @r"
+    --- stderr
+    error: cannot use `NARHAUL_REQUESTS=many` from the environment
+    cause: `many` is not a whole number from 1
+    --- exit 1
+    ");
+}
+
+#[test]
+fn the_configuration_file_is_read_and_its_mistakes_are_named() {
+    let world = World::new();
+    world.write("docs/a.txt", "a");
+    let to = format!("file://{}", world.text_path("served"));
+    let configured = |text: &str| {
+        world.write(
+            "config/narhaul/narhaul.toml",
+            format!("to = '{to}'\n{text}\n"),
+        );
+        world.narhaul(["copy", "--add", "docs"]).run()
+    };
+    insta::assert_snapshot!(configured("compresion = 'xz'").text(), @r"
+    --- stderr
+    error: unknown setting `compresion` in `[DIR]/config/narhaul/narhaul.toml`
+
+    hint: did you mean `compression`?
+    --- exit 1
+    ");
+    insta::assert_snapshot!(configured("compression = ").text(), @r"
+    --- stderr
+    error: cannot read the configuration `[DIR]/config/narhaul/narhaul.toml`
+    cause: line 2: string values must be quoted, expected literal string
+    --- exit 1
+    ");
+    let run = configured("compression = 'xz'").success();
+    let hash_part = run.stdout.trim().rsplit('/').next().unwrap()[..32].to_owned();
+    let narinfo = world.read(&format!("served/{hash_part}.narinfo"));
+    assert!(narinfo.contains("\nCompression: xz\n"), "{narinfo}");
+    let run = world
+        .narhaul(["copy", "--config", "missing.toml", "--add", "docs"])
+        .run();
+    insta::assert_snapshot!(run.text(), @r"
+    --- stderr
+    error: cannot read the configuration `missing.toml`
+    cause: No such file or directory (os error 2)
+    --- exit 1
+    ");
+}
+
+#[test]
+fn parameters_that_do_nothing_are_warned_about() {
+    let world = World::new();
+    world.write("docs/a.txt", "a");
+    let query = "index-debug-info=true&endpiont=x&compression=none";
+    let to = format!("file://{}?{query}", world.text_path("served"));
+    let run = world
+        .narhaul(["copy", "--group", "g", "--add", "docs", "--to", &to])
+        .run();
+    insta::assert_snapshot!(run.text(), @r"
+    --- stdout
+    /nix/store/n2lql1ihz361krfz12fsf5s80miqkz14-docs
+    --- stderr
+    warning: unknown parameter `endpiont` of `file://[DIR]/served` is ignored; did you mean `endpoint`?
+    warning: `index-debug-info` of `file://[DIR]/served` is not done yet and is ignored
+    warning: the cache had no nix-cache-info; one was written (priority 40)
+    copied 1 path ([SIZE], compressed to [SIZE]) to `file://[DIR]/served` in [TIME], [RATE]
+    --- exit 0
+    ");
+}
+
+#[test]
+fn a_key_file_that_holds_a_public_key_is_refused() {
+    let world = World::new();
+    world.write("docs/a.txt", "a");
+    world
+        .narhaul(["key", "generate", "c-1", "--quiet"])
+        .run()
+        .success();
+    let run = copy(&world, &["--key-file", "c-1.public", "--add", "docs"]);
+    insta::assert_snapshot!(run.text(), @r"
+    --- stderr
+    error: cannot use the secret key in `c-1.public`
+    cause: key `c-1` holds [SIZE], a secret key in Nix's format holds 64
+
+    hint: this is the length of a public key; make a pair with `narhaul key generate c-1`
+    --- exit 1
+    ");
+    let run = copy(&world, &["--key-file", "c-1.secret", "--add", "docs"]).success();
+    let hash_part = run.stdout.trim().rsplit('/').next().unwrap()[..32].to_owned();
+    let narinfo = world.read(&format!("served/{hash_part}.narinfo"));
+    assert!(narinfo.contains("\nSig: c-1:"), "{narinfo}");
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_failure() {
+    let world = World::new();
+    world.write("docs/a.txt", "a");
+    let script = format!(
+        "{} completions zsh | true; {} completions zsh >/dev/full; echo $? >code",
+        env!("CARGO_BIN_EXE_narhaul"),
+        env!("CARGO_BIN_EXE_narhaul")
+    );
+    let run = world.program("/bin/sh").args(["-c", &script]).run();
+    insta::assert_snapshot!(run.text(), @r"
+    --- stderr
+    error: cannot write to standard output
+    cause: No space left on device (os error 28)
+    --- exit 0
+    ");
+    assert_eq!(fs::read_to_string(world.path("code")).unwrap(), "1\n");
+}
