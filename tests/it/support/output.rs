@@ -11,6 +11,8 @@ use std::{fmt::Write as _, path::Path};
 pub(crate) struct Output {
     pub(crate) stdout: String,
     pub(crate) stderr: String,
+    /// Standard output as it was, for what is no text.
+    pub(crate) bytes: Vec<u8>,
     /// The exit code; none after a signal.
     pub(crate) code: Option<i32>,
     /// The folder of the test, as it may stand in the text.

@@ -144,6 +144,7 @@ impl Run<'_> {
         Output {
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+            bytes: output.stdout,
             code: output.status.code(),
             folder: shown(self.world.folder.path()),
         }
