@@ -553,3 +553,24 @@ fn keys_are_the_same_for_nix_and_for_narhaul() {
         assert_eq!(ours, public, "narhaul about a key of {nix:?}");
     }
 }
+
+#[test]
+#[ignore = "real: needs three versions of Nix"]
+fn the_flake_and_its_package_evaluate() {
+    let clone = env!("CARGO_MANIFEST_DIR");
+    for nix in Nix::ALL {
+        let world = World::new();
+        let file = format!("{clone}/tests/real/flake-eval.nix");
+        let args = [
+            "--eval", "--strict", "--json", &file, "--arg", "clone", clone,
+        ];
+        let output = nix
+            .command(&world, "nix-instantiate", &args)
+            .run()
+            .success();
+        let packages: serde_json::Value = serde_json::from_str(&output.stdout).unwrap();
+        let package = &packages["packages"]["x86_64-linux"]["default"];
+        assert_eq!(package["version"], env!("CARGO_PKG_VERSION"), "{nix:?}");
+        assert_eq!(package, &packages["overlay"], "{nix:?}");
+    }
+}
