@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::cli::{
-    commands::{completions, copy, init, key},
+    commands::{completions, config, copy, init, key, reference, serve},
     ui::{Format, Loudness},
 };
 
@@ -90,5 +90,10 @@ pub enum Command {
     Copy(Box<copy::CopyArgs>),
     Init(init::InitArgs),
     Key(key::KeyArgs),
+    Config(config::ConfigArgs),
     Completions(completions::CompletionsArgs),
+    #[command(hide = true)]
+    Serve(serve::ServeArgs),
+    #[command(hide = true)]
+    Reference(reference::ReferenceArgs),
 }

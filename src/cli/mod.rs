@@ -15,6 +15,7 @@ pub mod env;
 pub mod error;
 pub mod machine;
 pub mod paths;
+pub mod reference;
 pub mod resolve;
 pub mod run;
 pub mod ui;
@@ -82,7 +83,10 @@ fn run(context: &Arc<Context>, command: Command) -> Result<Exit, Failure> {
         Command::Copy(args) => commands::copy::run(context, &args),
         Command::Init(args) => commands::init::run(context, &args),
         Command::Key(args) => commands::key::run(context, args),
+        Command::Config(args) => commands::config::run(context, &args),
         Command::Completions(args) => commands::completions::run(context, &args),
+        Command::Serve(args) => commands::serve::run(context, &args),
+        Command::Reference(_) => commands::reference::run(context),
     }
 }
 

@@ -20,7 +20,7 @@ fn a_mistyped_command_is_wrong_usage_and_says_what_was_meant() {
 
 #[test]
 fn short_help_of_every_command_fits_one_screen() {
-    for command in ["copy", "init", "key", "completions", ""] {
+    for command in ["copy", "init", "key", "config", "completions", ""] {
         let help = [command, "-h"].into_iter().filter(|arg| !arg.is_empty());
         let run = World::new().narhaul(help).run().success();
         let n_lines = run.stdout.lines().count();

@@ -46,8 +46,8 @@ fn a_dry_run_prints_the_plan_and_writes_nothing() {
     let run = copy(&world, &["--add", "docs", "--dry-run"]);
     insta::assert_snapshot!(run.text(), @r"
     --- stdout
-    /nix/store/n2lql1ihz361krfz12fsf5s80miqkz14-docs
     upload, absent: n2lql1ihz361krfz12fsf5s80miqkz14-docs ([SIZE])
+    /nix/store/n2lql1ihz361krfz12fsf5s80miqkz14-docs
     --- stderr
     would copy 1 path ([SIZE] before compression) to `file://[DIR]/served`; [TIME]
     --- exit 0
@@ -356,4 +356,157 @@ fn a_reader_that_goes_away_is_no_failure() {
     --- exit 0
     ");
     assert_eq!(fs::read_to_string(world.path("code")).unwrap(), "1\n");
+}
+
+/// A bucket of the embedded server, served by the program itself until it is dropped.
+struct Served {
+    server: std::process::Child,
+    url: String,
+}
+
+impl Served {
+    fn new(bucket: &str) -> Self {
+        use std::io::BufRead as _;
+        let mut server = std::process::Command::new(env!("CARGO_BIN_EXE_narhaul"))
+            .args(["serve", "--bucket", bucket])
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut url = String::new();
+        let stdout = server.stdout.take().unwrap();
+        std::io::BufReader::new(stdout).read_line(&mut url).unwrap();
+        Self {
+            server,
+            url: url.trim().to_owned(),
+        }
+    }
+
+    fn copy(&self, world: &World, bucket: &str, secret: &str) -> Output {
+        let to = format!("s3://{bucket}?endpoint={}", self.url);
+        let run = world.narhaul(["copy", "--group", "g", "--add", "docs", "--to", &to]);
+        run.env("AWS_ACCESS_KEY_ID", "narhaul")
+            .env("AWS_SECRET_ACCESS_KEY", secret)
+            .run()
+    }
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.server.kill().unwrap_or_default();
+        self.server.wait().map(drop).unwrap_or_default();
+    }
+}
+
+#[test]
+fn a_bucket_is_filled_and_one_that_is_missing_is_named() {
+    let world = World::new();
+    world.write("docs/a.txt", "a");
+    let served = Served::new("here");
+    insta::assert_snapshot!(served.copy(&world, "here", "narhaul-secret").text(), @r"
+    --- stdout
+    /nix/store/n2lql1ihz361krfz12fsf5s80miqkz14-docs
+    --- stderr
+    warning: the cache had no nix-cache-info; one was written (priority 40)
+    copied 1 path ([SIZE], compressed to [SIZE]) to `s3://here` in [TIME], [RATE]
+    --- exit 0
+    ");
+    insta::assert_snapshot!(served.copy(&world, "elsewhere", "narhaul-secret").text(), @r"
+    --- stderr
+    error: cannot use `s3://elsewhere`
+    cause: cannot get `nix-cache-info`: the bucket does not exist (404 NoSuchBucket)
+
+    hint: create it with `narhaul init 's3://elsewhere?endpoint=http://127.0.0.1:[PORT]'`
+    --- exit 1
+    ");
+    insta::assert_snapshot!(served.copy(&world, "here", "wrong").text(), @r"
+    --- stderr
+    error: cannot use `s3://here`
+    cause: cannot get `nix-cache-info`: credentials missing or not accepted (403 SignatureDoesNotMatch)
+
+    hint: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or name a profile of `~/.aws/credentials` by `profile=` in the URL; the environment wins over the profile
+    --- exit 1
+    ");
+    let to = format!("s3://new/pre/fix?endpoint={}", served.url);
+    let init = world
+        .narhaul(["init", &to])
+        .env("AWS_ACCESS_KEY_ID", "narhaul")
+        .env("AWS_SECRET_ACCESS_KEY", "narhaul-secret")
+        .run();
+    insta::assert_snapshot!(init.text(), @r#"
+    --- stdout
+    # nix.conf of each client
+    extra-substituters = s3://new/pre/fix?endpoint=http://127.0.0.1:[PORT]
+    # or, once the bucket can be read without credentials:
+    # extra-substituters = http://127.0.0.1:[PORT]/new/pre/fix
+
+    # the same for NixOS
+    nix.settings = {
+      extra-substituters = [ "s3://new/pre/fix?endpoint=http://127.0.0.1:[PORT]" ];
+    };
+    --- stderr
+    made `s3://new/pre/fix`; wrote its nix-cache-info
+    warning: Nix up to 2.32, and Lix, cannot use an `s3://` URL with a prefix; Nix from 2.33 on can, and every version reads it by `https://`
+    --- exit 0
+    "#);
+    let run = served
+        .copy(&world, "new/pre/fix", "narhaul-secret")
+        .success();
+    assert!(run.says("copied 1 path"));
+}
+
+#[test]
+fn a_server_that_is_not_there_is_told_with_what_to_look_at() {
+    let world = World::new();
+    world.write("docs/a.txt", "a");
+    let to = "s3://b?endpoint=http://127.0.0.1:1&retry-attempts=1";
+    let run = world
+        .narhaul(["copy", "--add", "docs", "--to", to])
+        .env("AWS_ACCESS_KEY_ID", "a")
+        .env("AWS_SECRET_ACCESS_KEY", "b")
+        .run();
+    insta::assert_snapshot!(run.text(), @r"
+    --- stderr
+    error: cannot use `s3://b`
+    cause: cannot get `nix-cache-info`: the server could not be reached or failed (Connection refused (os error 111))
+
+    hint: see whether host and port are right: `endpoint=` in the URL, and `scheme=http` for a server without TLS
+    --- exit 1
+    ");
+}
+
+#[test]
+fn an_interrupted_copy_leaves_a_closed_cache_and_says_how_to_go_on() {
+    let world = World::new();
+    // A megabyte that does not compress, at a pace at which it takes minutes.
+    let mut noise = 1_u64;
+    let bytes: Vec<u8> = (0..1 << 20)
+        .map(|_| {
+            noise = noise
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            noise.to_be_bytes()[0]
+        })
+        .collect();
+    for name in ["a", "b", "c"] {
+        world.write(name, [&bytes[..], name.as_bytes()].concat());
+    }
+    let narhaul = env!("CARGO_BIN_EXE_narhaul");
+    let cache = world.text_path("served");
+    let script = format!(
+        "{narhaul} copy --to file://{cache} --limit-upload 1K --group g --add a --add b --add c & \
+         n=0; until [ -e served/nix-cache-info ] || [ $n = 600 ]; do sleep 0.1; n=$((n + 1)); done; \
+         kill -INT $!; wait $!"
+    );
+    let run = world.program("/bin/sh").args(["-c", &script]).run();
+    assert_eq!(run.code, Some(130), "{}", run.stderr);
+    assert!(run.says("stopping; once more to end at once"));
+    assert!(run.says("error: interrupted: "), "{}", run.stderr);
+    assert!(run.says("the cache is closed; run the same command again to continue"));
+    assert_eq!(run.stdout, "");
+    let again = world
+        .narhaul(["copy", "--to", &format!("file://{cache}"), "--group", "g"])
+        .args(["--add", "a", "--add", "b", "--add", "c"])
+        .run()
+        .success();
+    assert_eq!(again.stdout.lines().count(), 3);
 }

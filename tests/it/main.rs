@@ -22,6 +22,8 @@ mod wrap;
 
 // Commands as a person meets them.
 mod cli;
+mod config;
 mod copy_cli;
+mod docs;
 mod init;
 mod key;

@@ -195,11 +195,6 @@ pub fn run(context: &Arc<Context>, args: &CopyArgs) -> Result<Exit, Failure> {
         request: request(args, &url, settings, roots)?,
     };
     let report = carry_out(context, job, source)?;
-    for path in &added {
-        context
-            .ui
-            .data_in_words(&format!("{}\n", store_dir.show(path)))?;
-    }
     let took = since(&context.clock, start);
     let about = About {
         to: &to,
@@ -208,7 +203,13 @@ pub fn run(context: &Arc<Context>, args: &CopyArgs) -> Result<Exit, Failure> {
         is_dry_run: args.dry_run,
         took,
     };
-    words::tell(context, about, &report)
+    let exit = words::tell(context, about, &report)?;
+    for path in &added {
+        context
+            .ui
+            .data_in_words(&format!("{}\n", store_dir.show(path)))?;
+    }
+    Ok(exit)
 }
 
 fn layers<'a>(context: &'a Context, args: &CopyArgs) -> Result<Layers<'a>, Failure> {

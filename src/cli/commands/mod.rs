@@ -1,9 +1,12 @@
 //! The commands, one file each: their arguments, and `run`.
 
 pub mod completions;
+pub mod config;
 pub mod copy;
 pub mod init;
 pub mod key;
+pub mod reference;
+pub mod serve;
 
 use std::path::PathBuf;
 

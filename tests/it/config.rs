@@ -1,0 +1,53 @@
+//! `narhaul config`: every setting with its origin.
+
+use crate::support::world::World;
+
+#[test]
+fn each_setting_is_shown_with_the_place_it_comes_from() {
+    let world = World::new();
+    world.write(
+        "config/narhaul/narhaul.toml",
+        "memory = '1G'\njobs = 3\ngroup = 'ci'\n",
+    );
+    let run = world
+        .narhaul([
+            "config",
+            "--to",
+            "file:///cache?compression=xz&secret-key=/k",
+        ])
+        .env("NARHAUL_JOBS", "5")
+        .env("NARHAUL_COMPRESSION", "none")
+        .run();
+    insta::assert_snapshot!(run.text(), @r#"
+    --- stdout
+    to = "file:///cache?compression=xz&secret-key=/k" # the command line
+    # store: the local store
+    key-file = "/k" # the cache URL
+    compression = "xz" # the cache URL
+    # level: the codec's own
+    memory = "1G" # [DIR]/config/narhaul/narhaul.toml
+    jobs = "5" # NARHAUL_JOBS
+    # requests: 64
+    # limit-upload: none
+    group = "ci" # [DIR]/config/narhaul/narhaul.toml
+    # ca-file: AWS_CA_BUNDLE, NIX_SSL_CERT_FILE, SSL_CERT_FILE, the system's
+    --- exit 0
+    "#);
+}
+
+#[test]
+fn what_is_shown_is_a_configuration_file() {
+    let world = World::new();
+    let first = world
+        .narhaul(["config"])
+        .env("NARHAUL_KEY_FILE", "/a:/b")
+        .run()
+        .success();
+    world.write("config/narhaul/narhaul.toml", &first.stdout);
+    let again = world.narhaul(["config"]).run().success();
+    assert!(
+        again.stdout.contains("key-file = [\"/a\",\"/b\"]"),
+        "{}",
+        again.stdout
+    );
+}
