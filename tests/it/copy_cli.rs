@@ -3,7 +3,15 @@
 
 use std::{fs, os::unix::fs::symlink};
 
-use crate::support::{output::Output, world::World};
+use narhaul::{
+    nix::hash::Sha256,
+    source::directory::{CaseHack, dump},
+};
+
+use crate::{
+    source::{Store, path},
+    support::{output::Output, world::World},
+};
 
 /// Copies to the folder `served` of the world.
 fn copy(world: &World, args: &[&str]) -> Output {
@@ -509,4 +517,79 @@ fn an_interrupted_copy_leaves_a_closed_cache_and_says_how_to_go_on() {
         .run()
         .success();
     assert_eq!(again.stdout.lines().count(), 3);
+}
+
+/// A store with `app` that refers to `lib`, and `tool` alone; what is recorded of `lib` is wrong.
+fn damaged_store() -> Store {
+    let store = Store::new();
+    let [app, lib, tool] = [('0', "app"), ('1', "lib"), ('2', "tool")].map(|(c, n)| path(c, n));
+    for path in [&app, &lib, &tool] {
+        let file = store.config().physical_dir.join(path.to_string());
+        fs::write(&file, path.to_string()).unwrap();
+        store.add(path);
+        let mut nar = Vec::new();
+        dump(&file, CaseHack::Keep, &mut nar).unwrap();
+        let hash = format!("sha256:{}", Sha256::of(&nar).to_base16());
+        if path != &lib {
+            store.set(path, "hash", Some(&hash));
+        }
+        store.set(path, "narSize", Some(&nar.len().to_string()));
+    }
+    store.refer(&app, &lib);
+    store
+}
+
+#[test]
+fn unsigned_paths_are_refused_before_any_path_is_written() {
+    let (world, store) = (World::new(), damaged_store());
+    let root = store.config().physical_dir.join("../..");
+    let store = root.canonicalize().unwrap();
+    let run = copy(&world, &["--store", store.to_str().unwrap(), "--all"]);
+    insta::assert_snapshot!(run.text(), @r"
+    --- stderr
+    error: refusing to copy 3 unsigned paths, such as `/nix/store/11111111111111111111111111111111-lib`
+
+    hint: sign them: `--key-file FILE`; a pair of keys is made by `narhaul key generate NAME`
+    hint: or copy them as they are, which no client accepts by itself: `--unsigned`
+    --- exit 4
+    ");
+    assert_eq!(fs::read_dir(world.path("served/nar")).unwrap().count(), 0);
+    let narinfo = format!("served/{}.narinfo", path('2', "tool").hash_part());
+    assert!(!world.path(narinfo).exists());
+}
+
+#[test]
+fn a_damaged_path_and_what_refers_to_it_are_left_out_and_the_rest_is_copied() {
+    let (world, store) = (World::new(), damaged_store());
+    let root = store.config().physical_dir.join("../..");
+    let root = root.canonicalize().unwrap();
+    let args = [
+        "--store",
+        root.to_str().unwrap(),
+        "--unsigned",
+        "--group",
+        "g",
+    ];
+    let app = format!("/nix/store/{}", path('0', "app"));
+    let run = copy(&world, &[&args[..], &[&app, "--all"]].concat());
+    insta::assert_snapshot!(run.text(), @r"
+    --- stderr
+    warning: the cache had no nix-cache-info; one was written (priority 40)
+    error: 2 of 3 paths were not copied to `file://[DIR]/served`
+    cause: `11111111111111111111111111111111-lib`: its NAR has sha256:0y1q0fmx72n5d7hqqz1jhjk488fi3mzi25wsqdpjlaymb1vx1p63 and [SIZE], but the store recorded sha256:1frzv5h0j2sckw86gwiq7fl13bcc378451i2i8pgp1ijvjh85gy1 and [SIZE]
+    cause: `00000000000000000000000000000000-app`: not committed, because a reference is missing: `11111111111111111111111111111111-lib`
+
+    hint: the store's copy is damaged; repair it with `nix-store --repair-path /nix/store/11111111111111111111111111111111-lib`
+    hint: run the same command again; 1 copied path will be skipped
+    --- exit 3
+    ");
+    let copied = format!("served/{}.narinfo", path('2', "tool").hash_part());
+    assert!(world.path(copied).exists());
+    let missing = format!("/nix/store/{}", path('7', "nothing"));
+    let run = copy(&world, &[&args[..], &[&missing]].concat());
+    assert!(
+        run.says(&format!("cause: `{missing}` is not valid in ")),
+        "{}",
+        run.stderr
+    );
 }

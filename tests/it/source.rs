@@ -33,14 +33,14 @@ const SCHEMA: &str = "
     CREATE INDEX IndexReference ON Refs(reference);";
 
 /// A store below a root, whose database is being written.
-struct Store {
+pub(crate) struct Store {
     root: tempfile::TempDir,
     /// Stays open, so that what was written stays in the log.
     writer: Connection,
 }
 
 impl Store {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let root = tempfile::tempdir().unwrap();
         let db_dir = root.path().join("nix/var/nix/db");
         fs::create_dir_all(&db_dir).unwrap();
@@ -53,7 +53,7 @@ impl Store {
         Self { root, writer }
     }
 
-    fn config(&self) -> StoreConfig {
+    pub(crate) fn config(&self) -> StoreConfig {
         resolve_store(self.root.path().to_str(), None, None).unwrap()
     }
 
@@ -61,7 +61,7 @@ impl Store {
         NixDb::open(self.config()).unwrap()
     }
 
-    fn add(&self, path: &StorePath) {
+    pub(crate) fn add(&self, path: &StorePath) {
         let full = StoreDir::default().show(path).to_string();
         let hash = format!("sha256:{}", Sha256::of(full.as_bytes()).to_base16());
         let insert =
@@ -69,13 +69,13 @@ impl Store {
         self.writer.execute(insert, params![full, hash]).unwrap();
     }
 
-    fn set(&self, path: &StorePath, column: &str, value: Option<&str>) {
+    pub(crate) fn set(&self, path: &StorePath, column: &str, value: Option<&str>) {
         let full = StoreDir::default().show(path).to_string();
         let update = format!("UPDATE ValidPaths SET {column} = ? WHERE path = ?");
         self.writer.execute(&update, params![value, full]).unwrap();
     }
 
-    fn refer(&self, referrer: &StorePath, reference: &StorePath) {
+    pub(crate) fn refer(&self, referrer: &StorePath, reference: &StorePath) {
         let full = |path| StoreDir::default().show(path).to_string();
         let insert = "INSERT INTO Refs SELECT a.id, b.id FROM ValidPaths a, ValidPaths b WHERE a.path = ? AND b.path = ?";
         let n_rows = self
@@ -85,7 +85,7 @@ impl Store {
     }
 }
 
-fn path(digit: char, name: &str) -> StorePath {
+pub(crate) fn path(digit: char, name: &str) -> StorePath {
     let hash_part: String = std::iter::repeat_n(digit, 32).collect();
     format!("{hash_part}-{name}").parse().unwrap()
 }
