@@ -104,28 +104,38 @@ pub fn decode<const N: usize>(text: &str) -> Result<[u8; N], DecodeError> {
         });
     }
     let mut bytes = [0u8; N];
-    // Both are looked at once, at the end: no branch per digit.
-    let (mut seen, mut spill) = (0, 0);
-    for (group, part) in digits.rchunks(8).zip(bytes.chunks_mut(5)) {
-        let mut value = 0;
-        for &character in group {
-            let digit = VALUES[usize::from(character)];
-            seen |= digit;
-            value = value << 5 | u64::from(digit & 31);
-        }
-        let wide = value.to_le_bytes();
-        let (low, high) = wide.split_at(part.len());
-        part.copy_from_slice(low);
-        spill |= high.iter().fold(0, |all, byte| all | byte);
+    // The last 8 digits are the first 5 bytes. Groups of a known length are decoded without a loop,
+    // and whether every character was a digit is asked once, at the end: no branch per digit.
+    let mut seen = 0;
+    let (first_digits, groups) = digits.as_rchunks::<8>();
+    let (parts, last_bytes) = bytes.as_chunks_mut::<5>();
+    for (part, group) in parts.iter_mut().zip(groups.iter().rev()) {
+        // 8 digits are 40 bits: nothing is left for the high bytes.
+        let [low @ .., _, _, _] = value(group, &mut seen).to_le_bytes();
+        *part = low;
     }
+    let wide = value(first_digits, &mut seen).to_le_bytes();
+    let (low, high) = wide.split_at(last_bytes.len());
+    last_bytes.copy_from_slice(low);
     if seen == NO_DIGIT {
         return Err(bad_digit(text));
     }
-    if spill == 0 {
+    if high.iter().all(|&byte| byte == 0) {
         Ok(bytes)
     } else {
         Err(DecodeError::Spill)
     }
+}
+
+/// Returns what at most 8 digits are worth; adds the bits of all table entries to `seen`.
+///
+/// The result means nothing if `seen` becomes `NO_DIGIT`.
+fn value(digits: &[u8], seen: &mut u8) -> u64 {
+    digits.iter().fold(0, |value, &character| {
+        let digit = VALUES[usize::from(character)];
+        *seen |= digit;
+        value << 5 | u64::from(digit)
+    })
 }
 
 /// Names the first character that is no digit.

@@ -88,12 +88,19 @@ impl HashPart {
     pub const fn as_bytes(&self) -> &[u8; 20] {
         &self.0
     }
+
+    /// Returns the bytes in the order of the text, which begins with the most significant digit.
+    const fn most_significant_first(self) -> [u8; 20] {
+        let mut bytes = self.0;
+        bytes.reverse();
+        bytes
+    }
 }
 
 impl Ord for HashPart {
     fn cmp(&self, other: &Self) -> Ordering {
-        // The text begins with the most significant digit, and the last byte is the most significant.
-        self.0.iter().rev().cmp(other.0.iter().rev())
+        self.most_significant_first()
+            .cmp(&other.most_significant_first())
     }
 }
 
@@ -155,20 +162,31 @@ impl fmt::Display for StoreName {
     }
 }
 
+/// Which bytes a name may have. A table, because every reference of every narinfo is held to it.
+const IS_ALLOWED: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0u8;
+    while byte < 128 {
+        table[byte as usize] =
+            byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.' | b'_' | b'?' | b'=');
+        byte += 1;
+    }
+    table
+};
+
 fn name_problem(name: &str) -> Option<NameProblem> {
-    let first = name.split('-').next().unwrap_or(name);
-    let is_allowed =
-        |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.' | '_' | '?' | '=');
+    let is_allowed = |byte: u8| IS_ALLOWED[usize::from(byte)];
     if name.is_empty() {
         Some(NameProblem::Empty)
     } else if name.len() > MAX_NAME_LEN {
         Some(NameProblem::TooLong)
-    } else if first == "." || first == ".." {
+    } else if name.starts_with('.') && matches!(name.split('-').next(), Some("." | "..")) {
         Some(NameProblem::Dots)
+    } else if name.bytes().all(is_allowed) {
+        None
     } else {
-        name.chars()
-            .find(|&c| !is_allowed(c))
-            .map(NameProblem::Character)
+        let is_bad = |c: &char| u8::try_from(*c).map_or(true, |byte| !is_allowed(byte));
+        name.chars().find(is_bad).map(NameProblem::Character)
     }
 }
 
@@ -270,10 +288,14 @@ impl StoreDir {
         };
         let rest = text.strip_prefix(self.as_str()).ok_or_else(other)?;
         let base_name = rest.strip_prefix('/').ok_or_else(other)?;
-        if base_name.contains('/') {
-            return Err(ParseError::Inside(text.to_owned()));
-        }
-        base_name.parse()
+        // No base name has a slash, so only what is none is searched for one.
+        base_name.parse().map_err(|error| {
+            if base_name.contains('/') {
+                ParseError::Inside(text.to_owned())
+            } else {
+                error
+            }
+        })
     }
 
     /// Displays `path` in full.
