@@ -210,16 +210,16 @@ fn first_word(text: &str) -> Option<&str> {
 }
 
 #[test]
-fn the_top_level_holds_nothing_but_what_was_agreed() {
-    let unknown: Vec<String> = fs::read_dir(clone_folder())
+fn the_top_level_is_what_was_agreed() {
+    let mut found: Vec<String> = fs::read_dir(clone_folder())
         .unwrap()
         .map(|entry| entry.unwrap().file_name().to_str().unwrap().to_owned())
         .filter(|name| !name.starts_with('.') && !LEFT_BY_TOOLS.contains(&name.as_str()))
-        .filter(|name| !TOP_LEVEL.contains(&name.as_str()))
         .collect();
-    none(
-        "a new thing at the top level; tools are set up by dotfiles:",
-        &unknown,
+    found.sort();
+    assert_eq!(
+        found, TOP_LEVEL,
+        "tools are set up by dotfiles, everything else has its folder"
     );
 }
 
