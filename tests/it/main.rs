@@ -11,6 +11,7 @@ mod support;
 
 mod backend;
 mod copy;
+mod endurance;
 mod interop;
 mod s3;
 mod seeds;

@@ -19,71 +19,8 @@ use narhaul::{
         nix_db::{NixDb, StoreConfig, resolve_store, store_path_of_file},
     },
 };
-use rusqlite::{Connection, params};
 
-/// The tables that matter, as schema 10 has them.
-const SCHEMA: &str = "
-    CREATE TABLE ValidPaths (id integer primary key autoincrement not null, path text unique not null,
-        hash text not null, registrationTime integer not null, deriver text, narSize integer,
-        ultimate integer, sigs text, ca text);
-    CREATE TABLE Refs (referrer integer not null, reference integer not null,
-        primary key (referrer, reference),
-        foreign key (referrer) references ValidPaths(id) on delete cascade,
-        foreign key (reference) references ValidPaths(id) on delete restrict);
-    CREATE INDEX IndexReference ON Refs(reference);";
-
-/// A store below a root, whose database is being written.
-pub(crate) struct Store {
-    root: tempfile::TempDir,
-    /// Stays open, so that what was written stays in the log.
-    writer: Connection,
-}
-
-impl Store {
-    pub(crate) fn new() -> Self {
-        let root = tempfile::tempdir().unwrap();
-        let db_dir = root.path().join("nix/var/nix/db");
-        fs::create_dir_all(&db_dir).unwrap();
-        fs::create_dir_all(root.path().join("nix/store")).unwrap();
-        fs::write(db_dir.join("schema"), "10").unwrap();
-        let writer = Connection::open(db_dir.join("db.sqlite")).unwrap();
-        writer.pragma_update(None, "journal_mode", "wal").unwrap();
-        writer.pragma_update(None, "wal_autocheckpoint", 0).unwrap();
-        writer.execute_batch(SCHEMA).unwrap();
-        Self { root, writer }
-    }
-
-    pub(crate) fn config(&self) -> StoreConfig {
-        resolve_store(self.root.path().to_str(), None, None).unwrap()
-    }
-
-    fn open(&self) -> NixDb {
-        NixDb::open(self.config()).unwrap()
-    }
-
-    pub(crate) fn add(&self, path: &StorePath) {
-        let full = StoreDir::default().show(path).to_string();
-        let hash = format!("sha256:{}", Sha256::of(full.as_bytes()).to_base16());
-        let insert =
-            "INSERT INTO ValidPaths (path, hash, registrationTime, narSize) VALUES (?, ?, 0, 120)";
-        self.writer.execute(insert, params![full, hash]).unwrap();
-    }
-
-    pub(crate) fn set(&self, path: &StorePath, column: &str, value: Option<&str>) {
-        let full = StoreDir::default().show(path).to_string();
-        let update = format!("UPDATE ValidPaths SET {column} = ? WHERE path = ?");
-        self.writer.execute(&update, params![value, full]).unwrap();
-    }
-
-    pub(crate) fn refer(&self, referrer: &StorePath, reference: &StorePath) {
-        let full = |path| StoreDir::default().show(path).to_string();
-        let insert = "INSERT INTO Refs SELECT a.id, b.id FROM ValidPaths a, ValidPaths b WHERE a.path = ? AND b.path = ?";
-        let n_rows = self
-            .writer
-            .execute(insert, params![full(referrer), full(reference)]);
-        assert_eq!(n_rows.unwrap(), 1);
-    }
-}
+use crate::support::nix_store::Store;
 
 pub(crate) fn path(digit: char, name: &str) -> StorePath {
     let hash_part: String = std::iter::repeat_n(digit, 32).collect();

@@ -1,6 +1,7 @@
 //! What the tests of the program share: a world of its own for each, and what was said in it.
 
 pub(crate) mod faults;
+pub(crate) mod nix_store;
 pub(crate) mod output;
 pub(crate) mod real;
 pub(crate) mod s3;
