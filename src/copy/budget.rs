@@ -24,7 +24,8 @@ pub const PART_SIZE: usize = 16 << 20;
 /// A budget smaller than what one piece of work needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{given} bytes of memory are not enough, need {needed} for one {part_size}-byte part at this compression"
+    "{} MiB of memory are not enough, this copy needs {} MiB (parts of {} MiB, one encoder)",
+    .given >> 20, .needed.div_ceil(1 << 20), .part_size >> 20
 )]
 pub struct TooSmall {
     /// The budget that was given, in bytes.

@@ -274,15 +274,15 @@ pub async fn run(
     meter: Arc<Meter>,
     stop: Stop,
 ) -> Result<Report, Error> {
-    let mut warnings = welcome::run(&*source, &*dest, request.options).await?;
+    let found = welcome::look(&*source, &*dest, request.options).await?;
     let closure = walk(&source, &request.roots, &meter).await?;
     let graph = Graph::build(
         closure
             .iter()
             .map(|info| (&info.path, info.references.iter())),
     )?;
-    let (presence, more) = presence::run(&dest, &source, &closure, &request, &meter, &stop).await?;
-    warnings.extend(more);
+    let (presence, warnings) =
+        presence::run(&dest, &source, &closure, &request, &meter, &stop).await?;
     let policy = Policy {
         recipe: &request.recipe,
         has_keys: !request.keys.is_empty(),
@@ -292,6 +292,9 @@ pub async fn run(
     check::copy(&graph, &closure, &presence, policy, &plan)?;
     let mut report = Report::of(closure, plan, warnings);
     if !request.options.is_dry_run {
+        report
+            .warnings
+            .extend(welcome::prepare(found, source.store_dir(), &*dest).await?);
         let job = haul::Job {
             source,
             dest: Arc::clone(&dest),

@@ -1,9 +1,9 @@
 //! The first look at a cache: is it there, and is it for our store?
 //!
 //! Reads nix-cache-info. One that is for another store dir refuses the copy, since references are
-//! absolute paths. Where there is none, one is written: without it every client fails with "does not
-//! appear to be a binary cache", and without a priority this cache would be asked before
-//! cache.nixos.org.
+//! absolute paths. Where there is none, one is written, but only when the copy is about to begin: a
+//! copy that is refused writes nothing at all. Without it every client fails with "does not appear to be
+//! a binary cache", and without a priority this cache would be asked before cache.nixos.org.
 
 use super::{Error, Options, Warning};
 use crate::{
@@ -16,46 +16,68 @@ use crate::{
     source::Source,
 };
 
-/// Greets the cache; returns what a person should know of it.
-pub(super) async fn run(
+/// What the first look has shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// A cache for our store, or one that does not let us see what it is for.
+    Cache,
+    /// A place that has no nix-cache-info yet.
+    Place,
+    /// Nothing: bucket or folder are still to be made.
+    Nothing,
+}
+
+/// Looks at the cache, and writes nothing.
+pub(super) async fn look(
     source: &dyn Source,
     dest: &dyn Backend,
     options: Options,
-) -> Result<Vec<Warning>, Error> {
+) -> Result<Found, Error> {
+    let place = || dest.place().to_owned();
+    match dest.get(&ObjectKey::cache_info()).await {
+        Ok(object) => {
+            let text = String::from_utf8_lossy(&object.body);
+            let info = CacheInfo::parse(&text);
+            let info = info.map_err(|source| Error::CacheInfo {
+                place: place(),
+                source,
+            })?;
+            check_store_dir(dest, info.store_dir, source.store_dir())?;
+            Ok(Found::Cache)
+        }
+        Err(error) => match error.kind {
+            Kind::NotFound => Ok(Found::Place),
+            Kind::NoBucket if options.create_cache => Ok(Found::Nothing),
+            // A writer that may not list gets 403 for what is not there; `presence` finds out whether
+            // that is so here. An existing file must not be overwritten on a mere suspicion.
+            Kind::Denied => Ok(Found::Cache),
+            _ => Err(Error::Cache {
+                place: place(),
+                source: error,
+            }),
+        },
+    }
+}
+
+/// Makes what the first look has not found; returns what a person should know of it.
+pub(super) async fn prepare(
+    found: Found,
+    store_dir: &StoreDir,
+    dest: &dyn Backend,
+) -> Result<Option<Warning>, Error> {
     let fail = |source| Error::Cache {
         place: dest.place().to_owned(),
         source,
     };
-    if options.create_cache && !options.is_dry_run {
-        dest.create().await.map_err(fail)?;
-    }
-    match dest.get(&ObjectKey::cache_info()).await {
-        Ok(object) => {
-            let text = String::from_utf8_lossy(&object.body);
-            let info = CacheInfo::parse(&text).map_err(|source| Error::CacheInfo {
-                place: dest.place().to_owned(),
-                source,
-            })?;
-            check_store_dir(dest, info.store_dir, source.store_dir())?;
-            Ok(Vec::new())
+    match found {
+        Found::Cache => return Ok(None),
+        Found::Place => {}
+        Found::Nothing => {
+            dest.create().await.map_err(fail)?;
         }
-        // A dry run may look at a folder that is still to be made.
-        Err(error) if is_missing(&error, options) && options.is_dry_run => Ok(Vec::new()),
-        Err(error) if error.kind == Kind::NotFound => {
-            write_cache_info(source.store_dir(), dest)
-                .await
-                .map_err(fail)?;
-            Ok(vec![Warning::WroteCacheInfo])
-        }
-        // A writer that may not list gets 403 for what is not there; `presence` finds out whether
-        // that is so here. An existing file must not be overwritten on a mere suspicion.
-        Err(error) if error.kind == Kind::Denied => Ok(Vec::new()),
-        Err(error) => Err(fail(error)),
     }
-}
-
-fn is_missing(error: &backend::Error, options: Options) -> bool {
-    error.kind == Kind::NotFound || (error.kind == Kind::NoBucket && options.create_cache)
+    write_cache_info(store_dir, dest).await.map_err(fail)?;
+    Ok(Some(Warning::WroteCacheInfo))
 }
 
 fn check_store_dir(

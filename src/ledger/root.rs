@@ -29,7 +29,7 @@ pub struct Group(Box<str>);
 
 /// A text that cannot be a group's label.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{}` is no group name: 1 to 64 letters, digits, `.`, `_` and `-` are", .0.escape_debug())]
+#[error("`{}` is no group name, which has 1 to 64 letters, digits, `.`, `_` and `-`", .0.escape_debug())]
 pub struct InvalidGroup(String);
 
 impl FromStr for Group {

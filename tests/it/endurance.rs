@@ -24,6 +24,10 @@ use crate::support::nix_store::Store;
 const N_PATHS: usize = 150;
 
 /// Returns a random generator; `NARHAUL_SEED` chooses another run.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test's own switch, which the program does not see"
+)]
 fn generator() -> ChaCha8Rng {
     let seed = std::env::var("NARHAUL_SEED")
         .ok()
