@@ -213,7 +213,7 @@ fn settings_that_make_no_sense_name_the_place_where_they_stand() {
     ");
     insta::assert_snapshot!(words(&["--memory", "1M"]), @r"
     --- stderr
-    error: [SIZE] of memory are not enough, need 75632640 for one 16777216-byte part at this compression
+    error: [SIZE] of memory are not enough, this copy needs [SIZE] (parts of [SIZE], one encoder)
 
     hint: `--memory 73M`
     --- exit 1
