@@ -308,15 +308,53 @@ pub fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, 
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+
+    /// A value that each parameter takes.
+    pub(in crate::cli) const VALUES: &[(&str, &str)] = &[
+        ("profile", "p"),
+        ("region", "eu-west-1"),
+        ("scheme", "http"),
+        ("endpoint", "localhost:9000"),
+        ("addressing-style", "path"),
+        ("multipart-upload", "false"),
+        ("multipart-chunk-size", "8M"),
+        ("multipart-threshold", "1G"),
+        ("storage-class", "STANDARD_IA"),
+        ("narinfo-compression", "zstd"),
+        ("ls-compression", "br"),
+        ("log-compression", "br"),
+        ("tls-certificate", "/c"),
+        ("tls-private-key", "/k"),
+        ("retry-attempts", "3"),
+        ("retry-delay", "5"),
+        ("retry-delay-rate-limited", "5"),
+        ("retry-max-delay", "5"),
+        ("compression", "zstd"),
+        ("compression-level", "3"),
+        ("parallel-compression", "true"),
+        ("write-nar-listing", "true"),
+        ("index-debug-info", "true"),
+        ("secret-key", "/s"),
+        ("secret-keys", "/s,/t"),
+        ("local-nar-cache", "/n"),
+        ("store", "/nix/store"),
+        ("path-info-cache-size", "9"),
+        ("trusted", "true"),
+        ("priority", "30"),
+        ("want-mass-query", "true"),
+        ("system-features", "kvm"),
+    ];
 
     #[test]
     fn every_parameter_that_is_suggested_exists() {
         for name in PARAMETERS {
-            if let Ok(url) = format!("s3://b?{name}=").parse::<CacheUrl>() {
-                assert!(url.unknown.is_empty(), "{name}");
-            }
+            let value = VALUES.iter().find(|(known, _)| known == name);
+            let (_, value) = value.unwrap_or_else(|| panic!("`{name}` has no value here"));
+            let url: CacheUrl = format!("s3://b?{name}={value}").parse().expect(name);
+            assert!(url.unknown.is_empty(), "{name}");
+            assert_ne!(url.params, Params::default(), "{name} says nothing");
         }
     }
 

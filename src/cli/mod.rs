@@ -13,6 +13,7 @@ pub mod commands;
 pub mod config;
 pub mod env;
 pub mod error;
+pub mod ignored;
 pub mod machine;
 pub mod paths;
 pub mod reference;

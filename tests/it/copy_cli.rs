@@ -314,7 +314,7 @@ fn parameters_that_do_nothing_are_warned_about() {
     /nix/store/n2lql1ihz361krfz12fsf5s80miqkz14-docs
     --- stderr
     warning: unknown parameter `endpiont` of `file://[DIR]/served` is ignored; did you mean `endpoint`?
-    warning: `index-debug-info` of `file://[DIR]/served` is not done yet and is ignored
+    warning: `index-debug-info` of `file://[DIR]/served` is ignored: not done yet
     warning: the cache had no nix-cache-info; one was written (priority 40)
     copied 1 path ([SIZE], compressed to [SIZE]) to `file://[DIR]/served` in [TIME], [RATE]
     --- exit 0

@@ -23,7 +23,7 @@ use crate::{
         config::{Layers, Picked},
         env,
         error::{self, Exit, Failure},
-        paths,
+        ignored, paths,
         resolve::{self, CopySettings},
         run::{self, Ended},
         units::Count,
@@ -171,7 +171,7 @@ pub fn run(context: &Arc<Context>, args: &CopyArgs) -> Result<Exit, Failure> {
     let to = to.text().to_owned();
     let url = cache::parse_url(context, &to)?;
     resolve::add_url(&mut layers, &url);
-    warn_of_what_is_not_done_yet(context, &url);
+    warn_of_what_is_ignored(context, &url);
     let settings = resolve::copy(context, &layers)?;
     let (source, roots) = what(context, args, &layers, &url)?;
     if roots.is_empty() {
@@ -232,24 +232,13 @@ fn layers<'a>(context: &'a Context, args: &CopyArgs) -> Result<Layers<'a>, Failu
     Ok(layers)
 }
 
-/// Parameters that mean something to Nix, and nothing here yet.
-fn warn_of_what_is_not_done_yet(context: &Context, url: &CacheUrl) {
-    let params = &url.params;
-    for (name, is_given) in [
-        ("index-debug-info", params.index_debug_info == Some(true)),
-        ("narinfo-compression", params.narinfo_compression.is_some()),
-        ("ls-compression", params.ls_compression.is_some()),
-        ("log-compression", params.log_compression.is_some()),
-        ("local-nar-cache", params.local_nar_cache.is_some()),
-        ("tls-certificate", params.tls_certificate.is_some()),
-        ("tls-private-key", params.tls_private_key.is_some()),
-    ] {
-        if is_given {
-            context.ui.warn(&format!(
-                "`{name}` of `{}` is not done yet and is ignored",
-                url.show_place()
-            ));
-        }
+/// Says which parameters of the URL change nothing.
+fn warn_of_what_is_ignored(context: &Context, url: &CacheUrl) {
+    for (name, reason) in ignored::by_a_copy(&url.params) {
+        context.ui.warn(&format!(
+            "`{name}` of `{}` is ignored: {reason}",
+            url.show_place()
+        ));
     }
 }
 
