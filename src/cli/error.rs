@@ -5,7 +5,13 @@
 //! error means; each is one action with its literal command or flag, and none is better than a vague
 //! one. How a failure looks is [`ui`](crate::cli::ui)'s business.
 
-use std::{error::Error, io, path::Path, process::ExitCode};
+use std::{
+    error::Error,
+    io, iter,
+    panic::{self, AssertUnwindSafe},
+    path::Path,
+    process::ExitCode,
+};
 
 use crate::{
     backend::{self, Kind},
@@ -117,9 +123,10 @@ impl Failure {
     /// An error and the chain of its causes.
     #[must_use]
     pub fn from_error(error: &(dyn Error + 'static)) -> Self {
-        let mut failure = Self::new(error.to_string());
-        failure.push_chain(error.source());
-        failure
+        Self {
+            causes: chain(error).skip(1).collect(),
+            ..Self::new(error.to_string())
+        }
     }
 
     /// Nobody reads our output any more. That is no failure, and nothing is to be said.
@@ -134,7 +141,7 @@ impl Failure {
     /// Adds an error and the chain of its causes.
     #[must_use]
     pub fn because(mut self, error: &(dyn Error + 'static)) -> Self {
-        self.push_chain(Some(error));
+        self.causes.extend(chain(error));
         self
     }
 
@@ -152,12 +159,43 @@ impl Failure {
         self
     }
 
-    fn push_chain(&mut self, mut next: Option<&(dyn Error + 'static)>) {
-        while let Some(error) = next {
-            self.causes.push(error.to_string());
-            next = error.source();
+    /// Makes a bug of what was noticed: `message` says what must not be.
+    #[must_use]
+    pub fn bug(message: impl Into<String>) -> Self {
+        Self {
+            exit: Exit::Bug,
+            ..Self::new(message)
         }
+        .hint("please report it with the lines above")
     }
+}
+
+/// Returns an error and its causes in words, one each, the nearest first.
+pub fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = String> + 'a {
+    iter::successors(Some(error), |&error| error.source()).map(ToString::to_string)
+}
+
+/// Returns an error and its causes in one line.
+#[must_use]
+pub fn in_a_line(error: &(dyn Error + 'static)) -> String {
+    chain(error).collect::<Vec<_>>().join(": ")
+}
+
+/// Runs `work`; a panic in it becomes a failure that says so, instead of the end of the process.
+///
+/// Where it happened has been printed by then, as Rust does at once. What `work` had begun was dropped
+/// on the way here, bars among it, and is not used again.
+pub fn catch_panic<T>(work: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+    panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| {
+        let message = match payload.downcast::<String>() {
+            Ok(message) => *message,
+            Err(payload) => payload.downcast::<&'static str>().map_or_else(
+                |_| "a panic without words".to_owned(),
+                |text| text.to_string(),
+            ),
+        };
+        Err(Failure::bug(message))
+    })
 }
 
 /// A request to a cache failed: `act` is what was attempted as a whole, such as "cannot set up".
@@ -306,6 +344,17 @@ mod tests {
         };
         let failure = Failure::new("cannot copy").because(&outer);
         assert_eq!(failure.causes, ["cannot read `/x`", "disk on fire"]);
+    }
+
+    #[test]
+    fn a_panic_is_a_bug_with_its_own_words_and_code() {
+        let ended = catch_panic(|| -> Result<(), Failure> { panic!("two and {} are five", 2) });
+        let failure = ended.unwrap_err();
+        assert_eq!(failure.exit.code(), 70);
+        assert_eq!(failure.message, "two and 2 are five");
+        let ended = catch_panic(|| -> Result<(), Failure> { panic!("plain") });
+        assert_eq!(ended.unwrap_err().message, "plain");
+        assert_eq!(catch_panic(|| Ok(1)), Ok(1));
     }
 
     #[test]

@@ -70,7 +70,7 @@ pub fn main() -> ExitCode {
         ui,
         config: cli.output.config,
     });
-    match run(&context, cli.command) {
+    match error::catch_panic(|| run(&context, cli.command)) {
         Ok(exit) => exit.into(),
         Err(failure) => {
             context.ui.failure(&failure);

@@ -3,7 +3,11 @@
 //! The first Ctrl-C (or SIGTERM) sets [`Stop`], and the engine ends with its cache closed; the second
 //! one ends the program at once, which leaves the cache closed too and may leave unfinished uploads.
 
-use std::{io, sync::Arc};
+use std::{
+    io,
+    panic::{self, AssertUnwindSafe},
+    sync::Arc,
+};
 
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -31,7 +35,7 @@ pub fn with_interrupts<T>(
         .enable_all()
         .build()
         .map_err(|error| Failure::new("cannot start the runtime").because(&error))?;
-    let ended = runtime.block_on(async {
+    let run = async {
         // On the heap: it is as large as the whole engine.
         let mut work = Box::pin(work);
         let mut interrupts = Interrupts::listen()?;
@@ -47,9 +51,11 @@ pub fn with_interrupts<T>(
                 }
             }
         }
-    });
-    // Threads that read a disk must not hold up the end.
+    };
+    let ended = panic::catch_unwind(AssertUnwindSafe(|| runtime.block_on(run)));
+    // Threads that read a disk must not hold up the end, of a run that panics neither.
     runtime.shutdown_background();
+    let ended = ended.unwrap_or_else(|payload| panic::resume_unwind(payload));
     ended.map_err(|error: io::Error| Failure::new("cannot listen for Ctrl-C").because(&error))
 }
 

@@ -16,7 +16,7 @@ use indicatif::MultiProgress;
 
 use crate::cli::{
     env::{self, Env},
-    error::Failure,
+    error::{Exit, Failure},
 };
 
 /// Lines wider than this are tiring to read, however wide the terminal is.
@@ -173,10 +173,15 @@ impl Ui {
     }
 
     fn render(&self, failure: &Failure) -> String {
-        let mut text = self.labeled("error", "1;31", &failure.message);
+        let is_bug = failure.exit == Exit::Bug;
+        let label = if is_bug { "internal error" } else { "error" };
+        let mut text = self.labeled(label, "1;31", &failure.message);
         for cause in &failure.causes {
             text.push('\n');
             text.push_str(&self.labeled("cause", "31", cause));
+        }
+        if is_bug {
+            text.push_str("\n  nothing more was changed; this is a bug in narhaul");
         }
         for (index, hint) in failure.hints.iter().enumerate() {
             text.push_str(if index == 0 { "\n\n" } else { "\n" });
@@ -278,6 +283,17 @@ mod tests {
         cause: access denied
 
         hint: ask for more
+        ");
+    }
+
+    #[test]
+    fn a_bug_is_not_told_as_a_mistake_of_others() {
+        let text = plain().render(&Failure::bug("the plan copies `a` before `b`"));
+        insta::assert_snapshot!(text, @r"
+        internal error: the plan copies `a` before `b`
+          nothing more was changed; this is a bug in narhaul
+
+        hint: please report it with the lines above
         ");
     }
 

@@ -237,11 +237,9 @@ pub fn of_copy(to: &str, store_dir: &StoreDir, error: &copy::Error) -> Failure {
             None => failure,
         },
         copy::Error::Plan(_) | copy::Error::Graph(_) | copy::Error::RootRecord(_) => Failure {
-            exit: Exit::Bug,
-            message: format!("this is a bug in narhaul: {}", failure.message),
-            ..failure
-        }
-        .hint("nothing was changed; please report it with the lines above"),
+            causes: failure.causes,
+            ..Failure::bug(failure.message)
+        },
         copy::Error::Stopped => interrupted("nothing was copied"),
         copy::Error::CacheInfo { .. } => failure.hint(
             "clients cannot read it either: remove or mend that object, then run `narhaul init`",
