@@ -4,12 +4,12 @@
 //! it a failure with exit code 3, which lists the first of them; the rest is safe, and the same command
 //! goes on.
 
-use std::{error::Error as _, time::Duration};
+use std::time::Duration;
 
 use crate::{
     cli::{
         Context,
-        error::{Exit, Failure, backend_hint},
+        error::{Exit, Failure, backend_hint, in_a_line},
         ui::Format,
         units::{Count, Rate, Size, Took},
     },
@@ -40,14 +40,7 @@ pub struct About<'a> {
 /// Tells what was copied.
 pub fn tell(context: &Context, about: About<'_>, report: &Report) -> Result<Exit, Failure> {
     for warning in &report.warnings {
-        let mut text = warning.to_string();
-        let mut next = warning.source();
-        while let Some(error) = next {
-            text.push_str(": ");
-            text.push_str(&error.to_string());
-            next = error.source();
-        }
-        context.ui.warn(&text);
+        context.ui.warn(&in_a_line(warning));
     }
     match context.ui.format() {
         Format::Json => context.ui.event("report", as_json(about, report))?,
@@ -108,38 +101,46 @@ fn planned_bytes(report: &Report) -> u64 {
 fn failure(about: About<'_>, report: &Report) -> Option<Failure> {
     let counts = report.counts();
     let n_wanted = counts.n_upload + counts.n_reuse;
-    match &report.stopped {
-        Some(Stopped::Asked) => {
-            return Some(interrupted(&format!(
-                "{} of {} were copied to `{}`",
-                report.n_published,
-                Count::of(n_wanted, "path"),
-                about.place
-            )));
-        }
-        Some(Stopped::Cache(error)) => return Some(given_up(about, report, n_wanted, error)),
+    let mut failure = match &report.stopped {
+        Some(Stopped::Asked) => interrupted(&format!(
+            "{} of {} were copied to `{}`",
+            report.n_published,
+            Count::of(n_wanted, "path"),
+            about.place
+        )),
+        Some(Stopped::Cache(error)) => given_up(about, report, n_wanted, error),
         None if report.failures.is_empty() => return None,
-        None => {}
-    }
-    let mut failure = Failure::new(format!(
-        "{} of {} were not copied to `{}`",
-        report.failures.len(),
-        Count::of(n_wanted, "path"),
-        about.place
-    ));
-    failure.exit = Exit::Partly;
-    failure.causes = causes(report);
+        None => partly(about, report, n_wanted),
+    };
+    // What had failed by itself before a run was stopped would fail again: it is told too.
+    failure.causes.extend(causes(report));
     let is_corrupt = |f: &&copy::Failure| matches!(f.why, Why::Corrupt { .. });
     if let Some(corrupt) = report.failures.iter().find(is_corrupt) {
-        failure = failure.hint(format!(
+        // First: without it the next run fails in the same way.
+        let hint = format!(
             "the store's copy is damaged; repair it with `nix-store --repair-path {}`",
             about.store_dir.show(&corrupt.path)
-        ));
+        );
+        failure.hints.insert(0, hint);
     }
-    Some(failure.hint(format!(
+    Some(failure)
+}
+
+/// A copy that came to its end without some of the paths.
+fn partly(about: About<'_>, report: &Report, n_wanted: usize) -> Failure {
+    Failure {
+        exit: Exit::Partly,
+        ..Failure::new(format!(
+            "{} of {} were not copied to `{}`",
+            report.failures.len(),
+            Count::of(n_wanted, "path"),
+            about.place
+        ))
+    }
+    .hint(format!(
         "run the same command again; {} will be skipped",
-        Count::of(report.n_published + counts.n_skip, "copied path")
-    )))
+        Count::of(report.n_published + report.counts().n_skip, "copied path")
+    ))
 }
 
 /// The paths that failed by themselves one by one, and those that wait for them in one line.
@@ -151,16 +152,7 @@ fn causes(report: &Report) -> Vec<String> {
     let mut causes: Vec<String> = own
         .iter()
         .take(MAX_CAUSES)
-        .map(|failure| {
-            let mut text = format!("`{}`: {}", failure.path, failure.why);
-            let mut next = failure.why.source();
-            while let Some(error) = next {
-                text.push_str(": ");
-                text.push_str(&error.to_string());
-                next = error.source();
-            }
-            text
-        })
+        .map(|failure| format!("`{}`: {}", failure.path, in_a_line(&failure.why)))
         .collect();
     if own.len() > MAX_CAUSES {
         causes.push(format!("and {} more", own.len() - MAX_CAUSES));
@@ -308,10 +300,10 @@ fn as_json(about: About<'_>, report: &Report) -> serde_json::Value {
     let failures = report.failures.iter().map(|failure| {
         serde_json::json!({
             "path": about.store_dir.show(&failure.path).to_string(),
-            "why": failure.why.to_string(),
+            "why": in_a_line(&failure.why),
         })
     });
-    let warnings = report.warnings.iter().map(ToString::to_string);
+    let warnings = report.warnings.iter().map(|warning| in_a_line(warning));
     let plan: Option<Vec<_>> = about.is_dry_run.then(|| items.collect());
     serde_json::json!({
         "dryRun": about.is_dry_run,
@@ -329,10 +321,65 @@ fn as_json(about: About<'_>, report: &Report) -> serde_json::Value {
         "stopped": match &report.stopped {
             None => serde_json::Value::Null,
             Some(Stopped::Asked) => "asked".into(),
-            Some(Stopped::Cache(error)) => error.to_string().into(),
+            Some(Stopped::Cache(error)) => in_a_line(error).into(),
         },
         "warnings": warnings.collect::<Vec<_>>(),
         "rootRecord": report.root_record.as_ref().map(ToString::to_string),
         "plan": plan,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{backend, plan::copy::CopyPlan};
+
+    fn stopped(stopped: Option<Stopped>) -> Report {
+        let io = std::io::Error::other("disk on fire");
+        let why = source::Error::Read {
+            path: "/x".into(),
+            source: io,
+        };
+        Report {
+            closure: Vec::new(),
+            plan: CopyPlan {
+                items: Vec::new(),
+                order: Vec::new(),
+            },
+            n_published: 0,
+            n_bodies: 0,
+            nar_bytes: 0,
+            body_bytes: 0,
+            failures: vec![copy::Failure {
+                path: "00000000000000000000000000000000-x".parse().unwrap(),
+                why: Why::Source(Arc::new(why)),
+            }],
+            stopped,
+            warnings: Vec::new(),
+            root_record: None,
+        }
+    }
+
+    #[test]
+    fn what_failed_before_the_end_is_told_however_the_run_ended() {
+        let store_dir = StoreDir::default();
+        let about = About {
+            to: "file:///c",
+            place: "file:///c",
+            store_dir: &store_dir,
+            is_dry_run: false,
+            took: Duration::ZERO,
+        };
+        let told = "`00000000000000000000000000000000-x`: it cannot be read: cannot read `/x`: disk on fire";
+        let full = backend::Error::new(backend::Kind::Full, "put `x`");
+        for end in [None, Some(Stopped::Asked), Some(Stopped::Cache(full))] {
+            let report = stopped(end);
+            let failure = failure(about, &report).unwrap();
+            assert_eq!(failure.causes.last().map(String::as_str), Some(told));
+            let why = &as_json(about, &report)["failures"][0]["why"];
+            assert_eq!(why, told.split_once(": ").unwrap().1);
+        }
+    }
 }
