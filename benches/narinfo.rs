@@ -1,4 +1,4 @@
-//! A narinfo of 840 bytes: split, parsed and written, in bytes of its text per second.
+//! A narinfo of 789 bytes: split, parsed and written, in bytes of its text per second.
 //!
 //! Goals on one core: split in 400 ns, parsed and checked in 1.5 µs. A sweep of a hundred thousand
 //! narinfos then spends less time reading than receiving them.
