@@ -287,6 +287,22 @@ async fn requests_at_once_grow_with_success_and_are_halved_once_for_all_under_wa
 }
 
 #[tokio::test(start_paused = true)]
+async fn bodies_that_do_not_arrive_in_time_are_fewer_the_next_time() {
+    let script = (0..16).map(|_| fails(Kind::TimedOut));
+    let faulty = Faulty::scripted(Arc::new(memory()), script);
+    let caps = Caps {
+        max_requests: 64,
+        upload_bytes_per_s: None,
+    };
+    let backend = Limiting::new(Arc::new(faulty), caps);
+    assert!(put(&backend, "a").await.is_err());
+    assert_eq!(backend.allowed(), 4);
+    // What has no body says nothing about the line.
+    assert!(backend.head(&key("a")).await.is_err());
+    assert_eq!(backend.allowed(), 4);
+}
+
+#[tokio::test(start_paused = true)]
 async fn no_more_requests_are_under_way_than_allowed() {
     // Each request takes a second, so how long they take together tells how many were under way.
     let slow = Faulty::slow(Arc::new(memory()), Duration::from_secs(1));

@@ -55,11 +55,17 @@ pub(super) const DELETING: Duration = Duration::from_secs(120);
 /// What joining the parts of an upload may take. AWS documents several minutes.
 pub(super) const JOINING: Duration = Duration::from_secs(600);
 
-/// The slowest uplink that a body's deadline allows for, in bytes per second: half a megabit.
-pub(super) const SLOWEST: u64 = 64 << 10;
+/// The slowest share of an uplink that a body's deadline allows for, in bytes per second.
+///
+/// A request does not have the line for itself: 64 at once, which is the most unless somebody says
+/// otherwise, share one of 4 Mbit/s with this much for each. A deadline that is too short makes all of
+/// them fail together, and all that was sent is sent again; one that is too long costs patience with a
+/// server that has died silently, and there the kernel gives up after a quarter of an hour by itself.
+pub(super) const SLOWEST: u64 = 8 << 10;
 
-/// How long a body may stand still. Many uploads at once over a slow uplink starve each other for
-/// longer than the SDK's 5 s.
+/// How long a body may stand still. Many at once over a slow line starve each other for longer than the
+/// SDK's 5 s. It guards what is received; a body to be sent is handed over in one piece, and from then on
+/// the SDK sees nothing of it (its deadline is [`allowed`]).
 pub(super) const STALL: Duration = Duration::from_secs(30);
 
 /// A request under way. Boxed, because the SDK's futures are many kilobytes large.
@@ -397,4 +403,20 @@ fn is_unsigned(config: &S3Config) -> bool {
 pub(super) fn allowed(len: usize) -> Duration {
     let len = u64::try_from(len).unwrap_or(u64::MAX);
     SMALL + Duration::from_secs(len / SLOWEST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bodies_that_share_a_slow_line_arrive_in_time() {
+        const PART: usize = 16 << 20;
+        // All parts of 32 together at 10 Mbit/s, as if each were the last to arrive.
+        let line = 10_000_000 / 8;
+        let all = Duration::from_secs(u64::try_from(32 * PART).unwrap() / line);
+        assert!(allowed(PART) > all * 2, "{:?} for {all:?}", allowed(PART));
+        assert_eq!(allowed(0), SMALL);
+        assert!(allowed(1000) < SMALL * 2);
+    }
 }

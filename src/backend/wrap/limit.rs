@@ -5,6 +5,9 @@
 //! under way, and grows by one per round trip from there (the way of TCP). Servers that bear 200
 //! requests a second exist, and so do those that bear 5,000.
 //!
+//! A body that does not arrive in its time halves the number too: on a slow uplink the bodies under way
+//! starve each other, and as many of them would do so again.
+//!
 //! Bodies are paced by making each wait for its share of time, one after the other; a body is sent
 //! whole, so the rate is kept over several of them and not within one.
 //!
@@ -141,6 +144,14 @@ impl Limiting {
         }
     }
 
+    /// Learns from the answer to a body.
+    fn learn_of_body<T>(&self, place: Place<'_>, done: Result<T, Error>) -> Result<T, Error> {
+        if matches!(&done, Err(error) if error.kind == Kind::TimedOut) {
+            self.halve(place.n_cuts);
+        }
+        self.learn(place, done)
+    }
+
     /// Learns from an answer, and gives its place back.
     fn learn<T>(&self, place: Place<'_>, done: Result<T, Error>) -> Result<T, Error> {
         match &done {
@@ -235,7 +246,7 @@ impl Backend for Limiting {
     async fn put(&self, key: &ObjectKey, body: Bytes, options: &PutOptions) -> Result<(), Error> {
         self.pace(&body).await;
         let place = self.seat().await;
-        self.learn(place, self.inner.put(key, body, options).await)
+        self.learn_of_body(place, self.inner.put(key, body, options).await)
     }
 
     async fn delete(&self, keys: &[ObjectKey]) -> Result<Vec<(ObjectKey, Error)>, Error> {
@@ -251,7 +262,7 @@ impl Backend for Limiting {
     async fn put_part(&self, upload: &Upload, number: u32, body: Bytes) -> Result<Part, Error> {
         self.pace(&body).await;
         let place = self.seat().await;
-        self.learn(place, self.inner.put_part(upload, number, body).await)
+        self.learn_of_body(place, self.inner.put_part(upload, number, body).await)
     }
 
     async fn complete_upload(&self, upload: &Upload, parts: &[Part]) -> Result<(), Error> {
