@@ -227,7 +227,7 @@ fn settings_that_make_no_sense_name_the_place_where_they_stand() {
     insta::assert_snapshot!(words(&["--group", "a/b"]), @r"
     --- stderr
     error: cannot use `--group a/b`
-    cause: `a/b` is no group name: 1 to 64 letters, digits, `.`, `_` and `-` are
+    cause: `a/b` is no group name, which has 1 to 64 letters, digits, `.`, `_` and `-`
     --- exit 1
     ");
     insta::assert_snapshot!(words(&["--limit-upload", "fast"]), @r"
