@@ -228,7 +228,7 @@ pub fn of_copy(to: &str, store_dir: &StoreDir, error: &copy::Error) -> Failure {
             Some(hint) => failure.hint(hint),
             None => failure,
         },
-        copy::Error::Plan(_) | copy::Error::Graph(_) | copy::Error::RootRecord(_) => Failure {
+        copy::Error::Plan(_) | copy::Error::Graph(_) => Failure {
             causes: failure.causes,
             ..Failure::bug(failure.message)
         },

@@ -58,10 +58,13 @@ impl Shares {
         part_size: usize,
     ) -> Result<Self, TooSmall> {
         let encoder = encoder_memory(recipe);
+        // A stream that cannot be cut keeps an encoder for a whole NAR, so it has one of its own: one
+        // that it shared would be missing to those who hold the room that its reader waits for.
+        let n_streams = usize::from(!recipe.has_frames());
         // A part being filled, counted twice: its buffer is there from its first byte, and the frames
         // that fill it keep their leases until it is sent. And one frame with its compressed form.
         let least_bytes = 2 * part_size + frame_cost(FRAME_SIZE);
-        let least = least_bytes + encoder;
+        let least = least_bytes + (1 + n_streams) * encoder;
         let budget_size = usize::try_from(budget).unwrap_or(usize::MAX);
         if budget_size < least {
             let (needed, part_size) = (as_u64(least), as_u64(part_size));
@@ -71,8 +74,9 @@ impl Shares {
                 part_size,
             });
         }
-        let n_encoders = ((budget_size - least_bytes) / encoder.max(1)).clamp(1, n_threads.max(1));
-        let bytes = budget_size - n_encoders * encoder - part_size;
+        let n_affordable = (budget_size - least_bytes) / encoder.max(1) - n_streams;
+        let n_encoders = n_affordable.clamp(1, n_threads.max(1));
+        let bytes = budget_size - (n_encoders + n_streams) * encoder - part_size;
         // The semaphore's own limit, 2⁶¹ on 64 bits.
         Ok(Self {
             bytes: bytes.min(Semaphore::MAX_PERMITS),

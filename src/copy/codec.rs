@@ -20,6 +20,13 @@ use crate::plan::recipe::FRAME_SIZE;
 
 /// Returns the compressed form of one frame, which may be empty only if the NAR is.
 pub fn compress_frame(recipe: &Recipe, frame: Vec<u8>) -> io::Result<Vec<u8>> {
+    let mut body = encode(recipe, frame)?;
+    // Encoders make room for the worst case or double it as they go; what is kept is what is paid for.
+    body.shrink_to_fit();
+    Ok(body)
+}
+
+fn encode(recipe: &Recipe, frame: Vec<u8>) -> io::Result<Vec<u8>> {
     let level = recipe.level();
     let level_u32 = u32::try_from(level).unwrap_or(0);
     match recipe.compression() {
@@ -67,10 +74,7 @@ fn compress_zstd(level: i32, frame: &[u8]) -> io::Result<Vec<u8>> {
         let Some((_, encoder)) = slot else {
             unreachable!("it has just been set")
         };
-        let mut body = encoder.compress(frame)?;
-        // It was made as large as the worst case.
-        body.shrink_to_fit();
-        Ok(body)
+        encoder.compress(frame)
     })
 }
 

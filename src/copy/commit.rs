@@ -40,6 +40,8 @@ pub(super) struct Commits<'a> {
 
 #[derive(Clone, Debug)]
 enum State {
+    /// Its narinfo was there before; something that it refers to may not be.
+    There,
     /// Its body is not there yet.
     Open,
     /// Its body is there.
@@ -53,27 +55,31 @@ enum State {
 }
 
 impl<'a> Commits<'a> {
-    /// Begins with the paths of `is_there` published already.
+    /// Begins with the narinfos of `is_there` in the cache already.
+    ///
+    /// Such a path counts as published only when all that it needs is: a cache in which something was
+    /// deleted gets no new paths on top of the hole until the hole is filled.
     pub(super) fn new(graph: &'a Graph, is_there: impl Fn(Node) -> bool) -> Self {
         let state = |node| {
             if is_there(node) {
-                State::Published
+                State::There
             } else {
                 State::Open
             }
         };
-        let n_waiting = |node: Node| {
-            graph
-                .references(node)
-                .iter()
-                .filter(|&&reference| !is_there(reference))
-                .count()
-        };
-        Self {
+        let n_waiting = |node| graph.references(node).len();
+        let mut commits = Self {
             graph,
             n_waiting: graph.nodes().map(n_waiting).collect(),
             states: graph.nodes().map(state).collect(),
-        }
+        };
+        let leaves = graph
+            .nodes()
+            .filter(|&node| graph.references(node).is_empty());
+        let there: Vec<Node> = leaves.filter(|&node| is_there(node)).collect();
+        let ready = commits.settle(there);
+        assert!(ready.is_empty(), "no body is known yet");
+        commits
     }
 
     /// Notes that a body is there; returns it if its narinfo may be published now.
@@ -90,11 +96,23 @@ impl<'a> Commits<'a> {
             matches!(self.states[index(node)], State::Publishing),
             "only what was being published can become published",
         );
-        self.states[index(node)] = State::Published;
+        self.settle(vec![node])
+    }
+
+    /// Counts paths as published, and with them those that were there and waited for nothing else;
+    /// returns those that may be published now.
+    fn settle(&mut self, mut published: Vec<Node>) -> Vec<(Node, Body)> {
         let mut ready = Vec::new();
-        for &referrer in self.graph.referrers(node) {
-            self.n_waiting[index(referrer)] -= 1;
-            ready.extend(self.if_ready(referrer));
+        while let Some(node) = published.pop() {
+            self.states[index(node)] = State::Published;
+            for &referrer in self.graph.referrers(node) {
+                self.n_waiting[index(referrer)] -= 1;
+                let is_free = self.n_waiting[index(referrer)] == 0;
+                if is_free && matches!(self.states[index(referrer)], State::There) {
+                    published.push(referrer);
+                }
+                ready.extend(self.if_ready(referrer));
+            }
         }
         ready
     }
@@ -121,16 +139,26 @@ impl<'a> Commits<'a> {
         matches!(self.states[index(node)], State::Open)
     }
 
-    /// Returns whether the path is in the cache.
-    pub(super) fn is_in_cache(&self, node: Node) -> bool {
+    /// Returns whether the path is in the cache with all that it needs.
+    pub(super) fn is_whole(&self, node: Node) -> bool {
         matches!(self.states[index(node)], State::Published)
+    }
+
+    /// Returns whether nothing more will happen to the path in this run.
+    pub(super) fn is_settled(&self, node: Node) -> bool {
+        match self.states[index(node)] {
+            State::There | State::Published | State::Failed(_) => true,
+            State::Open | State::Body(_) | State::Publishing => false,
+        }
     }
 
     /// Returns why a path was left out, if it was.
     pub(super) fn failure(&self, node: Node) -> Option<&Why> {
         match &self.states[index(node)] {
             State::Failed(why) => Some(why),
-            State::Open | State::Body(_) | State::Publishing | State::Published => None,
+            State::There | State::Open | State::Body(_) | State::Publishing | State::Published => {
+                None
+            }
         }
     }
 

@@ -3,19 +3,24 @@
 //! Work for the processor goes to the rayon pool, file reading that lasts goes to tokio's blocking
 //! threads; in both cases the caller awaits the result and nothing is queued that holds no lease.
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
 use tokio::sync::oneshot;
 
 /// Runs `work` on the rayon pool and waits for what it gives.
 pub(super) async fn on_cpu<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     let (send, receive) = oneshot::channel();
     rayon::spawn(move || {
+        // A panic that stayed in the pool would end the process at once, with uploads left open and
+        // the terminal in disorder; whoever waits can do better.
+        let result = catch_unwind(AssertUnwindSafe(work));
         // Nobody waits any more when the run was stopped.
-        drop(send.send(work()));
+        drop(send.send(result));
     });
     match receive.await {
-        Ok(result) => result,
-        // A panic in the pool ends the process, so an answer always comes.
-        Err(_dropped) => unreachable!("the pool dropped a piece of work"),
+        Ok(Ok(result)) => result,
+        Ok(Err(panic)) => resume_unwind(panic),
+        Err(_dropped) => unreachable!("the pool answers every piece of work"),
     }
 }
 
@@ -23,6 +28,6 @@ pub(super) async fn on_cpu<T: Send + 'static>(work: impl FnOnce() -> T + Send + 
 pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(result) => result,
-        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+        Err(panicked) => resume_unwind(panicked.into_panic()),
     }
 }

@@ -11,32 +11,27 @@
 //! happened; it publishes what may be published and notes what failed. It ends when nothing is under
 //! way, when the run is stopped, or when the cache fails in a way that will not get better.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::{any::Any, collections::BTreeMap, panic::resume_unwind, sync::Arc};
 
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
-    task::JoinSet,
+    task::{JoinError, JoinSet},
 };
 
 use super::{
-    Error, Failure, LAST_WRITES, Report, Request, Stopped, Warning, Why,
-    budget::{self, Budget, Lease, Shares, frame_cost},
+    Failure, LAST_WRITES, Report, Request, Stopped, Warning, Why,
+    budget::{self, Shares, TooSmall, frame_cost},
     commit::{self, Body, Commits},
+    context::{Context, acquire},
     leave_root_record, pack,
-    send::{self, Sent, Wish},
+    send::{self, Room, Sent, Wish},
 };
 use crate::{
-    backend::{self, Backend, Kind, PutOptions, Upload},
+    backend::{self, Backend, Kind, PutOptions},
     graph::{Graph, Node, index},
     meter::{Meter, Phase},
     nix::{nar::listing::Listing, object_key::ObjectKey, path_info::PathInfo},
-    plan::{
-        copy::{CopyItem, FoundBody, Presence},
-        recipe::Recipe,
-    },
+    plan::copy::{CopyItem, CopyPlan, FoundBody, Presence},
     source::Source,
     stop::Stop,
 };
@@ -52,134 +47,44 @@ pub(super) struct Job {
     pub(super) source: Arc<dyn Source>,
     pub(super) dest: Arc<dyn Backend>,
     pub(super) request: Request,
+    pub(super) shares: Shares,
     pub(super) meter: Arc<Meter>,
     pub(super) stop: Stop,
 }
 
-/// What all jobs of a run share.
-#[derive(Debug)]
-pub(super) struct Context {
-    pub(super) source: Arc<dyn Source>,
-    pub(super) dest: Arc<dyn Backend>,
-    pub(super) meter: Arc<Meter>,
-    pub(super) budget: Budget,
-    request: Request,
-    shares: Shares,
-    /// One permit for each encoder that the budget has room for.
-    encoders: Arc<Semaphore>,
-    /// Held by the one large NAR that is being read.
-    large_lane: Arc<Semaphore>,
-    /// Uploads in parts that are not complete, so that a stopped run can remove them. A plain lock: it
-    /// is held for a push or a removal and never across a wait.
-    unfinished: Mutex<Vec<Upload>>,
-    left: Mutex<Vec<Warning>>,
-}
-
-impl Context {
-    pub(super) fn recipe(&self) -> &Recipe {
-        &self.request.recipe
-    }
-
-    pub(super) fn wants_listing(&self) -> bool {
-        self.request.options.write_listing
-    }
-
-    pub(super) fn n_encoders(&self) -> usize {
-        self.shares.n_encoders
-    }
-
-    pub(super) fn part_size(&self, nar_size: u64) -> usize {
-        budget::part_size(nar_size, self.dest.limits().max_parts)
-    }
-
-    pub(super) async fn encoder(&self) -> OwnedSemaphorePermit {
-        acquire(&self.encoders).await
-    }
-
-    pub(super) async fn large_lane(&self) -> OwnedSemaphorePermit {
-        acquire(&self.large_lane).await
-    }
-
-    pub(super) fn note_upload(&self, upload: &Upload) {
-        lock(&self.unfinished).push(upload.clone());
-    }
-
-    pub(super) fn forget_upload(&self, upload: &Upload) {
-        lock(&self.unfinished).retain(|other| other != upload);
-    }
-
-    /// Drops an unfinished upload from the bucket; what cannot be dropped becomes a warning.
-    pub(super) async fn abort_upload(&self, upload: &Upload) {
-        self.forget_upload(upload);
-        let aborting = self.dest.abort_upload(upload);
-        let why = match tokio::time::timeout(LAST_WRITES, aborting).await {
-            Ok(Ok(())) => return,
-            Ok(Err(error)) => error,
-            Err(_elapsed) => backend::Error::new(Kind::TimedOut, "abort an upload"),
-        };
-        lock(&self.left).push(Warning::UploadLeft {
-            key: upload.key.clone(),
-            why,
-        });
-    }
-}
-
-async fn acquire(semaphore: &Arc<Semaphore>) -> OwnedSemaphorePermit {
-    match Arc::clone(semaphore).acquire_owned().await {
-        Ok(permit) => permit,
-        Err(_closed) => unreachable!("no semaphore of a run is ever closed"),
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Carries out the plan in `report` and writes into it what was done.
-pub(super) async fn run(
-    job: Job,
-    graph: &Graph,
-    presence: &[Presence],
-    report: &mut Report,
-) -> Result<(), Error> {
-    let Job {
-        source,
-        dest,
-        request,
-        meter,
-        stop,
-    } = job;
-    let largest = report
-        .closure
+/// Shares the memory out for the largest NAR that `plan` wants to be sent.
+pub(super) fn shares(
+    request: &Request,
+    closure: &[PathInfo],
+    plan: &CopyPlan,
+    max_parts: u32,
+) -> Result<Shares, TooSmall> {
+    let is_sent = |item: &CopyItem| !matches!(item, CopyItem::Skip(_));
+    let sent = closure
         .iter()
-        .map(|info| info.nar_size)
-        .max()
-        .unwrap_or(0);
-    let part_size = budget::part_size(largest, dest.limits().max_parts);
-    let shares = Shares::of(
+        .zip(&plan.items)
+        .filter(|(_, item)| is_sent(item));
+    let largest = sent.map(|(info, _)| info.nar_size).max().unwrap_or(0);
+    let part_size = budget::part_size(largest, max_parts);
+    Shares::of(
         request.memory,
         request.n_threads,
         &request.recipe,
         part_size,
-    )?;
-    let context = Arc::new(Context {
-        source,
-        dest,
-        meter,
-        budget: Budget::new(shares.bytes),
-        encoders: Arc::new(Semaphore::new(shares.n_encoders)),
-        large_lane: Arc::new(Semaphore::new(1)),
-        unfinished: Mutex::default(),
-        left: Mutex::default(),
-        request,
-        shares,
-    });
+    )
+}
+
+/// Carries out the plan in `report` and writes into it what was done.
+pub(super) async fn run(job: Job, graph: &Graph, presence: &[Presence], report: &mut Report) {
+    let stop = job.stop.clone();
+    let context = Arc::new(Context::new(job));
     let items = &report.plan.items;
     let is_there = |node: Node| matches!(items[index(node)], CopyItem::Skip(_));
     let mut haul = Haul {
         commits: Commits::new(graph, is_there),
         closure: report.closure.iter().cloned().map(Arc::new).collect(),
         context: Arc::clone(&context),
+        items,
         presence,
         jobs: JoinSet::new(),
         writes: JoinSet::new(),
@@ -187,7 +92,7 @@ pub(super) async fn run(
         n_request_failures: 0,
         tally: Tally::default(),
     };
-    let stopped = haul.run(items, &stop).await;
+    let stopped = haul.run(&stop).await;
     let Haul { commits, tally, .. } = haul;
     let order = report.plan.order.clone();
     report.failures = order
@@ -204,18 +109,42 @@ pub(super) async fn run(
     report.n_bodies = tally.n_bodies;
     report.nar_bytes = tally.nar_bytes;
     report.body_bytes = tally.body_bytes;
-    let is_whole = graph.nodes().all(|node| commits.is_in_cache(node));
+    let is_whole = graph.nodes().all(|node| commits.is_whole(node));
+    let is_settled = graph.nodes().all(|node| commits.is_settled(node));
+    // Invariant: a run that comes to its end has decided about every path.
+    assert!(
+        stopped.is_some() || is_settled,
+        "a run has forgotten a path"
+    );
     report.stopped = stopped;
-    report.warnings.append(&mut lock(&context.left));
+    report.warnings.extend(context.take_warnings());
     if is_whole && report.stopped.is_none() {
         let store_dir = context.source.store_dir();
-        match leave_root_record(&*context.dest, store_dir, &context.request).await? {
+        match leave_root_record(&*context.dest, store_dir, &context.request).await {
             Ok(key) => report.root_record = Some(key),
             Err(error) => report.warnings.push(Warning::NoRootRecord(error)),
         }
     }
-    Ok(())
 }
+
+/// Why the loop of a run ends early.
+enum End {
+    Stopped(Stopped),
+    /// A job panicked: a bug, which goes on upwards when the uploads are removed.
+    Panicked(Box<dyn Any + Send>),
+}
+
+impl From<JoinError> for End {
+    fn from(error: JoinError) -> Self {
+        // Jobs are cancelled in `wind_up` alone, which does not ask.
+        Self::Panicked(error.into_panic())
+    }
+}
+
+type Joined<T> = Result<T, JoinError>;
+
+/// A listing and a narinfo that were written, or why not.
+type Written = (Node, Result<(), backend::Error>);
 
 /// What has been done so far.
 #[derive(Debug, Default)]
@@ -245,12 +174,12 @@ struct Wanted {
     nar_size: u64,
 }
 
-/// A path whose body is to be made now, with the lease for it if it is small.
+/// A path whose body is to be made now.
 struct Task {
     node: Node,
     wish: Wish,
-    lease: Option<Lease>,
-    /// One of the places for jobs under way; large paths need none, since they go one by one.
+    room: Room,
+    /// One of the places for jobs under way; large paths need none, since they begin one by one.
     place: Option<OwnedSemaphorePermit>,
 }
 
@@ -259,11 +188,15 @@ struct Haul<'a> {
     commits: Commits<'a>,
     closure: Vec<Arc<PathInfo>>,
     context: Arc<Context>,
+    items: &'a [CopyItem],
     presence: &'a [Presence],
     /// Bodies being made and sent. May be dropped at any time.
     jobs: JoinSet<(Node, Result<Sent, Why>)>,
     /// Listings and narinfos being written. Awaited, even after a stop.
-    writes: JoinSet<(Node, Result<(), backend::Error>)>,
+    ///
+    /// Not bounded by itself: it holds one narinfo of a kilobyte for each path at most, and the back end
+    /// bounds the requests.
+    writes: JoinSet<Written>,
     /// Listings of paths whose narinfo cannot be written yet.
     listings: BTreeMap<Node, String>,
     n_request_failures: usize,
@@ -271,27 +204,28 @@ struct Haul<'a> {
 }
 
 impl Haul<'_> {
-    async fn run(&mut self, items: &[CopyItem], stop: &Stop) -> Option<Stopped> {
-        let work = self.sort_out(items);
+    async fn run(&mut self, stop: &Stop) -> Option<Stopped> {
+        let work = self.sort_out();
         for (node, body) in work.known {
             let ready = self.commits.body_is_there(node, body);
             self.publish(ready);
         }
-        for Wanted { node, wish, .. } in work.large {
-            self.begin(Task {
-                node,
-                wish,
-                lease: None,
-                place: None,
-            });
-        }
         let (send, mut tasks) = mpsc::channel(1);
-        let mut feeder = JoinSet::new();
-        feeder.spawn(feed(Arc::clone(&self.context), work.small, send));
+        let mut feeders = JoinSet::new();
+        feeders.spawn(feed_large(
+            Arc::clone(&self.context),
+            work.large,
+            send.clone(),
+        ));
+        feeders.spawn(feed_small(Arc::clone(&self.context), work.small, send));
         let mut is_fed = false;
         while !is_fed || !self.jobs.is_empty() || !self.writes.is_empty() {
             let step = tokio::select! {
-                () = stop.wait() => Err(Stopped::Asked),
+                biased;
+                // First, since what a stop wakes comes back as a failure at the same moment.
+                () = stop.wait() => Err(End::Stopped(Stopped::Asked)),
+                Some(joined) = self.writes.join_next() => self.write_done(joined),
+                Some(joined) = self.jobs.join_next() => self.body_done(joined),
                 task = tasks.recv(), if !is_fed => {
                     match task {
                         Some(task) => self.begin(task),
@@ -299,22 +233,23 @@ impl Haul<'_> {
                     }
                     Ok(())
                 }
-                Some(joined) = self.jobs.join_next() => self.body_done(unwrap_joined(joined)),
-                Some(joined) = self.writes.join_next() => self.write_done(unwrap_joined(joined)),
             };
-            if let Err(stopped) = step {
-                feeder.shutdown().await;
+            if let Err(end) = step {
+                feeders.shutdown().await;
                 self.wind_up().await;
-                return Some(stopped);
+                match end {
+                    End::Stopped(stopped) => return Some(stopped),
+                    End::Panicked(panic) => resume_unwind(panic),
+                }
             }
         }
         None
     }
 
     /// Sorts out what is to be made, the largest first: the tail of a run is its largest path.
-    fn sort_out(&self, items: &[CopyItem]) -> Work {
+    fn sort_out(&self) -> Work {
         let mut work = Work::default();
-        for (node, item) in (0..).zip(items) {
+        for (node, item) in (0..).zip(self.items) {
             let nar_size = self.closure[index(node)].nar_size;
             let wish = match item {
                 CopyItem::Skip(_) => continue,
@@ -379,7 +314,7 @@ impl Haul<'_> {
         let Task {
             node,
             wish,
-            lease,
+            room,
             place,
         } = task;
         if !self.commits.is_open(node) {
@@ -390,13 +325,14 @@ impl Haul<'_> {
             Arc::clone(&self.closure[index(node)]),
         );
         self.jobs.spawn(async move {
-            let sent = send::send(&context, info, wish, lease).await;
+            let sent = send::send(&context, info, wish, room).await;
             drop(place);
             (node, sent)
         });
     }
 
-    fn body_done(&mut self, (node, sent): (Node, Result<Sent, Why>)) -> Result<(), Stopped> {
+    fn body_done(&mut self, joined: Joined<(Node, Result<Sent, Why>)>) -> Result<(), End> {
+        let (node, sent) = joined?;
         let sent = match sent {
             Ok(sent) => sent,
             Err(why) => return self.fail(node, why),
@@ -406,8 +342,8 @@ impl Haul<'_> {
             self.tally.n_bodies += 1;
             self.tally.body_bytes += sent.body.file_size;
         }
-        if let Some(listing) = sent.listing {
-            self.keep_listing(node, &listing);
+        if self.context.wants_listing() {
+            self.keep_listing(node, sent.listing.as_ref());
         }
         let ready = self.commits.body_is_there(node, sent.body);
         self.publish(ready);
@@ -415,20 +351,18 @@ impl Haul<'_> {
     }
 
     /// Keeps a listing until its narinfo is written.
-    fn keep_listing(&mut self, node: Node, listing: &Listing) {
-        match listing.to_json() {
-            Ok(json) => drop(self.listings.insert(node, json)),
-            Err(why) => {
+    fn keep_listing(&mut self, node: Node, listing: Option<&Listing>) {
+        match listing.and_then(|listing| listing.to_json().ok()) {
+            Some(json) => drop(self.listings.insert(node, json)),
+            None => {
                 let path = self.closure[index(node)].path.clone();
-                lock(&self.context.left).push(Warning::NoListing { path, why });
+                self.context.warn(Warning::NoListing { path });
             }
         }
     }
 
-    fn write_done(
-        &mut self,
-        (node, written): (Node, Result<(), backend::Error>),
-    ) -> Result<(), Stopped> {
+    fn write_done(&mut self, joined: Joined<Written>) -> Result<(), End> {
+        let (node, written) = joined?;
         match written {
             Err(error) => self.fail(node, Why::Cache(error)),
             Ok(()) => {
@@ -448,9 +382,13 @@ impl Haul<'_> {
             let context = Arc::clone(&self.context);
             let store_dir = context.source.store_dir();
             let request = &context.request;
-            let key = crate::plan::copy::body_key(info, &request.recipe);
+            let (CopyItem::Upload { body: key, .. } | CopyItem::Reuse { body: key, .. }) =
+                &self.items[index(node)]
+            else {
+                unreachable!("what is skipped is never published")
+            };
             let found = &self.presence[index(node)];
-            let narinfo = commit::narinfo(store_dir, info, found, &key, body, request);
+            let narinfo = commit::narinfo(store_dir, info, found, key, body, request);
             let text = narinfo.to_text(store_dir);
             let hash_part = info.path.hash_part();
             let listing = self.listings.remove(&node);
@@ -472,19 +410,21 @@ impl Haul<'_> {
     }
 
     /// Notes a failure; one that concerns more than this path ends the run.
-    fn fail(&mut self, node: Node, why: Why) -> Result<(), Stopped> {
+    fn fail(&mut self, node: Node, why: Why) -> Result<(), End> {
         let verdict = match &why {
             Why::Cache(error) => self.judge(error),
-            Why::Source(_) | Why::Corrupt { .. } | Why::Compress(_) | Why::ReferenceMissing(_) => {
-                Ok(())
-            }
+            Why::Source(_)
+            | Why::Corrupt { .. }
+            | Why::Unsteady
+            | Why::Compress(_)
+            | Why::ReferenceMissing(_) => Ok(()),
         };
         self.commits.has_failed(node, why, &self.closure);
         verdict
     }
 
     /// Decides whether a request that was given up ends the run.
-    fn judge(&mut self, error: &backend::Error) -> Result<(), Stopped> {
+    fn judge(&mut self, error: &backend::Error) -> Result<(), End> {
         let is_about_one_key = matches!(
             error.kind,
             Kind::NotFound
@@ -499,7 +439,7 @@ impl Haul<'_> {
         if is_about_one_key && self.n_request_failures <= MAX_REQUEST_FAILURES {
             Ok(())
         } else {
-            Err(Stopped::Cache(error.clone()))
+            Err(End::Stopped(Stopped::Cache(error.clone())))
         }
     }
 
@@ -508,7 +448,10 @@ impl Haul<'_> {
         self.jobs.shutdown().await;
         let last_writes = async {
             while let Some(joined) = self.writes.join_next().await {
-                let (node, written) = unwrap_joined(joined);
+                // A panic has its own way out; what it was writing is not known to be there.
+                let Ok((node, written)) = joined else {
+                    continue;
+                };
                 match written {
                     // What has become ready by it is left to the next run.
                     Ok(()) => {
@@ -528,17 +471,30 @@ impl Haul<'_> {
         {
             self.writes.shutdown().await;
         }
-        let unfinished = lock(&self.context.unfinished).clone();
-        for upload in unfinished {
-            self.context.abort_upload(&upload).await;
+        self.context.abort_unfinished().await;
+    }
+}
+
+/// Takes the lane for large paths, one after the other, and hands them to the run.
+///
+/// Its own task, as that for small paths: waiting for room keeps its turn while the run goes on.
+async fn feed_large(context: Arc<Context>, large: Vec<Wanted>, tasks: mpsc::Sender<Task>) {
+    for Wanted { node, wish, .. } in large {
+        let room = Room::Lane(context.large_lane().await);
+        let task = Task {
+            node,
+            wish,
+            room,
+            place: None,
+        };
+        if tasks.send(task).await.is_err() {
+            return;
         }
     }
 }
 
 /// Takes leases and places for small paths, one after the other, and hands them to the run.
-///
-/// Its own task, so that waiting for room keeps its turn while the run goes on.
-async fn feed(context: Arc<Context>, small: Vec<Wanted>, tasks: mpsc::Sender<Task>) {
+async fn feed_small(context: Arc<Context>, small: Vec<Wanted>, tasks: mpsc::Sender<Task>) {
     // Enough that every encoder and every request has its job, and one more of each in waiting.
     let n_places = 2 * (context.shares.n_encoders + context.request.n_requests);
     let places = Arc::new(Semaphore::new(n_places));
@@ -550,12 +506,12 @@ async fn feed(context: Arc<Context>, small: Vec<Wanted>, tasks: mpsc::Sender<Tas
     {
         let place = Some(acquire(&places).await);
         let cost = frame_cost(usize::try_from(nar_size).unwrap_or(usize::MAX));
-        let lease = Some(context.budget.lease(cost).await);
+        let room = Room::Lease(context.budget.lease(cost).await);
         if tasks
             .send(Task {
                 node,
                 wish,
-                lease,
+                room,
                 place,
             })
             .await
@@ -571,13 +527,5 @@ fn listing_options() -> PutOptions {
     PutOptions {
         content_type: Some("application/json".to_owned()),
         ..PutOptions::default()
-    }
-}
-
-/// Returns what a task gave; one that panicked takes the run down with it.
-fn unwrap_joined<T>(joined: Result<T, tokio::task::JoinError>) -> T {
-    match joined {
-        Ok(result) => result,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
 }

@@ -17,6 +17,7 @@
 pub mod budget;
 pub mod codec;
 mod commit;
+mod context;
 mod cpu;
 mod haul;
 mod pack;
@@ -32,7 +33,6 @@ use crate::{
     ledger::root::{self, Group, RootRecord},
     meter::{Meter, Phase},
     nix::{
-        nar::listing::WriteError,
         object_key::{InvalidKey, ObjectKey},
         path_info::PathInfo,
         signature::SecretKey,
@@ -154,6 +154,9 @@ pub enum Why {
         /// What was recorded: hash and size.
         wanted: String,
     },
+    /// Its NAR was another one each time that it was read.
+    #[error("its NAR changes from one reading to the next")]
+    Unsteady,
     /// It could not be compressed.
     #[error("it cannot be compressed")]
     Compress(#[source] Arc<std::io::Error>),
@@ -182,20 +185,37 @@ pub enum Warning {
         /// What it would have become.
         key: ObjectKey,
         /// Why it could not be removed.
+        #[source]
         why: backend::Error,
     },
     /// A path's contents have no listing.
-    #[error("no listing can be written for `{path}`")]
+    #[error(
+        "no listing can be written for `{path}`: a name in it is no text, or it is nested too deep"
+    )]
     NoListing {
         /// The path.
         path: StorePath,
-        /// Why not.
-        #[source]
-        why: WriteError,
     },
+    /// Nobody could see whether there is a nix-cache-info.
+    #[error(
+        "the cache does not tell whether it has a nix-cache-info, which clients need; `narhaul init` \
+         writes it"
+    )]
+    CacheInfoUnseen,
     /// Everything was copied, but the record of it could not be written.
     #[error("no root record could be written, so a later sweep will not know of this copy")]
-    NoRootRecord(#[source] backend::Error),
+    NoRootRecord(#[source] NoRootRecord),
+}
+
+/// Why no root record was written.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoRootRecord {
+    /// Group and run make no name.
+    #[error("it cannot be named")]
+    Name(#[from] InvalidKey),
+    /// The cache did not take it.
+    #[error(transparent)]
+    Cache(#[from] backend::Error),
 }
 
 /// Why nothing was copied.
@@ -252,9 +272,6 @@ pub enum Error {
         /// What it answered.
         source: backend::Error,
     },
-    /// A record cannot be named.
-    #[error("cannot name the root record")]
-    RootRecord(#[from] InvalidKey),
     /// The run was stopped before anything was written.
     #[error("stopped before anything was copied")]
     Stopped,
@@ -274,15 +291,18 @@ pub async fn run(
     meter: Arc<Meter>,
     stop: Stop,
 ) -> Result<Report, Error> {
-    let found = welcome::look(&*source, &*dest, request.options).await?;
-    let closure = walk(&source, &request.roots, &meter).await?;
+    let looking = async {
+        let found = welcome::look(&*source, &*dest, request.options).await?;
+        Ok((found, walk(&source, &request.roots, &meter).await?))
+    };
+    let (found, closure) = unless_stopped(&stop, looking).await?;
     let graph = Graph::build(
         closure
             .iter()
             .map(|info| (&info.path, info.references.iter())),
     )?;
-    let (presence, warnings) =
-        presence::run(&dest, &source, &closure, &request, &meter, &stop).await?;
+    let asking = presence::run(&dest, &source, &closure, &request, &meter);
+    let (presence, warnings) = unless_stopped(&stop, asking).await?;
     let policy = Policy {
         recipe: &request.recipe,
         has_keys: !request.keys.is_empty(),
@@ -290,21 +310,34 @@ pub async fn run(
     };
     let plan = crate::plan::copy::plan(&graph, &closure, &presence, policy)?;
     check::copy(&graph, &closure, &presence, policy, &plan)?;
+    let shares = haul::shares(&request, &closure, &plan, dest.limits().max_parts)?;
     let mut report = Report::of(closure, plan, warnings);
     if !request.options.is_dry_run {
-        report
-            .warnings
-            .extend(welcome::prepare(found, source.store_dir(), &*dest).await?);
+        let prepared = welcome::prepare(found, source.store_dir(), &*dest).await?;
+        report.warnings.extend(prepared);
         let job = haul::Job {
             source,
-            dest: Arc::clone(&dest),
+            dest,
             request,
+            shares,
             meter,
             stop,
         };
-        haul::run(job, &graph, &presence, &mut report).await?;
+        haul::run(job, &graph, &presence, &mut report).await;
     }
     Ok(report)
+}
+
+/// Does what can be given up at any moment, until the end is asked for.
+async fn unless_stopped<T>(
+    stop: &Stop,
+    work: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    tokio::select! {
+        biased;
+        () = stop.wait() => Err(Error::Stopped),
+        result = work => result,
+    }
 }
 
 impl Report {
@@ -346,12 +379,8 @@ async fn leave_root_record(
     dest: &dyn Backend,
     store_dir: &StoreDir,
     request: &Request,
-) -> Result<Result<ObjectKey, backend::Error>, InvalidKey> {
-    let now = match dest.now().await {
-        Ok(now) => now,
-        Err(error) => return Ok(Err(error)),
-    };
-    let key = root::key(&request.group, now, &request.run_id)?;
+) -> Result<ObjectKey, NoRootRecord> {
+    let key = root::key(&request.group, dest.now().await?, &request.run_id)?;
     let record = RootRecord {
         store_dir: store_dir.clone(),
         roots: request.roots.clone(),
@@ -361,6 +390,6 @@ async fn leave_root_record(
         content_type: Some("text/plain".to_owned()),
         ..backend::PutOptions::default()
     };
-    let written = dest.put(&key, record.encode().into(), &options).await;
-    Ok(written.map(|()| key))
+    dest.put(&key, record.encode().into(), &options).await?;
+    Ok(key)
 }

@@ -229,8 +229,9 @@ impl Cutter {
             return Ok(());
         };
         self.hash.update(&frame.bytes);
-        if let Some(recorder) = &mut self.recorder {
-            recorder.write_all(&frame.bytes)?;
+        // A NAR that has no listing is a NAR all the same.
+        if let Some(mut recorder) = self.recorder.take() {
+            self.recorder = recorder.write_all(&frame.bytes).is_ok().then_some(recorder);
         }
         frame.lease.shrink(frame_cost(frame.bytes.len()));
         self.frames

@@ -31,7 +31,6 @@ use crate::{
         probe::{ProbePlan, Reason},
     },
     source::Source,
-    stop::Stop,
 };
 
 /// The metadata under which a body's hash is noted, where a back end keeps metadata.
@@ -50,32 +49,25 @@ pub(super) async fn run(
     closure: &[PathInfo],
     request: &Request,
     meter: &Meter,
-    stop: &Stop,
 ) -> Result<(Vec<Presence>, Vec<Warning>), Error> {
     meter.expect(
         Phase::Probe,
         closure.len().try_into().unwrap_or(u64::MAX),
         0,
     );
-    let asking = async {
-        let mut asker = Asker {
-            dest,
-            source,
-            request,
-            meter,
-            denied_means_absent: false,
-        };
-        let has_narinfo = asker.narinfos(closure).await?;
-        let presence = asker.bodies(closure, &has_narinfo).await?;
-        let warning = asker
-            .denied_means_absent
-            .then_some(Warning::DeniedMeansAbsent);
-        Ok((presence, warning.into_iter().collect()))
+    let mut asker = Asker {
+        dest,
+        source,
+        request,
+        meter,
+        denied_means_absent: false,
     };
-    tokio::select! {
-        answer = asking => answer,
-        () = stop.wait() => Err(Error::Stopped),
-    }
+    let has_narinfo = asker.narinfos(closure).await?;
+    let presence = asker.bodies(closure, &has_narinfo).await?;
+    let warning = asker
+        .denied_means_absent
+        .then_some(Warning::DeniedMeansAbsent);
+    Ok((presence, warning.into_iter().collect()))
 }
 
 /// Asks one cache, for one copy.
@@ -256,11 +248,12 @@ impl Asker<'_> {
             key: key.clone(),
             source,
         };
-        let object = self
-            .dest
-            .get(&key)
-            .await
-            .map_err(|error| self.fail(error))?;
+        let object = match self.dest.get(&key).await {
+            Ok(object) => object,
+            // It was there a moment ago; somebody is cleaning up.
+            Err(error) if error.kind == Kind::NotFound => return Ok(Presence::Absent),
+            Err(error) => return Err(self.fail(error)),
+        };
         let text = str::from_utf8(&object.body).map_err(|error| unreadable(error.into()))?;
         let narinfo = NarInfo::parse(self.source.store_dir(), text)
             .map_err(|error| unreadable(error.into()))?;
@@ -268,8 +261,11 @@ impl Asker<'_> {
             .body_key()
             .map_err(|error| unreadable(error.into()))?;
         Ok(match self.head(&body).await? {
-            Some(_) => Presence::PresentWithBody,
-            None => Presence::BodyGone(Box::new(narinfo)),
+            Some(meta) if narinfo.file_size.is_none_or(|size| size == meta.size) => {
+                Presence::PresentWithBody
+            }
+            // A body of another length than its narinfo says is as good as none.
+            Some(_) | None => Presence::BodyGone(Box::new(narinfo)),
         })
     }
 }

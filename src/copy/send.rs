@@ -9,15 +9,18 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use futures::{StreamExt as _, stream::FuturesOrdered};
 use sha2::Digest as _;
-use tokio::{sync::mpsc, task::JoinSet};
+use tokio::{
+    sync::{OwnedSemaphorePermit, mpsc},
+    task::JoinSet,
+};
 
 use super::{
     Why,
     budget::{Lease, frame_cost},
     codec::{self, Stream},
     commit::Body,
+    context::Context,
     cpu::{blocking, on_cpu},
-    haul::Context,
     pack::{self, Frame, NarSeen},
     presence::FILE_HASH,
 };
@@ -41,6 +44,15 @@ pub(super) enum Wish {
     Hash(ObjectKey, u64),
 }
 
+/// What a job was given before it began, so that nothing that holds bytes waits for room.
+#[derive(Debug)]
+pub(super) enum Room {
+    /// Room for a small NAR and its body.
+    Lease(Lease),
+    /// The one lane for large NARs, which take their leases frame by frame.
+    Lane(OwnedSemaphorePermit),
+}
+
 /// A body that the cache has, with what was learnt on the way.
 #[derive(Debug)]
 pub(super) struct Sent {
@@ -61,17 +73,21 @@ fn body_options(file_hash: Option<FileHash>) -> PutOptions {
 }
 
 /// Packs and sends a body of any size.
-///
-/// `lease` covers a small NAR and its body; a large one takes its own, frame by frame.
 pub(super) async fn send(
     context: &Arc<Context>,
     info: Arc<PathInfo>,
     wish: Wish,
-    lease: Option<Lease>,
+    room: Room,
 ) -> Result<Sent, Why> {
-    match lease {
-        Some(lease) => send_small(context, info, wish, lease).await,
-        None => send_large(context, info, wish).await,
+    match room {
+        Room::Lease(lease) => send_small(context, info, wish, lease).await,
+        Room::Lane(lane) => {
+            let name = info.path.to_string();
+            context.meter.enter(&name);
+            let sent = send_large(context, &info, wish, lane).await;
+            context.meter.leave(&name);
+            sent
+        }
     }
 }
 
@@ -115,50 +131,40 @@ async fn send_small(
     })
 }
 
-async fn send_large(context: &Arc<Context>, info: Arc<PathInfo>, wish: Wish) -> Result<Sent, Why> {
-    let name = info.path.to_string();
-    context.meter.enter(&name);
-    let sent = send_large_twice(context, info, wish).await;
-    context.meter.leave(&name);
-    sent
-}
-
-/// Sends a large body; a NAR that is not what was recorded is looked at once more before that is said.
-async fn send_large_twice(
+/// Sends a large body; a NAR that is not what was recorded is looked at once more before that is said,
+/// and sent again if it is now.
+async fn send_large(
     context: &Arc<Context>,
-    info: Arc<PathInfo>,
-    wish: Wish,
+    info: &Arc<PathInfo>,
+    mut wish: Wish,
+    lane: OwnedSemaphorePermit,
 ) -> Result<Sent, Why> {
-    for _try in 0..2 {
-        match send_frames(context, &info, &wish).await? {
-            Attempt::Done(sent) => return Ok(sent),
-            Attempt::OtherSize => {
-                let (Wish::Send(key) | Wish::Hash(key, _)) = wish.clone();
-                let send = Wish::Send(key);
-                return match send_frames(context, &info, &send).await? {
-                    Attempt::Done(sent) => Ok(sent),
-                    Attempt::OtherNar(seen) => Err(seen.corrupt(&info)),
-                    Attempt::OtherSize => unreachable!("nothing is compared when a body is sent"),
-                };
-            }
-            Attempt::OtherNar(_) => {
-                let (source, info_again) = (Arc::clone(&context.source), Arc::clone(&info));
-                let looking = blocking(move || pack::look_at(&*source, &info_again));
-                let seen = looking
-                    .await
-                    .map_err(|error| Why::Source(Arc::new(error)))?;
-                if !seen.is_of(&info) {
-                    return Err(seen.corrupt(&info));
-                }
-            }
-        }
+    let mut attempt = send_frames(context, info, &wish, lane).await?;
+    if let Attempt::OtherSize = attempt {
+        let (Wish::Send(key) | Wish::Hash(key, _)) = wish;
+        wish = Wish::Send(key);
+        let lane = context.large_lane().await;
+        attempt = send_frames(context, info, &wish, lane).await?;
     }
-    let source = Arc::clone(&context.source);
-    let info_again = Arc::clone(&info);
-    let seen = blocking(move || pack::look_at(&*source, &info_again)).await;
-    Err(seen
-        .map_err(|error| Why::Source(Arc::new(error)))?
-        .corrupt(&info))
+    if let Attempt::OtherNar(_) = attempt {
+        let (source, looked_at) = (Arc::clone(&context.source), Arc::clone(info));
+        let looking = blocking(move || pack::look_at(&*source, &looked_at));
+        let seen = looking
+            .await
+            .map_err(|error| Why::Source(Arc::new(error)))?;
+        if !seen.is_of(info) {
+            return Err(seen.corrupt(info));
+        }
+        let lane = context.large_lane().await;
+        attempt = send_frames(context, info, &wish, lane).await?;
+    }
+    match attempt {
+        Attempt::Done(sent) => Ok(sent),
+        Attempt::OtherNar(seen) => Err(seen.corrupt(info)),
+        // The body that was found was made by the same recipe from another NAR, or cut off; what was
+        // read now is not to be trusted either.
+        Attempt::OtherSize => Err(Why::Unsteady),
+    }
 }
 
 /// How one reading of a large NAR ended.
@@ -174,10 +180,15 @@ async fn send_frames(
     context: &Arc<Context>,
     info: &Arc<PathInfo>,
     wish: &Wish,
+    lane: OwnedSemaphorePermit,
 ) -> Result<Attempt, Why> {
     // One large NAR is read at a time: all encoders work on it, and what one reader may hold back is
-    // what the budget keeps room for.
-    let lane = context.large_lane().await;
+    // what the budget keeps room for. A stream has one encoder of its own, which is for one as well.
+    let (until_read, _until_sent) = if context.recipe().has_frames() {
+        (Some(lane), None)
+    } else {
+        (None, Some(lane))
+    };
     let (send, frames) = mpsc::channel(1);
     let reading = {
         let (context, info) = (Arc::clone(context), Arc::clone(info));
@@ -185,7 +196,7 @@ async fn send_frames(
             let wants_listing = context.wants_listing();
             let budget = context.budget.clone();
             let seen = pack::read_large(&*context.source, &info, budget, send, wants_listing);
-            drop(lane);
+            drop(until_read);
             seen
         })
     };
@@ -284,13 +295,12 @@ async fn compress(context: &Arc<Context>, frame: Frame) -> Result<Compressed, Wh
     Ok(Compressed { bytes, lease })
 }
 
-/// Compresses what cannot be cut: one frame after the other, on one encoder.
+/// Compresses what cannot be cut: one frame after the other, by the encoder that streams have.
 async fn compress_stream(
     context: &Arc<Context>,
     mut frames: mpsc::Receiver<Frame>,
     parts: &mut Parts,
 ) -> Result<(), Why> {
-    let encoder = context.encoder().await;
     let mut stream = Stream::new(context.recipe());
     let mut last_lease = None;
     while let Some(Frame { bytes, mut lease }) = frames.recv().await {
@@ -311,7 +321,6 @@ async fn compress_stream(
         parts.push(Compressed { bytes, lease }).await?;
     }
     let bytes = on_cpu(move || stream.finish()).await;
-    drop(encoder);
     let lease = match last_lease {
         Some(lease) => lease,
         None => context.budget.lease(frame_cost(0)).await,
@@ -397,6 +406,14 @@ impl Parts {
         }
     }
 
+    /// Takes what has been filled, with its lease.
+    fn take_filled(&mut self) -> (Vec<u8>, Option<Lease>) {
+        let mut bytes = std::mem::take(&mut self.filling);
+        // The room for a whole part belongs to the part that is being filled; the last one is shorter.
+        bytes.shrink_to_fit();
+        (bytes, self.lease.take())
+    }
+
     /// Sends the part that has been filled off.
     async fn begin_part(&mut self) -> Result<(), Why> {
         let Some(key) = &self.key else { return Ok(()) };
@@ -412,7 +429,7 @@ impl Parts {
         };
         self.n_begun += 1;
         let (number, context) = (self.n_begun, Arc::clone(&self.context));
-        let (bytes, lease) = (std::mem::take(&mut self.filling), self.lease.take());
+        let (bytes, lease) = self.take_filled();
         self.sending.spawn(async move {
             let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
             let part = context.dest.put_part(&upload, number, bytes.into()).await;
@@ -440,7 +457,7 @@ impl Parts {
             return Ok((file_hash, self.file_size));
         };
         if self.upload.is_none() {
-            let (bytes, lease) = (std::mem::take(&mut self.filling), self.lease.take());
+            let (bytes, lease) = self.take_filled();
             let options = body_options(Some(file_hash));
             let put = self.context.dest.put(&key, bytes.into(), &options).await;
             put.map_err(Why::Cache)?;

@@ -19,8 +19,10 @@ use crate::{
 /// What the first look has shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Found {
-    /// A cache for our store, or one that does not let us see what it is for.
+    /// A cache for our store.
     Cache,
+    /// A place that does not let us see what it is.
+    Unseen,
     /// A place that has no nix-cache-info yet.
     Place,
     /// Nothing: bucket or folder are still to be made.
@@ -50,7 +52,7 @@ pub(super) async fn look(
             Kind::NoBucket if options.create_cache => Ok(Found::Nothing),
             // A writer that may not list gets 403 for what is not there; `presence` finds out whether
             // that is so here. An existing file must not be overwritten on a mere suspicion.
-            Kind::Denied => Ok(Found::Cache),
+            Kind::Denied => Ok(Found::Unseen),
             _ => Err(Error::Cache {
                 place: place(),
                 source: error,
@@ -71,13 +73,18 @@ pub(super) async fn prepare(
     };
     match found {
         Found::Cache => return Ok(None),
+        Found::Unseen => return Ok(Some(Warning::CacheInfoUnseen)),
         Found::Place => {}
         Found::Nothing => {
             dest.create().await.map_err(fail)?;
         }
     }
-    write_cache_info(store_dir, dest).await.map_err(fail)?;
-    Ok(Some(Warning::WroteCacheInfo))
+    match write_cache_info(store_dir, dest).await {
+        Ok(()) => Ok(Some(Warning::WroteCacheInfo)),
+        // Somebody else has written one since the first look.
+        Err(error) if error.kind == Kind::Exists => Ok(None),
+        Err(error) => Err(fail(error)),
+    }
 }
 
 fn check_store_dir(
@@ -106,6 +113,7 @@ async fn write_cache_info(store_dir: &StoreDir, dest: &dyn Backend) -> Result<()
     };
     let options = PutOptions {
         content_type: Some("text/x-nix-cache-info".to_owned()),
+        if_absent: dest.limits().has_conditional_put,
         ..PutOptions::default()
     };
     dest.put(&ObjectKey::cache_info(), info.to_string().into(), &options)

@@ -1,6 +1,6 @@
 //! The copy engine over the memory back end: what is written, in which order, and what is not.
 
-use std::{collections::BTreeSet, fs, io::Write as _, path::Path, sync::Arc};
+use std::{collections::BTreeSet, fs, io::Write as _, path::Path, sync::Arc, time::Duration};
 
 use narhaul::{
     backend::{
@@ -23,6 +23,8 @@ use narhaul::{
     },
     stop::Stop,
 };
+
+use crate::support::faults::Faulty;
 
 const MIB: u64 = 1 << 20;
 
@@ -487,4 +489,146 @@ fn a_large_cache_is_listed_by_letter_and_what_it_has_is_skipped() {
         "{prefixes:?}"
     );
     assert!(!log.iter().any(|request| request.verb == Verb::Head));
+}
+
+#[test]
+fn a_stream_that_cannot_be_cut_does_not_starve_those_beside_it() {
+    // One encoder, and more small paths than there is room for while the large one waits for room.
+    let small: Vec<String> = (0..10)
+        .map(|number| format!("s{number} (12 MiB)"))
+        .collect();
+    let names = (0..10)
+        .map(|number| format!("s{number}"))
+        .collect::<Vec<_>>()
+        .join(" ");
+    let source = synthetic(&format!(
+        "all -> big {names}; big (70 MiB); {}",
+        small.join("; ")
+    ));
+    let mut request = request_for(&source, "all");
+    request.recipe = Recipe::new(Compression::Br, Some(0)).unwrap();
+    request.n_threads = 1;
+    request.memory = 200 * MIB;
+    let source: Arc<dyn Source> = Arc::new(source);
+    let dest = memory();
+    let backend: Arc<dyn Backend> = Arc::<Memory>::clone(&dest);
+    let run = copy::run(source, backend, request, Arc::default(), Stop::default());
+    let in_time = async { tokio::time::timeout(Duration::from_secs(120), run).await };
+    let report = runtime().block_on(in_time).expect("it hangs").unwrap();
+    assert!(report.failures.is_empty(), "{:?}", report.failures);
+    assert_eq!(published(&dest).len(), 12);
+}
+
+#[test]
+fn nothing_is_published_on_top_of_a_hole_that_cannot_be_filled() {
+    let text = "old -> base; base";
+    let source = synthetic(text);
+    let first = request_for(&source, "old");
+    let base = ObjectKey::narinfo(source.path("base").unwrap().hash_part());
+    let source: Arc<dyn Source> = Arc::new(source);
+    let dest = memory();
+    copy(&source, &dest, first);
+    dest.remove(base.as_str());
+
+    let source = synthetic("new -> old; old -> base; base").with_fault("base", Fault::Corrupt);
+    let again = Request {
+        run_id: "run2".to_owned(),
+        ..request_for(&source, "new")
+    };
+    let source: Arc<dyn Source> = Arc::new(source);
+    let report = copy(&source, &dest, again);
+    assert_eq!(published(&dest), ["old"]);
+    let failed: BTreeSet<_> = report
+        .failures
+        .iter()
+        .map(|f| f.path.name().as_str())
+        .collect();
+    assert_eq!(failed, BTreeSet::from(["base", "new"]));
+    assert_eq!(report.root_record, None);
+}
+
+#[test]
+fn too_little_memory_is_said_before_anything_is_written() {
+    let source = synthetic("app");
+    let request = Request {
+        memory: MIB,
+        ..request_for(&source, "app")
+    };
+    let source: Arc<dyn Source> = Arc::new(source);
+    let dest = memory();
+    let backend: Arc<dyn Backend> = Arc::<Memory>::clone(&dest);
+    let run = copy::run(source, backend, request, Arc::default(), Stop::default());
+    assert!(matches!(
+        runtime().block_on(run),
+        Err(copy::Error::Memory(_))
+    ));
+    assert!(dest.names().is_empty());
+}
+
+#[test]
+fn a_body_that_was_cut_off_is_put_back_when_bodies_are_checked() {
+    let source = synthetic("app");
+    let first = request_for(&source, "app");
+    let mut again = Request {
+        run_id: "run2".to_owned(),
+        ..first.clone()
+    };
+    again.options.check_bodies = true;
+    let source: Arc<dyn Source> = Arc::new(source);
+    let dest = memory();
+    let report = copy(&source, &dest, first);
+    let url = narinfo(&dest, &report).url;
+    let whole = dest.stored(&url).unwrap().body.clone();
+    dest.plant(&url, whole.slice(..10));
+    copy(&source, &dest, again);
+    assert_eq!(dest.stored(&url).unwrap().body, whole);
+}
+
+#[test]
+fn copies_through_a_cache_that_fails_all_the_time_leave_it_closed_and_end_whole() {
+    let shape = Shape::nixos(60).with_sizes(20_000, 40 << 20);
+    let source: Arc<dyn Source> = Arc::new(Synthetic::new(shape, 11));
+    for seed in 0..4 {
+        let dest = memory();
+        // One request in thirty-three fails, and nobody tries again but the next copy.
+        let faulty: Arc<dyn Backend> =
+            Arc::new(Faulty::by_seed(Arc::new((*dest).clone()), seed, 0.03));
+        let mut n_runs = 0;
+        loop {
+            n_runs += 1;
+            assert!(n_runs < 60, "seed {seed} does not come to an end");
+            let run_id = format!("run{n_runs}");
+            let request = Request {
+                run_id,
+                ..request(&source, Compression::Zstd)
+            };
+            let (source, faulty) = (Arc::clone(&source), Arc::clone(&faulty));
+            let run = copy::run(source, faulty, request, Arc::default(), Stop::default());
+            let result = runtime().block_on(run);
+            assert_closed(&dest);
+            if result.is_ok_and(|report| report.root_record.is_some()) {
+                break;
+            }
+        }
+        assert_eq!(published(&dest).len(), 60);
+    }
+}
+
+/// Asserts that what a cache holds now is closed, bodies included.
+fn assert_closed(dest: &Memory) {
+    for name in dest
+        .names()
+        .iter()
+        .filter(|name| name.ends_with(".narinfo"))
+    {
+        let stored = dest.stored(name).unwrap();
+        let text = str::from_utf8(&stored.body).unwrap();
+        let narinfo = NarInfo::parse(&StoreDir::default(), text).unwrap();
+        let body = dest.stored(&narinfo.url).expect("a body for every narinfo");
+        assert_eq!(narinfo.file_hash.unwrap().0, Sha256::of(&body.body));
+        for reference in &narinfo.path_info.references {
+            let key = ObjectKey::narinfo(reference.hash_part());
+            assert!(dest.stored(key.as_str()).is_some(), "{name} without {key}");
+        }
+    }
 }

@@ -72,6 +72,17 @@ fn copy_command(store: &Store, cache: &Path, root: &StorePath) -> Command {
     command
 }
 
+/// Returns how many narinfos a cache in a folder has at this moment.
+fn n_visible(cache: &Path) -> usize {
+    let Ok(entries) = fs::read_dir(cache) else {
+        return 0;
+    };
+    let names = entries.map(|entry| entry.unwrap().path());
+    names
+        .filter(|path| path.extension().is_some_and(|e| e == "narinfo"))
+        .count()
+}
+
 /// Asserts that a cache in a folder is closed: every narinfo has its body, of the size and hash that
 /// it says, and the narinfos of its references. Returns how many narinfos there are.
 fn assert_closed(cache: &Path) -> usize {
@@ -118,10 +129,13 @@ fn a_copy_that_is_killed_at_any_moment_leaves_a_closed_cache_and_is_completed_by
     let cache = tempfile::tempdir().unwrap();
     let cache = cache.path().join("cache");
     let mut n_narinfos = 0;
-    for _ in 0..12 {
+    for round in 0..10 {
         let mut child: Child = copy_command(&store, &cache, &root).spawn().unwrap();
-        // The only sleep in these tests: the moment is the point, and any moment will do.
-        thread::sleep(Duration::from_millis(random.random_range(20..250)));
+        // Killed as soon as it has got so far; where exactly it is then, is up to the machine.
+        let far_enough = n_narinfos + usize::from(round > 0) * random.random_range(1..12);
+        while n_visible(&cache) < far_enough && child.try_wait().unwrap().is_none() {
+            thread::sleep(Duration::from_millis(1));
+        }
         child.kill().unwrap();
         child.wait().unwrap();
         let n_now = assert_closed(&cache);
@@ -132,6 +146,7 @@ fn a_copy_that_is_killed_at_any_moment_leaves_a_closed_cache_and_is_completed_by
         );
         n_narinfos = n_now;
     }
+    assert!(n_narinfos > 0, "no copy was killed in the middle of things");
     let status = copy_command(&store, &cache, &root).status().unwrap();
     assert!(status.success());
     assert_eq!(assert_closed(&cache), N_PATHS);

@@ -1,0 +1,135 @@
+//! What all jobs of a run share: where bytes come from and go to, and the bounds that they keep.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures::future::join_all;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::{
+    LAST_WRITES, Request, Warning,
+    budget::{self, Budget, Shares},
+    haul::Job,
+};
+use crate::{
+    backend::{self, Backend, Kind, Upload},
+    meter::Meter,
+    plan::recipe::Recipe,
+    source::Source,
+};
+
+/// What all jobs of a run share.
+#[derive(Debug)]
+pub(super) struct Context {
+    pub(super) source: Arc<dyn Source>,
+    pub(super) dest: Arc<dyn Backend>,
+    pub(super) meter: Arc<Meter>,
+    pub(super) budget: Budget,
+    pub(super) request: Request,
+    pub(super) shares: Shares,
+    /// One permit for each encoder that the budget has room for.
+    encoders: Arc<Semaphore>,
+    /// Held by the one large NAR that is being read.
+    large_lane: Arc<Semaphore>,
+    /// Uploads in parts that are not complete, so that a stopped run can remove them. A plain lock: it
+    /// is held for a push or a removal and never across a wait.
+    unfinished: Mutex<Vec<Upload>>,
+    warnings: Mutex<Vec<Warning>>,
+}
+
+impl Context {
+    pub(super) fn new(job: Job) -> Self {
+        let Job {
+            source,
+            dest,
+            request,
+            shares,
+            meter,
+            ..
+        } = job;
+        Self {
+            source,
+            dest,
+            meter,
+            budget: Budget::new(shares.bytes),
+            encoders: Arc::new(Semaphore::new(shares.n_encoders)),
+            large_lane: Arc::new(Semaphore::new(1)),
+            unfinished: Mutex::default(),
+            warnings: Mutex::default(),
+            request,
+            shares,
+        }
+    }
+
+    pub(super) fn recipe(&self) -> &Recipe {
+        &self.request.recipe
+    }
+
+    pub(super) fn wants_listing(&self) -> bool {
+        self.request.options.write_listing
+    }
+
+    pub(super) fn n_encoders(&self) -> usize {
+        self.shares.n_encoders
+    }
+
+    pub(super) fn part_size(&self, nar_size: u64) -> usize {
+        budget::part_size(nar_size, self.dest.limits().max_parts)
+    }
+
+    pub(super) async fn encoder(&self) -> OwnedSemaphorePermit {
+        acquire(&self.encoders).await
+    }
+
+    pub(super) async fn large_lane(&self) -> OwnedSemaphorePermit {
+        acquire(&self.large_lane).await
+    }
+
+    pub(super) fn note_upload(&self, upload: &Upload) {
+        lock(&self.unfinished).push(upload.clone());
+    }
+
+    pub(super) fn forget_upload(&self, upload: &Upload) {
+        lock(&self.unfinished).retain(|other| other != upload);
+    }
+
+    /// Notes what a person should know at the end.
+    pub(super) fn warn(&self, warning: Warning) {
+        lock(&self.warnings).push(warning);
+    }
+
+    pub(super) fn take_warnings(&self) -> Vec<Warning> {
+        std::mem::take(&mut lock(&self.warnings))
+    }
+
+    /// Drops all uploads that are not complete.
+    pub(super) async fn abort_unfinished(&self) {
+        let unfinished = lock(&self.unfinished).clone();
+        join_all(unfinished.iter().map(|upload| self.abort_upload(upload))).await;
+    }
+
+    /// Drops an unfinished upload from the bucket; what cannot be dropped becomes a warning.
+    pub(super) async fn abort_upload(&self, upload: &Upload) {
+        self.forget_upload(upload);
+        let aborting = self.dest.abort_upload(upload);
+        let why = match tokio::time::timeout(LAST_WRITES, aborting).await {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error,
+            Err(_elapsed) => backend::Error::new(Kind::TimedOut, "abort an upload"),
+        };
+        self.warn(Warning::UploadLeft {
+            key: upload.key.clone(),
+            why,
+        });
+    }
+}
+
+pub(super) async fn acquire(semaphore: &Arc<Semaphore>) -> OwnedSemaphorePermit {
+    match Arc::clone(semaphore).acquire_owned().await {
+        Ok(permit) => permit,
+        Err(_closed) => unreachable!("no semaphore of a run is ever closed"),
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
