@@ -18,7 +18,7 @@
 use std::{
     collections::{BTreeSet, HashMap},
     fmt, fs, io,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
     time::Duration,
 };
 
@@ -455,7 +455,9 @@ impl Record {
 
 /// Returns the store path that `file` names: one in the store itself, or a symlink that leads there.
 ///
-/// What lies inside a store path gives the store path. `None` if it leads elsewhere.
+/// What lies inside a store path gives the store path. `None` if it leads elsewhere. `..` is taken away
+/// with the name in front of it and nothing is looked up for that, as in Nix: `/nix/store/<a>/../<b>`
+/// means `<b>`.
 #[must_use]
 pub fn store_path_of_file(config: &StoreConfig, file: &Path) -> Option<StorePath> {
     let inside = |file: &Path| {
@@ -463,7 +465,7 @@ pub fn store_path_of_file(config: &StoreConfig, file: &Path) -> Option<StorePath
         let rest = dirs.iter().find_map(|dir| file.strip_prefix(dir).ok())?;
         rest.iter().next()?.to_str()?.parse().ok()
     };
-    let mut link = file.to_owned();
+    let mut link = without_dots(file);
     // By hand, because links of a store below a root lead to where its paths would be, and are not. As
     // many hops as the kernel itself follows.
     for _ in 0..40 {
@@ -473,7 +475,23 @@ pub fn store_path_of_file(config: &StoreConfig, file: &Path) -> Option<StorePath
         let Ok(target) = fs::read_link(&link) else {
             break;
         };
-        link = link.parent().unwrap_or(Path::new("/")).join(target);
+        link = without_dots(&link.parent().unwrap_or(Path::new("/")).join(target));
     }
     inside(&fs::canonicalize(file).ok()?)
+}
+
+/// Takes `.` and `..` out of a path.
+fn without_dots(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::CurDir => {}
+            // At the root this does nothing, as in the kernel.
+            Component::ParentDir => drop(plain.pop()),
+            Component::Prefix(_) | Component::RootDir | Component::Normal(_) => {
+                plain.push(component);
+            }
+        }
+    }
+    plain
 }

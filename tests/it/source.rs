@@ -256,6 +256,14 @@ fn links_lead_to_store_paths() {
             "{file:?}"
         );
     }
+    // As in Nix, `..` takes away the name in front of it.
+    let other = Path::new("/nix/store").join(path('1', "other").to_string());
+    let to_dots = link("to-dots", &other.join("../x/..").join(it.to_string()));
+    for file in [&other.join("bin/../..").join(it.to_string()), &to_dots] {
+        assert_eq!(store_path_of_file(&config, file), Some(it.clone()));
+    }
+    let out = logical.join("../../../etc");
+    assert_eq!(store_path_of_file(&config, &out), None);
     assert_eq!(store_path_of_file(&config, Path::new("/etc")), None);
     assert_eq!(
         store_path_of_file(&config, &store.root.path().join("missing")),
