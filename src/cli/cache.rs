@@ -15,7 +15,7 @@ use crate::{
     backend::{
         Backend,
         file::Folder,
-        s3::{self, CaBundle, Proxies, S3, S3Config},
+        s3::{self, CaBundle, DEFAULT_MAX_CONNECTIONS, Proxies, S3, S3Config},
         wrap::{
             limit::{Caps, Limiting},
             retry::{Policy, Retrying},
@@ -26,7 +26,7 @@ use crate::{
         config::Layers,
         env,
         error::{self, Failure},
-        run,
+        resolve, run,
     },
     meter::Meter,
     nix::cache_url::{AddressingStyle, CacheUrl, Endpoint, Location, Params, ParseError},
@@ -235,6 +235,10 @@ fn s3_config(
         addressing: params.addressing_style.unwrap_or(AddressingStyle::Auto),
         storage_class: params.storage_class.clone(),
         ca_bundles: ca_bundle(context, layers)?.into_iter().collect(),
+        // A request without a connection would wait within its own deadline.
+        max_connections: usize::try_from(resolve::requests(layers)?)
+            .unwrap_or(usize::MAX)
+            .max(DEFAULT_MAX_CONNECTIONS),
         proxies: Proxies {
             https: owned(&env::HTTPS_PROXY),
             http: owned(&env::HTTP_PROXY),
@@ -275,8 +279,8 @@ fn endpoint(context: &Context, url: &CacheUrl) -> Result<Option<Endpoint>, Failu
     }
 }
 
-/// Reads the file of certificate authorities: the one that was named, or the first that the
-/// environment names and that is there.
+/// Reads the file of certificate authorities: the one that was named, or the first that the environment
+/// names. One that is not there is an error: whoever names a file does not mean the system's own.
 fn ca_bundle(context: &Context, layers: &Layers<'_>) -> Result<Option<CaBundle>, Failure> {
     let named = layers.get("ca-file");
     let variables = [
@@ -290,8 +294,12 @@ fn ca_bundle(context: &Context, layers: &Layers<'_>) -> Result<Option<CaBundle>,
         (None, None) => return Ok(None),
     };
     let path = Path::new(file);
-    let pem = fs::read(path)
-        .map_err(|error| error::of_file("read the certificate authorities", path, &error))?;
+    let pem = fs::read(path).map_err(|error| {
+        Failure::new(format!(
+            "cannot read the certificate authorities `{file}`, named by {origin}"
+        ))
+        .because(&error)
+    })?;
     context
         .ui
         .detail(&format!("certificate authorities: `{file}`, from {origin}"));

@@ -69,7 +69,7 @@ pub fn copy(context: &Context, layers: &Layers<'_>) -> Result<CopySettings, Fail
         recipe: recipe(layers)?,
         memory: number(layers, "memory", parse_size)?.unwrap_or_else(machine::default_memory),
         jobs: count(layers, "jobs")?.unwrap_or_else(machine::cores),
-        requests: count(layers, "requests")?.unwrap_or(DEFAULT_REQUESTS),
+        requests: requests(layers)?,
         limit_upload: number(layers, "limit-upload", parse_size)?,
         group: match layers.get("group") {
             Some(picked) => picked.parse(str::parse)?,
@@ -96,6 +96,11 @@ pub fn copy(context: &Context, layers: &Layers<'_>) -> Result<CopySettings, Fail
         }
     }
     Ok(settings)
+}
+
+/// Settles how many requests may be under way at once.
+pub fn requests(layers: &Layers<'_>) -> Result<u32, Failure> {
+    Ok(count(layers, "requests")?.unwrap_or(DEFAULT_REQUESTS))
 }
 
 impl CopySettings {
