@@ -17,6 +17,8 @@ use crate::{
         file::Folder,
         s3::{self, CaBundle, DEFAULT_MAX_CONNECTIONS, Proxies, S3, S3Config},
         wrap::{
+            count::{Counting, Counts},
+            dry_run::DryRun,
             limit::{Caps, Limiting},
             retry::{Policy, Retrying},
         },
@@ -116,6 +118,8 @@ pub struct Cache {
     bucket: Option<S3>,
     /// How often what failed is tried again.
     policy: Policy,
+    /// What the cache was asked through [`Cache::limited`].
+    counts: Arc<Counts>,
 }
 
 /// What is not to be asked of a cache.
@@ -125,10 +129,21 @@ pub struct Limits {
     pub requests: u32,
     /// Bytes of bodies sent per second.
     pub upload_bytes_per_s: Option<u64>,
+    /// Whether any write is refused.
+    pub is_read_only: bool,
+}
+
+/// What a run asked of a cache.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// How many requests were sent, by the verb's name; those of which there were any.
+    pub requests: Vec<(&'static str, u64)>,
+    /// How many connections were opened, if it is a bucket.
+    pub connections: Option<u64>,
 }
 
 impl Cache {
-    /// Returns the cache behind its wrappers: paced, and with failures tried again.
+    /// Returns the cache behind its wrappers: counted, paced, and with failures tried again.
     pub fn limited(
         &self,
         limits: Limits,
@@ -139,7 +154,13 @@ impl Cache {
             max_requests: limits.requests,
             upload_bytes_per_s: limits.upload_bytes_per_s,
         };
-        let limiting: Arc<dyn Backend> = Arc::new(Limiting::new(Arc::clone(&self.backend), caps));
+        // Counted is what is sent: below whatever refuses, waits or tries again.
+        let counting = Counting::new(Arc::clone(&self.backend), Arc::clone(&self.counts));
+        let mut inner: Arc<dyn Backend> = Arc::new(counting);
+        if limits.is_read_only {
+            inner = Arc::new(DryRun::new(inner));
+        }
+        let limiting: Arc<dyn Backend> = Arc::new(Limiting::new(inner, caps));
         Ok(Arc::new(Retrying::new(
             limiting,
             self.policy,
@@ -149,8 +170,30 @@ impl Cache {
         )))
     }
 
-    /// Says what the bucket has made known meanwhile: no credentials, another region.
+    /// Returns what was asked so far.
+    #[must_use]
+    pub fn traffic(&self) -> Traffic {
+        let used = self.counts.used();
+        Traffic {
+            requests: used
+                .map(|(verb, reading)| (verb.name(), reading.requests))
+                .collect(),
+            connections: self.bucket.as_ref().map(S3::connections_opened),
+        }
+    }
+
+    /// Says what was asked, and what the bucket has made known: no credentials, another region.
     pub fn tell(&self, context: &Context) {
+        let requests = self.traffic().requests;
+        if !requests.is_empty() {
+            let words: Vec<_> = requests
+                .iter()
+                .map(|(verb, n)| format!("{n} {verb}"))
+                .collect();
+            context
+                .ui
+                .detail(&format!("requests: {}", words.join(", ")));
+        }
         let Some(bucket) = &self.bucket else {
             return;
         };
@@ -179,6 +222,7 @@ pub async fn open(
                 backend: Arc::new(folder),
                 bucket: None,
                 policy: policy(url),
+                counts: Arc::default(),
             })
         }
         Location::S3 { bucket, prefix } => {
@@ -193,6 +237,7 @@ pub async fn open(
                 backend: Arc::new(bucket.clone()),
                 bucket: Some(bucket),
                 policy: policy(url),
+                counts: Arc::default(),
             })
         }
         Location::Http(_) => Err(Failure::new(format!(

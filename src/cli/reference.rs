@@ -27,7 +27,7 @@ New fields may be added; a reader ignores what it does not know.
 | event | when | fields |
 |---|---|---|
 | `progress` | once a second while a copy runs | `phase` (`walk`, `probe`, `copy`), `seconds`, `retries`, and for each of `walk`, `probe`, `pack`, `upload`, `commit` an object with `items`, `bytes`, `itemsWanted`, `bytesWanted` (0 while not known) |
-| `report` | at the end of `copy` | `dryRun`, `to`, `paths`, `present`, `bodiesReused`, `toUpload`, `published`, `bodies`, `narBytes`, `bodyBytes`, `seconds`, `failures` (each `path`, `why`), `stopped`, `warnings`, `rootRecord`, and with `--dry-run` `plan` (each `path`, `action`, `narSize`) |
+| `report` | at the end of `copy` | `dryRun`, `to`, `paths`, `present`, `bodiesReused`, `toUpload`, `published`, `bodies`, `narBytes`, `bodyBytes`, `seconds`, `requests` (sent, by verb), `connections` (opened; of buckets), `failures` (each `path`, `why`), `stopped`, `warnings`, `rootRecord`, and with `--dry-run` `plan` (each `path`, `action`, `narSize`) |
 | `report` | at the end of `init` | `dryRun`, `bucketMade`, `cacheInfoWritten`, `cacheInfo`, `differences`, `substituter`, `anonymousSubstituter`, `trustedPublicKeys` |
 | `report` | at the end of `key generate` | `keyName`, `publicKey`, `secretKeyFile`, `publicKeyFile` |
 | `setting` | for each setting of `config` | `name`, `values`, `origin`, `default` |

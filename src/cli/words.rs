@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::{
     cli::{
         Context,
+        cache::Traffic,
         error::{Exit, Failure, backend_hint, in_a_line},
         ui::Format,
         units::{Count, Rate, Size, Took},
@@ -35,6 +36,8 @@ pub struct About<'a> {
     pub is_dry_run: bool,
     /// How long it took.
     pub took: Duration,
+    /// What was asked of the cache.
+    pub traffic: &'a Traffic,
 }
 
 /// Tells what was copied.
@@ -304,6 +307,10 @@ fn as_json(about: About<'_>, report: &Report) -> serde_json::Value {
         })
     });
     let warnings = report.warnings.iter().map(|warning| in_a_line(warning));
+    let requests = about.traffic.requests.iter();
+    let requests: serde_json::Map<_, _> = requests
+        .map(|(verb, n)| ((*verb).to_owned(), (*n).into()))
+        .collect();
     let plan: Option<Vec<_>> = about.is_dry_run.then(|| items.collect());
     serde_json::json!({
         "dryRun": about.is_dry_run,
@@ -317,6 +324,8 @@ fn as_json(about: About<'_>, report: &Report) -> serde_json::Value {
         "narBytes": report.nar_bytes,
         "bodyBytes": report.body_bytes,
         "seconds": about.took.as_secs_f64(),
+        "requests": requests,
+        "connections": about.traffic.connections,
         "failures": failures.collect::<Vec<_>>(),
         "stopped": match &report.stopped {
             None => serde_json::Value::Null,
@@ -371,6 +380,7 @@ mod tests {
             store_dir: &store_dir,
             is_dry_run: false,
             took: Duration::ZERO,
+            traffic: &Traffic::default(),
         };
         let told = "`00000000000000000000000000000000-x`: it cannot be read: cannot read `/x`: disk on fire";
         let full = backend::Error::new(backend::Kind::Full, "put `x`");

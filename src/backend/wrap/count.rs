@@ -93,6 +93,26 @@ impl Verb {
         }
     }
 
+    /// Returns its name in reports: one word.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Now => "now",
+            Self::Get => "get",
+            Self::Head => "head",
+            Self::List => "list",
+            Self::Put => "put",
+            Self::Delete => "delete",
+            Self::Begin => "begin",
+            Self::PutPart => "part",
+            Self::Complete => "complete",
+            Self::Abort => "abort",
+            Self::Uploads => "uploads",
+            Self::Parts => "parts",
+            Self::Create => "create",
+        }
+    }
+
     /// Returns whether it changes what is there.
     #[must_use]
     pub const fn is_write(self) -> bool {
@@ -152,6 +172,12 @@ impl Counts {
             requests: count.requests.load(Relaxed),
             bytes: count.bytes.load(Relaxed),
         }
+    }
+
+    /// Lists the verbs of which there were any.
+    pub fn used(&self) -> impl Iterator<Item = (Verb, Reading)> {
+        let all = Verb::ALL.iter().map(|verb| (*verb, self.read(*verb)));
+        all.filter(|(_, reading)| reading.requests > 0)
     }
 
     /// Returns all requests together.

@@ -18,7 +18,7 @@ use crate::{
     cli::{
         Context,
         bars::{Bars, since},
-        cache,
+        cache::{self, Traffic},
         commands::texts,
         config::{Layers, Picked},
         env,
@@ -191,10 +191,11 @@ pub fn run(context: &Arc<Context>, args: &CopyArgs) -> Result<Exit, Failure> {
         limits: cache::Limits {
             requests: settings.requests,
             upload_bytes_per_s: settings.limit_upload,
+            is_read_only: args.dry_run,
         },
         request: request(args, &url, settings, roots)?,
     };
-    let report = carry_out(context, job, source)?;
+    let (report, traffic) = carry_out(context, job, source)?;
     let took = since(&context.clock, start);
     let about = About {
         to: &to,
@@ -202,6 +203,7 @@ pub fn run(context: &Arc<Context>, args: &CopyArgs) -> Result<Exit, Failure> {
         store_dir: &store_dir,
         is_dry_run: args.dry_run,
         took,
+        traffic: &traffic,
     };
     let exit = words::tell(context, about, &report)?;
     for path in &added {
@@ -410,7 +412,7 @@ fn carry_out(
     context: &Arc<Context>,
     job: Job<'_>,
     source: Arc<dyn Source>,
-) -> Result<copy::Report, Failure> {
+) -> Result<(copy::Report, Traffic), Failure> {
     run::set_threads(job.request.n_threads)?;
     let (meter, stop) = (Arc::new(Meter::default()), Stop::default());
     context.ui.detail(&format!(
@@ -433,10 +435,11 @@ fn carry_out(
         .await;
         drop(bars);
         dest.tell(context);
-        report.map_err(|error| words::of_copy(job.to, &store_dir, &error))
+        let report = report.map_err(|error| words::of_copy(job.to, &store_dir, &error))?;
+        Ok((report, dest.traffic()))
     })?;
     match ended {
-        Ended::ByItself(report) => report,
+        Ended::ByItself(done) => done,
         Ended::ByForce => Err(words::interrupted("ended at once")),
     }
 }
