@@ -524,4 +524,29 @@ mod tests {
             assert_eq!(Fault::from(io::Error::from(errno)).0, kind, "{errno}");
         }
     }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_upload_can_be_aborted_while_its_parts_are_being_written() {
+        let (folder, backend, _clock) = cache();
+        for _ in 0..20 {
+            let options = PutOptions::default();
+            let upload = backend.begin_upload(&key("nar/a"), &options).await.unwrap();
+            let parts = (1..=8).map(|number| {
+                let (backend, upload) = (backend.clone(), upload.clone());
+                async move {
+                    // A part is in time or not; what it is told does not matter here.
+                    backend
+                        .put_part(&upload, number, Bytes::from("x"))
+                        .await
+                        .ok();
+                }
+            });
+            let abort = backend.abort_upload(&upload);
+            let (_, aborted) = futures::join!(futures::future::join_all(parts), abort);
+            aborted.unwrap();
+            assert_eq!(backend.uploads(&key("nar/a")).await.unwrap(), []);
+        }
+        let left = fs::read_dir(folder.path().join(".narhaul-tmp")).unwrap();
+        assert_eq!(left.count(), 0);
+    }
 }

@@ -9,6 +9,7 @@
 //! .narhaul-tmp/up-<hash of key>-<pid>-<n>/     one upload
 //!     key                                      its key; `key.new` if it is to be written only if absent
 //!     part-00001                               one part
+//! .narhaul-tmp/gone-<pid>-<n>/                 an upload that is being removed
 //! ```
 
 use std::{
@@ -186,7 +187,13 @@ impl Scratch {
                 Err(self.missing())
             };
         };
-        match fs::remove_dir_all(folder) {
+        // First out of its place, into a folder of its own: a part that is being written finds no upload
+        // then, instead of coming into a folder while that is emptied.
+        let (aside, ()) = self.fresh("gone-", |path| fs::create_dir(path))?;
+        let moved = fs::rename(&folder, aside.join("upload"));
+        let removed = fs::remove_dir_all(&aside);
+        match moved.and(removed) {
+            // Somebody else was faster.
             Err(error) if error.kind() != ErrorKind::NotFound => Err(error.into()),
             _ => Ok(()),
         }
