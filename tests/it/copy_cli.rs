@@ -484,26 +484,30 @@ fn a_server_that_is_not_there_is_told_with_what_to_look_at() {
 
 #[test]
 fn an_interrupted_copy_leaves_a_closed_cache_and_says_how_to_go_on() {
+    const N_PATHS: usize = 40;
     let world = World::new();
-    // A megabyte that does not compress, at a pace at which it takes minutes.
+    // 16 KiB each that do not compress, at a pace of four a second and two at a time: some are published
+    // when the interrupt comes, and most are not.
     let mut noise = 1_u64;
-    let bytes: Vec<u8> = (0..1 << 20)
-        .map(|_| {
-            noise = noise
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1);
-            noise.to_be_bytes()[0]
-        })
-        .collect();
-    for name in ["a", "b", "c"] {
-        world.write(name, [&bytes[..], name.as_bytes()].concat());
+    let mut adds = String::new();
+    for n in 0..N_PATHS {
+        let bytes: Vec<u8> = (0..16 << 10)
+            .map(|_| {
+                noise = noise
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1);
+                noise.to_be_bytes()[0]
+            })
+            .collect();
+        world.write(&format!("a{n}"), bytes);
+        adds.extend([" --add a", &n.to_string()]);
     }
     let narhaul = env!("CARGO_BIN_EXE_narhaul");
     let cache = world.text_path("served");
     let script = format!(
-        "{narhaul} copy --to file://{cache} --limit-upload 1K --group g --add a --add b --add c & \
-         n=0; until [ -e served/nix-cache-info ] || [ $n = 600 ]; do sleep 0.1; n=$((n + 1)); done; \
-         kill -INT $!; wait $!"
+        "{narhaul} copy --to file://{cache} --limit-upload 64K --requests 2 --group g {adds} & \
+         n=0; until ls served/*.narinfo || [ $n = 300 ]; do sleep 0.1; n=$((n + 1)); done \
+         > /dev/null 2>&1; kill -INT $!; wait $!"
     );
     let run = world.program("/bin/sh").args(["-c", &script]).run();
     assert_eq!(run.code, Some(130), "{}", run.stderr);
@@ -511,12 +515,30 @@ fn an_interrupted_copy_leaves_a_closed_cache_and_says_how_to_go_on() {
     assert!(run.says("error: interrupted: "), "{}", run.stderr);
     assert!(run.says("the cache is closed; run the same command again to continue"));
     assert_eq!(run.stdout, "");
-    let again = world
-        .narhaul(["copy", "--to", &format!("file://{cache}"), "--group", "g"])
-        .args(["--add", "a", "--add", "b", "--add", "c"])
-        .run()
-        .success();
-    assert_eq!(again.stdout.lines().count(), 3);
+    let published = narinfos(&world);
+    assert!((1..N_PATHS).contains(&published.len()), "{published:?}");
+    for narinfo in &published {
+        let text = world.read(&format!("served/{narinfo}"));
+        let body = text.lines().find_map(|line| line.strip_prefix("URL: "));
+        let body = format!("served/{}", body.unwrap());
+        assert!(world.path(&body).exists(), "{narinfo} has no {body}");
+    }
+    let script = format!("{narhaul} copy --to file://{cache} --group g {adds}");
+    let again = world.program("/bin/sh").args(["-c", &script]).run();
+    let again = again.success();
+    assert_eq!(again.stdout.lines().count(), N_PATHS);
+    let there = format!("; {} of {N_PATHS} paths were there", published.len());
+    assert!(again.says(&there), "{}", again.stderr);
+    assert_eq!(narinfos(&world).len(), N_PATHS);
+}
+
+/// The names of the narinfos in `served`.
+fn narinfos(world: &World) -> Vec<String> {
+    let entries = fs::read_dir(world.path("served")).unwrap();
+    entries
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.ends_with(".narinfo"))
+        .collect()
 }
 
 /// A store with `app` that refers to `lib`, and `tool` alone; what is recorded of `lib` is wrong.
