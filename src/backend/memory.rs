@@ -42,6 +42,8 @@ pub struct Modes {
     pub page_size: usize,
     /// Whether all parts but the last must be equally long.
     pub wants_equal_parts: bool,
+    /// Whether listing is allowed. Who may not list is told 403 for what is not there, as on AWS.
+    pub may_list: bool,
 }
 
 impl Modes {
@@ -57,6 +59,7 @@ impl Modes {
             },
             page_size: 1000,
             wants_equal_parts: false,
+            may_list: true,
         }
     }
 
@@ -170,6 +173,15 @@ impl Memory {
             modes,
             counts: Arc::new(Counts::default()),
             state: Arc::default(),
+        }
+    }
+
+    /// Returns what is said of an object that is not there.
+    fn missing(&self) -> Kind {
+        if self.modes.may_list {
+            Kind::NotFound
+        } else {
+            Kind::Denied
         }
     }
 
@@ -383,7 +395,7 @@ impl Backend for Memory {
                     body: stored.body.clone(),
                 })
             }
-            None => Err(Error::new(Kind::NotFound, act(Verb::Get, key.as_str()))),
+            None => Err(Error::new(self.missing(), act(Verb::Get, key.as_str()))),
         }
     }
 
@@ -391,11 +403,14 @@ impl Backend for Memory {
         let state = self.ask(Verb::Head, key.as_str())?;
         match state.objects.get(key.as_str()) {
             Some(stored) => Ok(stored.meta.clone()),
-            None => Err(Error::new(Kind::NotFound, act(Verb::Head, key.as_str()))),
+            None => Err(Error::new(self.missing(), act(Verb::Head, key.as_str()))),
         }
     }
 
     async fn list(&self, query: &ListQuery) -> Result<ListPage, Error> {
+        if !self.modes.may_list {
+            return Err(Error::new(Kind::Denied, act(Verb::List, &query.prefix)));
+        }
         let names = self.list_names(query, self.modes.page_size)?;
         let mut page = ListPage {
             folders: names.folders,

@@ -9,7 +9,7 @@ use narhaul::{
         wrap::count::Verb,
     },
     clock::Clock,
-    copy::{self, Options, Report, Request, Stopped, Why},
+    copy::{self, Options, Report, Request, Stopped, Warning, Why},
     meter::{Meter, Phase},
     nix::{
         compression::Compression, hash::Sha256, narinfo::NarInfo, object_key::ObjectKey,
@@ -630,5 +630,27 @@ fn assert_closed(dest: &Memory) {
             let key = ObjectKey::narinfo(reference.hash_part());
             assert!(dest.stored(key.as_str()).is_some(), "{name} without {key}");
         }
+    }
+}
+
+#[test]
+fn a_writer_that_may_not_list_takes_403_for_absent_and_says_so() {
+    let modes = Modes {
+        may_list: false,
+        ..Modes::aws()
+    };
+    for n_paths in [3, 40] {
+        let shape = Shape::nixos(n_paths).with_sizes(300, 3 << 20);
+        let source: Arc<dyn Source> = Arc::new(Synthetic::new(shape, 2));
+        let dest = Arc::new(Memory::with_modes(Clock::system(), modes));
+        let report = copy(&source, &dest, request(&source, Compression::Zstd));
+        assert!(report.warnings.contains(&Warning::DeniedMeansAbsent));
+        assert!(report.warnings.contains(&Warning::CacheInfoUnseen));
+        assert_eq!(report.n_published, n_paths);
+        let again = Request {
+            run_id: "run2".to_owned(),
+            ..request(&source, Compression::Zstd)
+        };
+        assert_eq!(copy(&source, &dest, again).counts().n_skip, n_paths);
     }
 }
