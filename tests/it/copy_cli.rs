@@ -77,6 +77,23 @@ fn a_program_gets_one_event_with_everything() {
 }
 
 #[test]
+fn missing_certificate_authorities_are_told_with_what_named_them() {
+    let world = World::new();
+    world.write("docs/a.txt", "a");
+    let run = world
+        .narhaul(["copy", "--to", "s3://b?endpoint=http://127.0.0.1:9"])
+        .args(["--add", "docs"])
+        .env("NIX_SSL_CERT_FILE", "/missing/ca.pem")
+        .run();
+    insta::assert_snapshot!(run.text(), @r"
+    --- stderr
+    error: cannot read the certificate authorities `/missing/ca.pem`, named by NIX_SSL_CERT_FILE
+    cause: No such file or directory (os error 2)
+    --- exit 1
+    ");
+}
+
+#[test]
 fn what_is_no_store_path_is_told_for_what_it_is() {
     let world = World::new();
     world.write("docs/a.txt", "a");
