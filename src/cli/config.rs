@@ -78,7 +78,7 @@ pub const SETTINGS: &[Setting] = &[
         name: "memory",
         variable: &env::NARHAUL_MEMORY,
         parameter: None,
-        default: "48 MiB per core, at least 256 MiB, at most 4 GiB and a quarter of the memory",
+        default: "48 MiB per core, at least 256 MiB and enough for all encoders, at most 4 GiB and a quarter of the memory",
         what: "the memory for bodies under way",
     },
     Setting {

@@ -18,16 +18,20 @@ pub fn cores() -> usize {
 }
 
 /// The memory for bodies under way, where nobody says how much.
+///
+/// `for_encoders` is what lets all of them work at once: some take a hundred megabytes each.
 #[must_use]
-pub fn default_memory() -> u64 {
-    memory_for(cores(), memory())
+pub fn default_memory(for_encoders: u64) -> u64 {
+    memory_for(cores(), for_encoders, memory())
 }
 
-/// 48 MiB per core, at least 256 MiB, at most 4 GiB and a quarter of all memory.
-fn memory_for(cores: usize, memory: Option<u64>) -> u64 {
+/// 48 MiB per core, at least 256 MiB and enough for all encoders, at most 4 GiB and a quarter of all
+/// memory.
+fn memory_for(cores: usize, for_encoders: u64, memory: Option<u64>) -> u64 {
     let cores = u64::try_from(cores).unwrap_or(u64::MAX);
     let wanted = cores
         .saturating_mul(MEMORY_PER_CORE)
+        .max(for_encoders)
         .clamp(MIN_MEMORY, MAX_MEMORY);
     wanted.min(memory.map_or(u64::MAX, |memory| memory / 4))
 }
@@ -81,14 +85,16 @@ mod tests {
 
     #[test]
     fn memory_grows_with_cores_within_its_bounds() {
-        for (cores, memory, wanted) in [
-            (1, None, 256 << 20),
-            (8, None, 384 << 20),
-            (500, None, 4 << 30),
-            (8, Some(1 << 30), 256 << 20),
-            (8, Some(512 << 20), 128 << 20),
+        for (cores, for_encoders, memory, wanted) in [
+            (1, 0, None, 256 << 20),
+            (2, 290 << 20, None, 290 << 20),
+            (8, 290 << 20, None, 384 << 20),
+            (500, 0, None, 4 << 30),
+            (8, 0, Some(1 << 30), 256 << 20),
+            (8, 290 << 20, Some(512 << 20), 128 << 20),
         ] {
-            assert_eq!(memory_for(cores, memory), wanted, "{cores} {memory:?}");
+            let found = memory_for(cores, for_encoders, memory);
+            assert_eq!(found, wanted, "{cores} {for_encoders} {memory:?}");
         }
     }
 

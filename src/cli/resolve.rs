@@ -15,6 +15,7 @@ use crate::{
         machine,
         units::{Size, parse_size},
     },
+    copy::budget,
     ledger::root::Group,
     nix::{cache_url::CacheUrl, compression::Compression, signature::SecretKey},
     plan::recipe::{Recipe, RecipeError},
@@ -64,11 +65,13 @@ pub fn copy(context: &Context, layers: &Layers<'_>) -> Result<CopySettings, Fail
     {
         keys.push(key::read_secret_key(Path::new(file))?);
     }
+    let recipe = recipe(layers)?;
+    let jobs = count(layers, "jobs")?.unwrap_or_else(machine::cores);
+    let default_memory = || machine::default_memory(budget::for_all_threads(&recipe, jobs));
     let settings = CopySettings {
         keys,
-        recipe: recipe(layers)?,
-        memory: number(layers, "memory", parse_size)?.unwrap_or_else(machine::default_memory),
-        jobs: count(layers, "jobs")?.unwrap_or_else(machine::cores),
+        memory: number(layers, "memory", parse_size)?.unwrap_or_else(default_memory),
+        jobs,
         requests: requests(layers)?,
         limit_upload: number(layers, "limit-upload", parse_size)?,
         group: match layers.get("group") {
@@ -79,6 +82,7 @@ pub fn copy(context: &Context, layers: &Layers<'_>) -> Result<CopySettings, Fail
                     .hint("choose one by `--group NAME`")
             })?,
         },
+        recipe,
     };
     context.ui.detail(&settings.words());
     for name in [

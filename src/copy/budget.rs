@@ -47,6 +47,21 @@ pub struct Shares {
     pub part_size: usize,
 }
 
+/// Returns the bytes with which `n_threads` encoders can work at once, in parts of [`PART_SIZE`].
+#[must_use]
+pub fn for_all_threads(recipe: &Recipe, n_threads: usize) -> u64 {
+    let n_encoders = n_threads + usize::from(!recipe.has_frames());
+    as_u64(least_bytes(PART_SIZE) + n_encoders * encoder_memory(recipe))
+}
+
+/// Returns the bytes that the largest piece of work needs beside its encoder.
+///
+/// A part being filled, counted twice: its buffer is there from its first byte, and the frames that
+/// fill it keep their leases until it is sent. And one frame with its compressed form.
+fn least_bytes(part_size: usize) -> usize {
+    2 * part_size + frame_cost(FRAME_SIZE)
+}
+
 impl Shares {
     /// Shares `budget` bytes out between bytes under way and at most `n_threads` encoders.
     ///
@@ -61,9 +76,7 @@ impl Shares {
         // A stream that cannot be cut keeps an encoder for a whole NAR, so it has one of its own: one
         // that it shared would be missing to those who hold the room that its reader waits for.
         let n_streams = usize::from(!recipe.has_frames());
-        // A part being filled, counted twice: its buffer is there from its first byte, and the frames
-        // that fill it keep their leases until it is sent. And one frame with its compressed form.
-        let least_bytes = 2 * part_size + frame_cost(FRAME_SIZE);
+        let least_bytes = least_bytes(part_size);
         let least = least_bytes + (1 + n_streams) * encoder;
         let budget_size = usize::try_from(budget).unwrap_or(usize::MAX);
         if budget_size < least {
