@@ -36,6 +36,12 @@ use crate::{
     nix::object_key::ObjectKey,
 };
 
+/// How often a folder is emptied that others may still be writing into.
+///
+/// It is out of its place by then, so each of those can come in once at most: as many as parts that are
+/// under way at once, of which a copy has a few dozen.
+const MAX_EMPTYINGS: u32 = 1000;
+
 /// The folder's name. It begins with a dot, so that people and web servers pass it by.
 pub(super) const NAME: &str = ".narhaul-tmp";
 
@@ -187,11 +193,11 @@ impl Scratch {
                 Err(self.missing())
             };
         };
-        // First out of its place, into a folder of its own: a part that is being written finds no upload
-        // then, instead of coming into a folder while that is emptied.
+        // First out of its place, into a folder of its own: a part that is about to be written finds no
+        // upload then.
         let (aside, ()) = self.fresh("gone-", |path| fs::create_dir(path))?;
         let moved = fs::rename(&folder, aside.join("upload"));
-        let removed = fs::remove_dir_all(&aside);
+        let removed = remove_emptying(&aside);
         match moved.and(removed) {
             // Somebody else was faster.
             Err(error) if error.kind() != ErrorKind::NotFound => Err(error.into()),
@@ -422,4 +428,15 @@ fn describe(number: u32, body: &[u8]) -> Part {
         etag: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
         checksum: Some(PartChecksum::Sha256(digest)),
     }
+}
+
+/// Removes a folder with all that is in it, and with what comes into it meanwhile.
+fn remove_emptying(folder: &Path) -> io::Result<()> {
+    for _ in 1..MAX_EMPTYINGS {
+        match fs::remove_dir_all(folder) {
+            Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => {}
+            removed => return removed,
+        }
+    }
+    fs::remove_dir_all(folder)
 }
