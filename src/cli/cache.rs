@@ -182,6 +182,19 @@ impl Cache {
         }
     }
 
+    /// Returns the region of the bucket, as far as it is known by now.
+    #[must_use]
+    pub fn region(&self) -> Option<String> {
+        self.bucket.as_ref().map(S3::region)
+    }
+
+    /// Returns whether the server has made itself known as Garage.
+    #[must_use]
+    pub fn is_garage(&self) -> bool {
+        let bucket = self.bucket.as_ref();
+        bucket.is_some_and(|bucket| bucket.provider() == s3::Provider::Garage)
+    }
+
     /// Says what was asked, and what the bucket has made known: no credentials, another region.
     pub fn tell(&self, context: &Context) {
         let requests = self.traffic().requests;

@@ -15,7 +15,10 @@ use std::{
 
 use crate::{
     backend::{self, Kind},
-    nix::signature,
+    nix::{
+        cache_url::{CacheUrl, Scheme},
+        signature,
+    },
 };
 
 /// How a run ended, as its exit code tells. These numbers are a promise to scripts.
@@ -232,6 +235,9 @@ pub fn backend_hint(url: &str, error: &backend::Error) -> Option<String> {
              a server without TLS wants `scheme=http` in the URL"
                 .into()
         }
+        Kind::Unreachable if is_without_tls(url) => {
+            "see whether host and port are right: `endpoint=` in the URL".into()
+        }
         Kind::Unreachable => "see whether host and port are right: `endpoint=` in the URL, and \
              `scheme=http` for a server without TLS"
             .into(),
@@ -253,6 +259,13 @@ pub fn backend_hint(url: &str, error: &backend::Error) -> Option<String> {
         }
         Kind::NotFound | Kind::Exists | Kind::Unsupported | Kind::Other => return None,
     })
+}
+
+/// Returns whether a URL asks for a server without TLS.
+fn is_without_tls(url: &str) -> bool {
+    let url = url.parse::<CacheUrl>().ok();
+    url.and_then(|url| url.params.endpoint())
+        .is_some_and(|endpoint| endpoint.scheme == Scheme::Http)
 }
 
 /// Returns the permission that an act needs, by the verb that it begins with.

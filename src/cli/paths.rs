@@ -7,7 +7,7 @@
 
 use std::{
     fs, io,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
 
 use crate::{
@@ -20,9 +20,33 @@ use crate::{
 pub fn store_path(store: &StoreConfig, text: &str) -> Result<StorePath, Failure> {
     let file = absolute(text)?;
     match store_path_of_file(store, &file) {
+        Some(path) if is_missing_inside(store, &path, &file) => {
+            let whole = store.store_dir.show(&path);
+            Err(Failure::new(format!("`{text}` does not exist"))
+                .hint(format!("for the whole store path: `{whole}`")))
+        }
         Some(path) => Ok(path),
         None => Err(explain(store, text, &file)),
     }
+}
+
+/// Returns whether a file is missing in a store path that is there. Asked is only where the store lies at
+/// its own place: below a root, links between its paths lead elsewhere, as does what has `..`.
+fn is_missing_inside(store: &StoreConfig, path: &StorePath, file: &Path) -> bool {
+    let store_dir = Path::new(store.store_dir.as_str());
+    store.physical_dir == store_dir
+        && file.starts_with(store_dir)
+        && file.components().all(|part| part != Component::ParentDir)
+        && fs::symlink_metadata(store_dir.join(path.to_string())).is_ok()
+        && fs::symlink_metadata(file).is_err_and(|error| is_absent(&error))
+}
+
+/// Returns whether an error means that nothing is there; below a file there is nothing either.
+fn is_absent(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+    )
 }
 
 fn absolute(text: &str) -> Result<PathBuf, Failure> {
@@ -33,17 +57,21 @@ fn absolute(text: &str) -> Result<PathBuf, Failure> {
 fn explain(store: &StoreConfig, text: &str, file: &Path) -> Failure {
     let store_dir = &store.store_dir;
     let is_there = fs::symlink_metadata(file);
-    if let Err(error) = &is_there
-        && error.kind() == io::ErrorKind::NotFound
-        && looks_like_installable(text)
-    {
+    let is_missing = matches!(&is_there, Err(error) if is_absent(error));
+    if is_missing && looks_like_installable(text) {
         return Failure::new(format!("`{text}` is an installable, a store path is wanted")).hint(
             format!(
                 "build it first: `nix build --no-link --print-out-paths '{text}' | narhaul copy --to … --stdin`"
             ),
         );
     }
-    if file.starts_with(store_dir.as_str()) {
+    if let Ok(inside) = file.strip_prefix(store_dir.as_str()) {
+        if inside.as_os_str().is_empty() {
+            return Failure::new(format!(
+                "`{text}` is the store itself, a path in it is wanted"
+            ))
+            .hint("for all that it has: `nix path-info --all | narhaul copy --to … --stdin`");
+        }
         let shape = store_dir.parse_path(text).err();
         let failure = Failure::new(format!("`{text}` is not a store path"));
         return match shape {
@@ -58,8 +86,14 @@ fn explain(store: &StoreConfig, text: &str, file: &Path) -> Failure {
         ));
     }
     match is_there {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            Failure::new(format!("`{text}` does not exist"))
+        Err(_missing) if is_missing => {
+            let failure = Failure::new(format!("`{text}` does not exist"));
+            if text.contains(['/', '.']) {
+                return failure;
+            }
+            failure.hint(format!(
+                "if a package is meant, build it first: `nix build --no-link --print-out-paths 'nixpkgs#{text}' | narhaul copy --to … --stdin`"
+            ))
         }
         Err(error) => error::of_file("look at", file, &error),
         Ok(meta) if meta.is_symlink() && !file.exists() => {
@@ -120,6 +154,28 @@ mod tests {
         }
         for text in ["./result", "/run/current-system", "docs"] {
             assert!(!looks_like_installable(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_missing_inside_a_store_path_does_not_exist() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path().to_str().unwrap();
+        let hello = format!("{dir}/3n58xw4373jp0ljirf06d8077j15pc4j-hello-2.12");
+        fs::create_dir_all(format!("{hello}/bin")).unwrap();
+        fs::write(format!("{hello}/bin/hello"), "x").unwrap();
+        let store = StoreConfig {
+            store_dir: dir.parse().unwrap(),
+            physical_dir: dir.into(),
+            db_dir: dir.into(),
+        };
+        for inside in ["", "/bin", "/bin/hello"] {
+            assert!(store_path(&store, &format!("{hello}{inside}")).is_ok());
+        }
+        for missing in ["/bin/nope", "/bin/hello/nope"] {
+            let text = format!("{hello}{missing}");
+            let failure = store_path(&store, &text).unwrap_err();
+            assert_eq!(failure.message, format!("`{text}` does not exist"));
         }
     }
 

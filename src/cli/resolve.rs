@@ -13,7 +13,7 @@ use crate::{
         config::Layers,
         error::{self, Failure},
         machine,
-        units::{Size, parse_size},
+        units::{ParseSizeError, Size, parse_size},
     },
     copy::budget,
     ledger::root::Group,
@@ -65,24 +65,9 @@ pub fn copy(context: &Context, layers: &Layers<'_>) -> Result<CopySettings, Fail
     {
         keys.push(key::read_secret_key(Path::new(file))?);
     }
-    let recipe = recipe(layers)?;
-    let jobs = count(layers, "jobs")?.unwrap_or_else(machine::cores);
-    let default_memory = || machine::default_memory(budget::for_all_threads(&recipe, jobs));
     let settings = CopySettings {
         keys,
-        memory: number(layers, "memory", parse_size)?.unwrap_or_else(default_memory),
-        jobs,
-        requests: requests(layers)?,
-        limit_upload: number(layers, "limit-upload", parse_size)?,
-        group: match layers.get("group") {
-            Some(picked) => picked.parse(str::parse)?,
-            None => machine::host_label().parse().map_err(|error| {
-                Failure::new("cannot make a group of this host's name")
-                    .because(&error)
-                    .hint("choose one by `--group NAME`")
-            })?,
-        },
-        recipe,
+        ..without_keys(layers)?
     };
     context.ui.detail(&settings.words());
     for name in [
@@ -100,6 +85,33 @@ pub fn copy(context: &Context, layers: &Layers<'_>) -> Result<CopySettings, Fail
         }
     }
     Ok(settings)
+}
+
+/// Finds out whether every value makes sense, as a copy does, but opens no file of a key.
+pub fn check(layers: &Layers<'_>) -> Result<(), Failure> {
+    without_keys(layers).map(drop)
+}
+
+fn without_keys(layers: &Layers<'_>) -> Result<CopySettings, Failure> {
+    let recipe = recipe(layers)?;
+    let jobs = count(layers, "jobs")?.unwrap_or_else(machine::cores);
+    let default_memory = || machine::default_memory(budget::for_all_threads(&recipe, jobs));
+    Ok(CopySettings {
+        keys: Vec::new(),
+        memory: number(layers, "memory", parse_size)?.unwrap_or_else(default_memory),
+        jobs,
+        requests: requests(layers)?,
+        limit_upload: number(layers, "limit-upload", parse_rate)?,
+        group: match layers.get("group") {
+            Some(picked) => picked.parse(str::parse)?,
+            None => machine::host_label().parse().map_err(|error| {
+                Failure::new("cannot make a group of this host's name")
+                    .because(&error)
+                    .hint("choose one by `--group NAME`")
+            })?,
+        },
+        recipe,
+    })
 }
 
 /// Settles how many requests may be under way at once.
@@ -131,7 +143,7 @@ fn recipe(layers: &Layers<'_>) -> Result<Recipe, Failure> {
     let compression = picked.as_ref().map_or(Compression::Zstd, |picked| {
         Compression::from_name(picked.text())
     });
-    let level = number(layers, "level", str::parse::<i32>)?;
+    let level = number(layers, "level", parse_level)?;
     Recipe::new(compression, level).map_err(|error| match &error {
         RecipeError::Compression(_) => {
             let place = picked.map(|picked| picked.to_string()).unwrap_or_default();
@@ -165,6 +177,32 @@ fn number<T, E: std::error::Error + 'static>(
         .get(name)
         .map(|picked| picked.parse(parse))
         .transpose()
+}
+
+/// A text that is no level.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{}` is not a level, which is a whole number such as 9", .0.escape_debug())]
+struct NoLevel(String);
+
+fn parse_level(text: &str) -> Result<i32, NoLevel> {
+    text.parse().map_err(|_digits| NoLevel(text.to_owned()))
+}
+
+/// A text that is no rate.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+enum NoRate {
+    #[error(transparent)]
+    Size(#[from] ParseSizeError),
+    #[error("`{}` is not a rate from 1 byte a second", .0.escape_debug())]
+    Zero(String),
+}
+
+/// Reads a rate. With none at all, no body would ever be sent.
+fn parse_rate(text: &str) -> Result<u64, NoRate> {
+    match parse_size(text)? {
+        0 => Err(NoRate::Zero(text.to_owned())),
+        rate => Ok(rate),
+    }
 }
 
 /// A text that counts nothing.

@@ -43,7 +43,11 @@ pub struct About<'a> {
 /// Tells what was copied.
 pub fn tell(context: &Context, about: About<'_>, report: &Report) -> Result<Exit, Failure> {
     for warning in &report.warnings {
-        context.ui.warn(&in_a_line(warning));
+        match warning {
+            // That is what one wants of the first copy into a new cache.
+            copy::Warning::WroteCacheInfo => context.ui.say(&in_a_line(warning)),
+            _ => context.ui.warn(&in_a_line(warning)),
+        }
     }
     match context.ui.format() {
         Format::Json => context.ui.event("report", as_json(about, report))?,

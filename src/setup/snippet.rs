@@ -18,6 +18,8 @@ pub struct Snippet {
     pub substituter: String,
     /// The URL under which a bucket is read without credentials, once its owner allows that.
     pub anonymous: Option<String>,
+    /// The bucket, where it is one of Garage, which has a port of its own for such readers.
+    pub garage_bucket: Option<String>,
     /// The keys to trust.
     pub public_keys: Vec<String>,
 }
@@ -40,10 +42,30 @@ impl Snippet {
             params,
             unknown: Vec::new(),
         };
-        Self {
+        let snippet = Self {
             substituter: reader.to_string(),
             anonymous: anonymous_url(url),
+            garage_bucket: None,
             public_keys: public_keys.iter().map(ToString::to_string).collect(),
+        };
+        // Garage's own name for its region, which nobody else has.
+        if url.params.region.as_deref() == Some("garage") {
+            snippet.of_garage(url)
+        } else {
+            snippet
+        }
+    }
+
+    /// Says that the server is Garage: its S3 port knows no readers without credentials.
+    #[must_use]
+    pub fn of_garage(self, url: &CacheUrl) -> Self {
+        let Location::S3 { bucket, .. } = &url.location else {
+            return self;
+        };
+        Self {
+            anonymous: None,
+            garage_bucket: Some(bucket.clone()),
+            ..self
         }
     }
 
@@ -87,6 +109,14 @@ impl fmt::Display for Snippet {
         if let Some(url) = &self.anonymous {
             writeln!(f, "# or, once the bucket can be read without credentials:")?;
             writeln!(f, "# extra-substituters = {url}")?;
+        }
+        if let Some(bucket) = &self.garage_bucket {
+            writeln!(
+                f,
+                "# Garage serves readers without credentials on its website port, not on this one, after\n\
+                 # `garage bucket website --allow {bucket}`; if the bucket was made through S3, first\n\
+                 # `garage bucket alias ID {bucket}`"
+            )?;
         }
         write!(f, "\n# the same for NixOS\n{}", self.nixos())
     }
@@ -151,6 +181,17 @@ mod tests {
           extra-trusted-public-keys = [ "s3.homelab.local-1:m0J/oDlLEuG6ezc6MzmpLCN2MYjssO3NMIlr9JdxkTs=" ];
         };
         "#);
+    }
+
+    #[test]
+    fn a_bucket_of_garage_is_read_through_its_website_port() {
+        let text = snippet("s3://b?endpoint=s3.example.org&region=garage");
+        assert!(text.contains("garage bucket website --allow b`"), "{text}");
+        assert!(!text.contains("https://s3.example.org/b"), "{text}");
+        let url = "s3://b?endpoint=s3.example.org".parse().unwrap();
+        let snippet = Snippet::new(&url, &[]);
+        assert_eq!(snippet.garage_bucket, None);
+        assert_eq!(snippet.of_garage(&url).garage_bucket.as_deref(), Some("b"));
     }
 
     #[test]

@@ -51,3 +51,16 @@ fn what_is_shown_is_a_configuration_file() {
         again.stdout
     );
 }
+
+#[test]
+fn what_a_copy_would_refuse_is_refused() {
+    let world = World::new();
+    world.write("config/narhaul/narhaul.toml", "compression = 3\n");
+    let run = world.narhaul(["config"]).run();
+    insta::assert_snapshot!(run.text(), @r"
+    --- stderr
+    error: cannot use `compression = 3` from `[DIR]/config/narhaul/narhaul.toml`
+    cause: compression `3` cannot be written; there are zstd, xz, none, gzip, bzip2 and br
+    --- exit 1
+    ");
+}

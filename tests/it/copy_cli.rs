@@ -27,7 +27,7 @@ fn a_folder_is_copied_without_nix_and_the_second_run_has_nothing_to_do() {
     --- stdout
     /nix/store/wr95kfwxrhglkzhsmdyj5ci7zbds05gr-docs
     --- stderr
-    warning: the cache had no nix-cache-info; one was written (priority 40)
+    the cache had no nix-cache-info; one was written (priority 40)
     copied 1 path ([SIZE], compressed to [SIZE]) to `file://[DIR]/served` in [TIME], [RATE]
     --- exit 0
     ");
@@ -128,6 +128,20 @@ fn what_is_no_store_path_is_told_for_what_it_is() {
     --- stderr
     error: `/nix/store/abc` is not a store path
     cause: `abc` is not of the form `<32 characters>-<name>`
+    --- exit 1
+    ");
+    insta::assert_snapshot!(words("/nix/store"), @r"
+    --- stderr
+    error: `/nix/store` is the store itself, a path in it is wanted
+
+    hint: for all that it has: `nix path-info --all | narhaul copy --to … --stdin`
+    --- exit 1
+    ");
+    insta::assert_snapshot!(words("hello"), @r"
+    --- stderr
+    error: `hello` does not exist
+
+    hint: if a package is meant, build it first: `nix build --no-link --print-out-paths 'nixpkgs#hello' | narhaul copy --to … --stdin`
     --- exit 1
     ");
     insta::assert_snapshot!(words(&format!("/home/u/nix/store/{HELLO}/bin/hello")), @r"
@@ -256,6 +270,18 @@ fn settings_that_make_no_sense_name_the_place_where_they_stand() {
     cause: `fast` is not a size such as `256M` or `[SIZE]`
     --- exit 1
     ");
+    insta::assert_snapshot!(words(&["--limit-upload", "0"]), @r"
+    --- stderr
+    error: cannot use `--limit-upload 0`
+    cause: `0` is not a rate from 1 byte a second
+    --- exit 1
+    ");
+    insta::assert_snapshot!(words(&["--level", "xx"]), @r"
+    --- stderr
+    error: cannot use `--level xx`
+    cause: `xx` is not a level, which is a whole number such as 9
+    --- exit 1
+    ");
     let to = format!("file://{}?compression=lzip", world.text_path("served"));
     let run = world.narhaul(["copy", "--add", "docs", "--to", &to]).run();
     insta::assert_snapshot!(run.text(), @r"
@@ -335,7 +361,7 @@ fn parameters_that_do_nothing_are_warned_about() {
     --- stderr
     warning: unknown parameter `endpiont` of `file://[DIR]/served` is ignored; did you mean `endpoint`?
     warning: `index-debug-info` of `file://[DIR]/served` is ignored: not done yet
-    warning: the cache had no nix-cache-info; one was written (priority 40)
+    the cache had no nix-cache-info; one was written (priority 40)
     copied 1 path ([SIZE], compressed to [SIZE]) to `file://[DIR]/served` in [TIME], [RATE]
     --- exit 0
     ");
@@ -431,7 +457,7 @@ fn a_bucket_is_filled_and_one_that_is_missing_is_named() {
     --- stdout
     /nix/store/n2lql1ihz361krfz12fsf5s80miqkz14-docs
     --- stderr
-    warning: the cache had no nix-cache-info; one was written (priority 40)
+    the cache had no nix-cache-info; one was written (priority 40)
     copied 1 path ([SIZE], compressed to [SIZE]) to `s3://here` in [TIME], [RATE]
     --- exit 0
     ");
@@ -494,7 +520,7 @@ fn a_server_that_is_not_there_is_told_with_what_to_look_at() {
     error: cannot use `s3://b`
     cause: cannot get `nix-cache-info`: the server could not be reached or failed (Connection refused (os error 111))
 
-    hint: see whether host and port are right: `endpoint=` in the URL, and `scheme=http` for a server without TLS
+    hint: see whether host and port are right: `endpoint=` in the URL
     --- exit 1
     ");
 }
@@ -605,7 +631,7 @@ fn a_damaged_path_and_what_refers_to_it_are_left_out_and_the_rest_is_copied() {
     let run = copy(&world, &[&args[..], &[&app, "--all"]].concat());
     insta::assert_snapshot!(run.text(), @r"
     --- stderr
-    warning: the cache had no nix-cache-info; one was written (priority 40)
+    the cache had no nix-cache-info; one was written (priority 40)
     error: 2 of 3 paths were not copied to `file://[DIR]/served`
     cause: `11111111111111111111111111111111-lib`: its NAR has sha256:0y1q0fmx72n5d7hqqz1jhjk488fi3mzi25wsqdpjlaymb1vx1p63 and [SIZE], but the store recorded sha256:1frzv5h0j2sckw86gwiq7fl13bcc378451i2i8pgp1ijvjh85gy1 and [SIZE]
     cause: `00000000000000000000000000000000-app`: not committed, because a reference is missing: `11111111111111111111111111111111-lib`

@@ -10,8 +10,8 @@
 //! file (inside the kernel, and for nothing where the file system shares extents).
 //!
 //! What killed runs leave behind is removed by the first write of a later run: single files after a
-//! day, since a write takes minutes at most; unfinished uploads after a week, since they are there to
-//! be resumed.
+//! day, since a write takes minutes at most; unfinished uploads after a week, as by the usual rule of a
+//! bucket, since a large one may take days. None of them is resumed.
 //!
 //! A file system has no place for a content type or metadata: what [`PutOptions`] says of them is not
 //! kept. Files are stamped with the clock that the back end is given, also where the folder is on

@@ -48,7 +48,7 @@ pub(super) const NAME: &str = ".narhaul-tmp";
 /// Older single files belong to no living run: a write takes minutes.
 const WRITE_LIFE: Duration = Duration::from_secs(24 * 3600);
 
-/// Older uploads are not resumed any more: the usual age of a rule for unfinished uploads.
+/// Older uploads belong to runs that are dead: the usual age of a rule for unfinished uploads.
 const UPLOAD_LIFE: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// A name that is taken belongs to a killed process that had our number. More leftovers than this

@@ -9,7 +9,8 @@
 //! starve each other, and as many of them would do so again.
 //!
 //! Bodies are paced by making each wait for its share of time, one after the other; a body is sent
-//! whole, so the rate is kept over several of them and not within one.
+//! whole, so the rate is kept over several of them and not within one. Whoever waits for that holds no
+//! place yet: questions and listings go on meanwhile, however low the rate.
 //!
 //! Not here: trying again (`retry`), which belongs outside of this, so that who waits for a better time
 //! holds no place.

@@ -12,7 +12,8 @@ use crate::cli::{
 
 /// Print every setting with its origin
 ///
-/// What is printed is a configuration file with the same values.
+/// What is printed is a configuration file with the same values. A value that `copy` would refuse is
+/// refused here too.
 ///
 /// Example: narhaul config
 #[derive(Debug, Args)]
@@ -30,6 +31,7 @@ pub fn run(context: &Context, args: &ConfigArgs) -> Result<Exit, Failure> {
         let url = cache::parse_url(context, to.text())?;
         resolve::add_url(&mut layers, &url);
     }
+    resolve::check(&layers)?;
     for setting in SETTINGS {
         let picked = layers.pick(setting);
         match context.ui.format() {

@@ -113,7 +113,7 @@ pub struct CopyArgs {
     )]
     level: Option<String>,
 
-    /// Write a listing (`.ls`) beside each narinfo
+    /// Write a listing (`.ls`) beside each narinfo that this run writes
     #[arg(long, help_heading = "What is written")]
     write_listing: bool,
 
@@ -134,7 +134,7 @@ pub struct CopyArgs {
     #[arg(long, help_heading = "How")]
     dry_run: bool,
 
-    /// Memory for bodies under way, such as `512M` [env: NARHAUL_MEMORY]
+    /// Memory for bodies under way, such as `512M`; zstd needs 73 MiB or more [env: NARHAUL_MEMORY]
     #[arg(long, value_name = "SIZE", help_heading = "How")]
     memory: Option<String>,
 

@@ -10,7 +10,8 @@ use clap::Args;
 use crate::{
     backend::Created,
     cli::{
-        Context, cache,
+        Context,
+        cache::{self, Cache},
         commands::{copy, key, texts},
         config::Layers,
         error::{self, Exit, Failure},
@@ -71,11 +72,12 @@ pub fn run(context: &Context, args: &InitArgs) -> Result<Exit, Failure> {
         is_dry_run: args.dry_run,
     };
     let place = url.show_place();
-    let report = cache::block_on(async {
+    let (report, dest) = cache::block_on(async {
         let dest = cache::open(context, &url, &layers).await?;
         let report = setup::run(dest.backend.as_ref(), &request).await;
         dest.tell(context);
-        report.map_err(|error| explain(&args.url, &error))
+        let report = report.map_err(|error| explain(&args.url, &error))?;
+        Ok((report, dest))
     })?;
     tell(context, &place, &report, args.dry_run);
     if matches!(
@@ -90,7 +92,7 @@ pub fn run(context: &Context, args: &InitArgs) -> Result<Exit, Failure> {
              and every version reads it by `https://`",
         );
     }
-    let snippet = Snippet::new(&url, &keys);
+    let snippet = snippet(url, &keys, &dest);
     match context.ui.format() {
         Format::Words => context.ui.data(&snippet.to_string())?,
         Format::Json => context
@@ -98,6 +100,21 @@ pub fn run(context: &Context, args: &InitArgs) -> Result<Exit, Failure> {
             .event("report", as_json(&report, &snippet, args.dry_run))?,
     }
     Ok(Exit::Done)
+}
+
+/// The lines for clients, who do not find out the region by themselves: Nix takes `us-east-1`.
+fn snippet(mut url: CacheUrl, keys: &[PublicKey], dest: &Cache) -> Snippet {
+    if let Some(region) = dest.region()
+        && (url.params.region.is_some() || region != "us-east-1")
+    {
+        url.params.region = Some(region);
+    }
+    let snippet = Snippet::new(&url, keys);
+    if dest.is_garage() {
+        snippet.of_garage(&url)
+    } else {
+        snippet
+    }
 }
 
 /// The public keys that clients are to trust: of files that were named, and of the URL's own keys.
