@@ -28,7 +28,7 @@ use crate::{
         path_info::PathInfo,
     },
     plan::recipe::{FRAME_SIZE, Recipe},
-    source::{self, Source},
+    source::{self, Source, hashing::Hashing},
 };
 
 /// A body that is ready to be sent, with what its NAR was found to be.
@@ -189,24 +189,12 @@ pub(super) fn read_large(
 
 /// Reads a NAR only to see what it is. Blocks.
 pub(super) fn look_at(source: &dyn Source, info: &PathInfo) -> Result<NarSeen, source::Error> {
-    struct Hasher(sha2::Sha256, u64);
-    impl Write for Hasher {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.update(bytes);
-            self.1 += u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-    let mut hasher = Hasher(sha2::Sha256::new(), 0);
-    source.dump(&info.path, &mut hasher)?;
-    let nar_hash = NarHash(Sha256::from_bytes(hasher.0.finalize().into()));
+    let mut hashing = Hashing::default();
+    source.dump(&info.path, &mut hashing)?;
+    let (nar_hash, nar_size) = hashing.finish();
     Ok(NarSeen {
         nar_hash,
-        nar_size: hasher.1,
+        nar_size,
         listing: None,
     })
 }

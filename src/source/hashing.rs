@@ -7,15 +7,15 @@ use sha2::Digest as _;
 use crate::nix::hash::{NarHash, Sha256};
 
 /// Hashes and counts.
-#[derive(Clone, Default)]
-pub(super) struct Hashing {
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Hashing {
     state: sha2::Sha256,
     n_bytes: u64,
 }
 
 impl Hashing {
     /// Returns the hash and the number of bytes.
-    pub(super) fn finish(self) -> (NarHash, u64) {
+    pub(crate) fn finish(self) -> (NarHash, u64) {
         let hash = Sha256::from_bytes(self.state.finalize().into());
         (NarHash(hash), self.n_bytes)
     }

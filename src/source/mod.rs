@@ -8,7 +8,7 @@
 //! is for the caller to check. A path that vanishes while it is read is an error that names it.
 
 pub mod directory;
-mod hashing;
+pub(crate) mod hashing;
 pub mod nix_db;
 pub mod synthetic;
 

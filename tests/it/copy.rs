@@ -12,8 +12,12 @@ use narhaul::{
     copy::{self, Options, Report, Request, Stopped, Warning, Why},
     meter::{Meter, Phase},
     nix::{
-        compression::Compression, hash::Sha256, narinfo::NarInfo, object_key::ObjectKey,
-        signature::SecretKey, store_path::StoreDir,
+        compression::Compression,
+        hash::Sha256,
+        narinfo::NarInfo,
+        object_key::ObjectKey,
+        signature::SecretKey,
+        store_path::{StoreDir, StorePath},
     },
     plan::recipe::Recipe,
     source::{
@@ -34,10 +38,19 @@ fn key() -> SecretKey {
 
 fn request(source: &Arc<dyn Source>, compression: Compression) -> Request {
     Request {
-        roots: source.all_paths().unwrap(),
-        keys: vec![key()],
         recipe: Recipe::new(compression, None).unwrap(),
         memory: 256 * MIB,
+        ..request_of(source.all_paths().unwrap())
+    }
+}
+
+/// Returns the usual request for these roots.
+fn request_of(roots: Vec<StorePath>) -> Request {
+    Request {
+        roots,
+        keys: vec![key()],
+        recipe: Recipe::new(Compression::Zstd, None).unwrap(),
+        memory: 128 * MIB,
         n_threads: 2,
         n_requests: 8,
         group: "test".parse().unwrap(),
@@ -170,17 +183,7 @@ fn synthetic(text: &str) -> Synthetic {
 
 /// Returns a request for the path named `root` alone, and for what it needs.
 fn request_for(source: &Synthetic, root: &str) -> Request {
-    Request {
-        roots: vec![source.path(root).unwrap().clone()],
-        keys: vec![key()],
-        recipe: Recipe::new(Compression::Zstd, None).unwrap(),
-        memory: 128 * MIB,
-        n_threads: 2,
-        n_requests: 8,
-        group: "test".parse().unwrap(),
-        run_id: "run1".to_owned(),
-        options: Options::default(),
-    }
+    request_of(vec![source.path(root).unwrap().clone()])
 }
 
 /// Returns the names of the paths whose narinfos the cache has.
