@@ -273,6 +273,10 @@ fn the_judge_of_plans_shares_no_function_with_the_planners() {
         let product = file.product();
         for planner in ["copy::", "sweep::"] {
             for (at, _) in product.match_indices(planner) {
+                // The judge's own files bear the planners' names.
+                if product[..at].ends_with("self::") {
+                    continue;
+                }
                 // Types begin with a capital, in a list too: `copy::{CopyItem, CopyPlan}`.
                 let rest = product[at + planner.len()..].split([';', '}', '(']).next();
                 let items = rest.unwrap_or_default().trim_start_matches('{').split(',');
