@@ -21,16 +21,28 @@ pub enum Phase {
     Upload,
     /// Narinfos are being published: narinfos.
     Commit,
+    /// A sweep reads the cache: narinfos that had to be fetched, of those that have to be.
+    Census,
+    /// A sweep keeps the texts of what it condemns: narinfos.
+    Condemn,
+    /// A sweep deletes condemned narinfos: narinfos.
+    Bury,
+    /// A sweep deletes bodies: bodies and their bytes.
+    Delete,
 }
 
 impl Phase {
-    /// All phases, in the order of a run.
-    pub const ALL: [Self; 5] = [
+    /// All phases: those of a copy in its order, then those of a sweep in its.
+    pub const ALL: [Self; 9] = [
         Self::Walk,
         Self::Probe,
         Self::Pack,
         Self::Upload,
         Self::Commit,
+        Self::Census,
+        Self::Condemn,
+        Self::Bury,
+        Self::Delete,
     ];
 }
 
@@ -59,7 +71,7 @@ pub struct Reading {
 /// The counts of a whole run.
 #[derive(Debug, Default)]
 pub struct Meter {
-    phases: [Counts; 5],
+    phases: [Counts; 9],
     retries: AtomicU64,
     current: Mutex<Vec<String>>,
 }
@@ -72,6 +84,10 @@ impl Meter {
             Phase::Pack => &self.phases[2],
             Phase::Upload => &self.phases[3],
             Phase::Commit => &self.phases[4],
+            Phase::Census => &self.phases[5],
+            Phase::Condemn => &self.phases[6],
+            Phase::Bury => &self.phases[7],
+            Phase::Delete => &self.phases[8],
         }
     }
 
@@ -80,6 +96,13 @@ impl Meter {
         let counts = self.counts(phase);
         counts.items.fetch_add(items, Relaxed);
         counts.bytes.fetch_add(bytes, Relaxed);
+    }
+
+    /// Says how much more there will be: for phases whose work comes in several lots.
+    pub fn expect_more(&self, phase: Phase, items: u64, bytes: u64) {
+        let counts = self.counts(phase);
+        counts.items_wanted.fetch_add(items, Relaxed);
+        counts.bytes_wanted.fetch_add(bytes, Relaxed);
     }
 
     /// Says how much there will be in all.

@@ -217,6 +217,10 @@ struct Moment {
     pack: Reading,
     upload: Reading,
     commit: Reading,
+    census: Reading,
+    condemn: Reading,
+    bury: Reading,
+    delete: Reading,
     retries: u64,
     current: Vec<String>,
 }
@@ -230,6 +234,10 @@ impl Moment {
             pack: meter.read(Phase::Pack),
             upload: meter.read(Phase::Upload),
             commit: meter.read(Phase::Commit),
+            census: meter.read(Phase::Census),
+            condemn: meter.read(Phase::Condemn),
+            bury: meter.read(Phase::Bury),
+            delete: meter.read(Phase::Delete),
             retries: meter.retries(),
             current: meter.current(),
         }
@@ -241,6 +249,21 @@ impl Moment {
             Phase::Pack
         } else if self.probe.items_wanted > 0 || self.probe.items > 0 {
             Phase::Probe
+        } else {
+            self.sweeping()
+        }
+    }
+
+    /// The phase that a sweep is in: the last one that has begun. Without any, it is a copy's first.
+    const fn sweeping(&self) -> Phase {
+        if self.delete.items_wanted > 0 {
+            Phase::Delete
+        } else if self.bury.items_wanted > 0 {
+            Phase::Bury
+        } else if self.condemn.items_wanted > 0 {
+            Phase::Condemn
+        } else if self.census.items_wanted > 0 {
+            Phase::Census
         } else {
             Phase::Walk
         }
@@ -254,6 +277,10 @@ impl Moment {
             Phase::Pack | Phase::Upload | Phase::Commit => {
                 (self.pack.bytes, self.pack.bytes_wanted.max(self.pack.bytes))
             }
+            Phase::Census => of_items(self.census),
+            Phase::Condemn => of_items(self.condemn),
+            Phase::Bury => of_items(self.bury),
+            Phase::Delete => of_items(self.delete),
         }
     }
 
@@ -279,6 +306,29 @@ impl Moment {
                     Rate(self.upload.bytes, self.elapsed),
                 )
             }
+            Phase::Census => {
+                let (done, wanted) = self.share();
+                format!(
+                    "reading the cache: {done} of {}, {took}",
+                    Count(wanted, "new narinfo")
+                )
+            }
+            Phase::Condemn => {
+                let (done, wanted) = self.share();
+                format!("condemning: {done} of {}, {took}", Count(wanted, "path"))
+            }
+            Phase::Bury => {
+                let (done, wanted) = self.share();
+                format!("burying: {done} of {}, {took}", Count(wanted, "path"))
+            }
+            Phase::Delete => {
+                let (done, wanted) = self.share();
+                let bodies = Count(wanted, "object");
+                format!(
+                    "deleting: {done} of {bodies}, {}, {took}",
+                    Size(self.delete.bytes)
+                )
+            }
         };
         if self.retries > 0 {
             let again = Count(self.retries, "request").to_string();
@@ -301,6 +351,10 @@ impl Moment {
                 Phase::Walk => "walk",
                 Phase::Probe => "probe",
                 Phase::Pack | Phase::Upload | Phase::Commit => "copy",
+                Phase::Census => "census",
+                Phase::Condemn => "condemn",
+                Phase::Bury => "bury",
+                Phase::Delete => "delete",
             },
             "seconds": self.elapsed.as_secs_f64(),
             "walk": reading(self.walk),
@@ -308,14 +362,38 @@ impl Moment {
             "pack": reading(self.pack),
             "upload": reading(self.upload),
             "commit": reading(self.commit),
+            "census": reading(self.census),
+            "condemn": reading(self.condemn),
+            "bury": reading(self.bury),
+            "delete": reading(self.delete),
             "retries": self.retries,
         })
     }
 }
 
+/// How many items are done of how many, where more may turn up than were expected.
+fn of_items(reading: Reading) -> (u64, u64) {
+    (reading.items, reading.items_wanted.max(reading.items))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_sweep_is_told_by_the_last_phase_that_has_begun() {
+        let meter = Meter::default();
+        let sentence = || Moment::read(&meter, Duration::from_secs(3)).sentence();
+        meter.expect_more(Phase::Census, 40, 0);
+        meter.add(Phase::Census, 40, 0);
+        assert_eq!(
+            sentence(),
+            "reading the cache: 40 of 40 new narinfos, 3.0 s"
+        );
+        meter.expect_more(Phase::Bury, 2, 0);
+        meter.add(Phase::Bury, 1, 0);
+        assert_eq!(sentence(), "burying: 1 of 2 paths, 3.0 s");
+    }
 
     #[test]
     fn the_sentence_follows_the_run() {
