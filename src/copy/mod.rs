@@ -30,10 +30,14 @@ use std::{sync::Arc, time::Duration};
 use crate::{
     backend::{self, Backend},
     graph::{self, Graph},
-    ledger::root::{self, Group, RootRecord},
+    ledger::{
+        Name,
+        name::InvalidName,
+        root::{Group, RootRecord},
+    },
     meter::{Meter, Phase},
     nix::{
-        object_key::{InvalidKey, ObjectKey},
+        object_key::ObjectKey,
         path_info::PathInfo,
         signature::SecretKey,
         store_path::{StoreDir, StorePath},
@@ -212,7 +216,7 @@ pub enum Warning {
 pub enum NoRootRecord {
     /// Group and run make no name.
     #[error("it cannot be named")]
-    Name(#[from] InvalidKey),
+    Name(#[from] InvalidName),
     /// The cache did not take it.
     #[error(transparent)]
     Cache(#[from] backend::Error),
@@ -380,11 +384,17 @@ async fn leave_root_record(
     store_dir: &StoreDir,
     request: &Request,
 ) -> Result<ObjectKey, NoRootRecord> {
-    let key = root::key(&request.group, dest.now().await?, &request.run_id)?;
+    let key = Name::Root {
+        group: request.group.clone(),
+        time: dest.now().await?,
+        id: request.run_id.parse()?,
+    }
+    .key();
     let record = RootRecord {
         store_dir: store_dir.clone(),
         roots: request.roots.clone(),
         writer: env!("CARGO_PKG_VERSION").to_owned(),
+        upstream: Vec::new(),
     };
     let options = backend::PutOptions {
         content_type: Some("text/plain".to_owned()),

@@ -8,6 +8,7 @@
 //! Pure: built from paths, asked for orders and sets. What is copied or kept is decided in `plan`.
 
 mod order;
+mod seconds;
 #[cfg(test)]
 mod tests;
 
@@ -16,6 +17,7 @@ use std::collections::HashMap;
 use crate::nix::store_path::{HashPart, StorePath};
 
 pub use order::Cycle;
+pub use seconds::Seconds;
 
 /// The number of a path in a graph.
 pub type Node = u32;

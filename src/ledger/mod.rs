@@ -6,8 +6,35 @@
 //!
 //! | file | version | written by | read by |
 //! |---|--:|---|---|
-//! | `roots/<group>/<time>-<run>` | 1 | copy, when it has finished | nobody yet |
+//! | `config` | 1 | sweep | sweep |
+//! | `intents/<id>/closure`, `…/beat`, `…/ended` | 1 | copy; whoever puts narinfos back | sweep |
+//! | `roots/<group>/<time>-<id>` | 1 | copy, when it has finished | sweep |
+//! | `pins/<name>` | 1 | pin | sweep |
+//! | `journal/<run>/index`, `…/text`, `…/doom-<n>` and markers | 1 | sweep | copy, sweep |
+//! | `snapshot/<run>` | 1 | sweep | sweep |
+//! | `lease` | 1 | sweep | sweep |
+//!
+//! Beside the files: the [durations](timing) of the protocol that they serve, and its
+//! [states and steps](state).
 //!
 //! Pure: encode and decode only.
 
+pub mod config;
+pub mod doom;
+pub mod file;
+pub mod intent;
+pub mod journal;
+pub mod mark;
+pub mod name;
+mod packed;
+pub mod pin;
+pub mod properties;
+pub mod retention;
 pub mod root;
+pub mod state;
+#[cfg(test)]
+mod tests;
+pub mod timing;
+
+pub use name::{IntentFile, IntentId, JournalFile, Name, PinName, RunId};
+pub use timing::Timing;

@@ -4,22 +4,21 @@
 //! every finished copy leaves a record of its top-level paths; whatever they need is to be kept while
 //! the record is. Nothing in the bucket is touched or written again for it.
 //!
-//! Key: `narhaul/roots/<group>/<time>-<run>`, the time being the server's, as `20261122T214500Z`, so
-//! that keys sort by it. Contents: the line `narhaul root 1`, then one JSON object. A record names no
+//! Key: `narhaul/roots/<group>/<time>-<id>`, the time being the server's, as `20261122T214500Z`, so
+//! that keys sort by it, and the id that of the copy. Contents: the line `narhaul root 1`, then one JSON object. A record names no
 //! host and no user beyond the group's label.
 
-use std::{fmt, str::FromStr, time::SystemTime};
+use std::{fmt, str::FromStr};
 
-use jiff::{Timestamp, tz::TimeZone};
 use serde::{Deserialize, Serialize};
 
-use crate::nix::{
-    object_key::{InvalidKey, ObjectKey},
-    store_path::{StoreDir, StorePath},
-};
+use super::file::{DecodeError, Kind};
+use crate::nix::store_path::{HashPart, StoreDir, StorePath};
 
-/// The first line of every root record.
-const HEADER: &str = "narhaul root 1";
+const KIND: Kind = Kind {
+    name: "root",
+    version: 1,
+};
 
 /// The label that records are kept under: a host, a branch, `hook`.
 ///
@@ -64,6 +63,8 @@ pub struct RootRecord {
     pub roots: Vec<StorePath>,
     /// The version of narhaul that wrote it.
     pub writer: String,
+    /// What the closure needs and another cache serves instead of this one, sorted: it counts as there.
+    pub upstream: Vec<HashPart>,
 }
 
 /// The JSON object of a record.
@@ -73,70 +74,43 @@ struct Fields {
     store_dir: String,
     roots: Vec<String>,
     writer: String,
-}
-
-/// Why bytes are no root record.
-#[derive(Debug, thiserror::Error)]
-pub enum DecodeError {
-    /// Another kind of file, or another version of this one.
-    #[error("the first line is `{}`, need `{HEADER}`", .0.escape_debug())]
-    Header(String),
-    /// What follows is not the JSON object that it should be.
-    #[error("what follows the first line is not a root record")]
-    Json(#[from] serde_json::Error),
-    /// A path or a dir in it makes no sense.
-    #[error("it names something that is no store path")]
-    Path(#[from] crate::nix::store_path::ParseError),
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    upstream: Vec<String>,
 }
 
 impl RootRecord {
     /// Returns the record as the bytes that are kept.
     #[must_use]
-    pub fn encode(&self) -> String {
-        let fields = Fields {
+    pub fn encode(&self) -> Vec<u8> {
+        KIND.write_json(&Fields {
             store_dir: self.store_dir.to_string(),
             roots: self.roots.iter().map(ToString::to_string).collect(),
             writer: self.writer.clone(),
-        };
-        // Strings and lists of strings always have a JSON form.
-        let json = serde_json::to_string(&fields).unwrap_or_default();
-        format!("{HEADER}\n{json}\n")
+            upstream: self.upstream.iter().map(ToString::to_string).collect(),
+        })
     }
 
     /// Reads a record back.
-    pub fn decode(text: &str) -> Result<Self, DecodeError> {
-        let (header, json) = text.split_once('\n').unwrap_or((text, ""));
-        if header != HEADER {
-            return Err(DecodeError::Header(header.chars().take(80).collect()));
-        }
-        let fields: Fields = serde_json::from_str(json)?;
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let fields: Fields = KIND.read_json(bytes)?;
         let roots: Result<Vec<StorePath>, _> =
             fields.roots.iter().map(|root| root.parse()).collect();
+        let part = |text: &String| {
+            text.parse()
+                .map_err(|_digits| DecodeError::Damaged("it names something that is no hash part"))
+        };
+        let upstream: Result<Vec<HashPart>, _> = fields.upstream.iter().map(part).collect();
         Ok(Self {
             store_dir: fields.store_dir.parse()?,
             roots: roots?,
             writer: fields.writer,
+            upstream: upstream?,
         })
     }
 }
 
-/// Returns the key of the record that run `run` leaves at `time` in `group`.
-///
-/// `run` must be of characters that a key may have; two copies that end in one second differ by it.
-pub fn key(group: &Group, time: SystemTime, run: &str) -> Result<ObjectKey, InvalidKey> {
-    // A time outside the years -9999 to 9999 has no text form; it sorts first, as the oldest.
-    let time = Timestamp::try_from(time).unwrap_or(Timestamp::UNIX_EPOCH);
-    let time = time
-        .to_zoned(TimeZone::UTC)
-        .strftime("%Y%m%dT%H%M%SZ")
-        .to_string();
-    ObjectKey::ledger(&format!("roots/{group}/{time}-{run}"))
-}
-
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn record() -> RootRecord {
@@ -148,47 +122,33 @@ mod tests {
                     .unwrap(),
             ],
             writer: "0.1.0".to_owned(),
+            upstream: Vec::new(),
         }
     }
 
     #[test]
     fn a_record_is_read_as_it_was_written() {
-        let text = record().encode();
+        let mut record = record();
+        let bytes = record.encode();
         assert_eq!(
-            text,
+            str::from_utf8(&bytes).unwrap(),
             "narhaul root 1\n{\"storeDir\":\"/nix/store\",\"roots\":[\"3n58xw4373jp0ljirf06d8077j15pc4j-\
              glibc-2.37-8\"],\"writer\":\"0.1.0\"}\n",
         );
-        assert_eq!(RootRecord::decode(&text).unwrap(), record());
+        assert_eq!(RootRecord::decode(&bytes).unwrap(), record);
+        record.upstream = vec!["3n58xw4373jp0ljirf06d8077j15pc4j".parse().unwrap()];
+        assert_eq!(RootRecord::decode(&record.encode()).unwrap(), record);
     }
 
     #[test]
-    fn a_newer_version_is_refused_and_named() {
-        let text = record().encode().replace("root 1", "root 2");
-        let error = RootRecord::decode(&text).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "the first line is `narhaul root 2`, need `narhaul root 1`"
-        );
-    }
-
-    #[test]
-    fn an_unknown_field_is_refused() {
-        let text = record()
-            .encode()
-            .replace("\"writer\"", "\"upstream\":[],\"writer\"");
-        assert!(matches!(
-            RootRecord::decode(&text),
-            Err(DecodeError::Json(_))
-        ));
-    }
-
-    #[test]
-    fn keys_sort_by_time() {
-        let group: Group = "web-1".parse().unwrap();
-        let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_383_900);
-        let key = key(&group, time, "k3f9").unwrap();
-        assert_eq!(key.as_str(), "narhaul/roots/web-1/20261122T214500Z-k3f9");
+    fn a_newer_version_or_another_field_is_refused() {
+        let text = String::from_utf8(record().encode()).unwrap();
+        let newer = text.replace("root 1", "root 2");
+        let newer = RootRecord::decode(newer.as_bytes());
+        assert!(matches!(newer, Err(DecodeError::Newer { found: 2, .. })));
+        let other = text.replace("\"writer\"", "\"upstreams\":[],\"writer\"");
+        let other = RootRecord::decode(other.as_bytes());
+        assert!(matches!(other, Err(DecodeError::Json(_))));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
-use narhaul::nix::properties;
+use narhaul::{ledger, nix::properties};
 
 type Law = fn(&str);
 type LawOfBytes = fn(&[u8]);
@@ -22,10 +22,12 @@ const LAWS: [(&str, Law); 8] = [
 ];
 
 /// The same for targets that take bytes.
-const LAWS_OF_BYTES: [(&str, LawOfBytes); 3] = [
+const LAWS_OF_BYTES: [(&str, LawOfBytes); 5] = [
     ("nar_decode", properties::nar_decode),
     ("nar_encode", properties::nar_encode),
     ("nar_listing", properties::nar_listing),
+    ("ledger_journal", ledger::properties::journal),
+    ("ledger_intent", ledger::properties::intent),
 ];
 
 /// The names of what lies in a folder of `fuzz`, without their suffix.

@@ -47,7 +47,7 @@ const MAY_USE: [(&str, &[&str]); 18] = [
     ("nix", &[]),
     ("graph", &["nix"]),
     ("plan", &["nix", "graph", "ledger"]),
-    ("ledger", &["nix"]),
+    ("ledger", &["nix", "graph"]),
     ("meter", &[]),
     ("stop", &[]),
     ("clock", &[]),
