@@ -1,41 +1,57 @@
 //! Which store object needs which, as compact rows.
 //!
 //! Nodes are numbered as their paths were given; an edge points from a referrer to a reference.
-//! References of a path to itself are dropped: they say nothing about order or life. A reference to a
-//! path that was not given is an error, never ignored: a graph with a hole would call a cache closed
-//! that is not.
+//! References of a path to itself are dropped: they say nothing about order or life. In a [`Graph`]
+//! built from paths, a reference to a path that was not given is an error, never ignored: a graph with a
+//! hole would call a cache closed that is not. A [`Census`] is of what a cache really holds, holes
+//! included: it says which nodes are visible there and which are only named.
 //!
 //! Pure: built from paths, asked for orders and sets. What is copied or kept is decided in `plan`.
 
+mod bodies;
+mod builder;
+mod census;
+mod etag;
+mod hash_index;
+mod node_set;
 mod order;
+mod rows;
 mod seconds;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::OnceLock};
 
 use crate::nix::store_path::{HashPart, StorePath};
 
+use rows::Rows;
+
+pub use bodies::BodyId;
+pub use builder::{CensusBuilder, PushError, Row};
+pub use census::Census;
+pub use etag::Etag;
+pub use node_set::NodeSet;
 pub use order::Cycle;
 pub use seconds::Seconds;
 
 /// The number of a path in a graph.
 pub type Node = u32;
 
-/// A set of store objects with their references, closed under them.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Store objects with their references.
+#[derive(Clone, Debug, Default)]
 pub struct Graph {
     references: Rows,
-    referrers: Rows,
+    /// Made when they are first asked for: a mark needs none.
+    referrers: OnceLock<Rows>,
 }
 
-/// For each node a row of nodes, all rows in one allocation.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Rows {
-    /// Where each node's row begins in `nodes`; one more at the end.
-    starts: Vec<u32>,
-    nodes: Vec<Node>,
+impl PartialEq for Graph {
+    fn eq(&self, other: &Self) -> bool {
+        self.references == other.references
+    }
 }
+
+impl Eq for Graph {}
 
 /// Why paths make no graph.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -71,16 +87,15 @@ impl Graph {
                 return Err(BuildError::Twice(path.clone()));
             }
         }
-        let mut references = Rows {
-            starts: vec![0],
-            nodes: Vec::new(),
-        };
+        let mut references = Rows::with_capacity(numbers.len());
+        let mut row_of_path: Vec<Node> = Vec::new();
         for (path, row) in paths {
             let own = numbers[&path.hash_part()];
+            row_of_path.clear();
             for reference in row {
                 match numbers.get(&reference.hash_part()) {
                     Some(&number) if number == own => {}
-                    Some(&number) => references.nodes.push(number),
+                    Some(&number) => row_of_path.push(number),
                     None => {
                         let (referrer, reference) = (path.clone(), reference.clone());
                         return Err(BuildError::Dangling {
@@ -90,19 +105,26 @@ impl Graph {
                     }
                 }
             }
-            references.end_row()?;
+            references.push(&row_of_path)?;
         }
-        let referrers = references.turned();
         Ok(Self {
             references,
-            referrers,
+            referrers: OnceLock::new(),
         })
+    }
+
+    /// Returns a graph without nodes, with room for so many.
+    fn with_capacity(n_nodes: usize) -> Self {
+        Self {
+            references: Rows::with_capacity(n_nodes),
+            referrers: OnceLock::new(),
+        }
     }
 
     /// Returns how many nodes there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.references.starts.len() - 1
+        self.references.len()
     }
 
     /// Returns whether there is no node at all.
@@ -118,9 +140,13 @@ impl Graph {
     }
 
     /// Returns what refers to `node`, itself left out.
+    ///
+    /// The first call turns the whole graph, which takes as much memory again as the graph does.
     #[must_use]
     pub fn referrers(&self, node: Node) -> &[Node] {
-        self.referrers.row(node)
+        self.referrers
+            .get_or_init(|| self.references.turned())
+            .row(node)
     }
 
     /// Returns all nodes, in the order in which they were given.
@@ -164,38 +190,4 @@ fn reach<'a>(
 pub fn index(node: Node) -> usize {
     // Every platform that tokio runs on has 32 bits at least; the fallback is out of every table.
     usize::try_from(node).unwrap_or(usize::MAX)
-}
-
-impl Rows {
-    fn row(&self, node: Node) -> &[Node] {
-        let (start, end) = (self.starts[index(node)], self.starts[index(node) + 1]);
-        &self.nodes[index(start)..index(end)]
-    }
-
-    fn end_row(&mut self) -> Result<(), BuildError> {
-        let end = u32::try_from(self.nodes.len()).map_err(|_overflow| BuildError::TooLarge)?;
-        self.starts.push(end);
-        Ok(())
-    }
-
-    /// Returns the same edges, seen from their other ends.
-    fn turned(&self) -> Self {
-        let n_nodes = self.starts.len() - 1;
-        let mut starts = vec![0u32; n_nodes + 1];
-        for &node in &self.nodes {
-            starts[index(node) + 1] += 1;
-        }
-        for node in 0..n_nodes {
-            starts[node + 1] += starts[node];
-        }
-        let mut next = starts.clone();
-        let mut nodes = vec![0; self.nodes.len()];
-        for (row, from) in (0u32..).zip(self.starts.windows(2)) {
-            for &to in &self.nodes[index(from[0])..index(from[1])] {
-                nodes[index(next[index(to)])] = row;
-                next[index(to)] += 1;
-            }
-        }
-        Self { starts, nodes }
-    }
 }

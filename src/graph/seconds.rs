@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 ///
 /// Earlier and later times become the first and the last that there is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Seconds(u32);
+pub struct Seconds(pub(super) u32);
 
 impl From<u32> for Seconds {
     fn from(seconds: u32) -> Self {
