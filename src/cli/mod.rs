@@ -20,6 +20,7 @@ pub mod reference;
 pub mod resolve;
 pub mod roots_from;
 pub mod run;
+pub mod site;
 pub mod times;
 pub mod ui;
 pub mod units;
