@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::cli::{
-    commands::{completions, config, copy, init, key, reference, serve},
+    commands::{completions, config, copy, init, key, pin, reference, roots, serve},
     ui::{Format, Loudness},
 };
 
@@ -90,6 +90,10 @@ pub enum Command {
     Copy(Box<copy::CopyArgs>),
     Init(init::InitArgs),
     Key(key::KeyArgs),
+    Pin(pin::PinArgs),
+    Unpin(pin::UnpinArgs),
+    Pins(pin::PinsArgs),
+    Roots(roots::RootsArgs),
     Config(config::ConfigArgs),
     Completions(completions::CompletionsArgs),
     #[command(hide = true)]

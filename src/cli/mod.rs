@@ -14,7 +14,9 @@ pub mod config;
 pub mod env;
 pub mod error;
 pub mod ignored;
+pub mod keep;
 pub mod machine;
+pub mod notes;
 pub mod paths;
 pub mod reference;
 pub mod resolve;
@@ -87,6 +89,10 @@ fn run(context: &Arc<Context>, command: Command) -> Result<Exit, Failure> {
         Command::Copy(args) => commands::copy::run(context, &args),
         Command::Init(args) => commands::init::run(context, &args),
         Command::Key(args) => commands::key::run(context, args),
+        Command::Pin(args) => commands::pin::pin(context, &args),
+        Command::Unpin(args) => commands::pin::unpin(context, &args),
+        Command::Pins(args) => commands::pin::pins(context, &args),
+        Command::Roots(args) => commands::roots::run(context, &args),
         Command::Config(args) => commands::config::run(context, &args),
         Command::Completions(args) => commands::completions::run(context, &args),
         Command::Serve(args) => commands::serve::run(context, &args),

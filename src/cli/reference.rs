@@ -30,6 +30,9 @@ New fields may be added; a reader ignores what it does not know.
 | `report` | at the end of `copy` | `dryRun`, `to`, `paths`, `present`, `bodiesReused`, `toUpload`, `published`, `bodies`, `narBytes`, `bodyBytes`, `seconds`, `requests` (sent, by verb), `connections` (opened; of buckets), `failures` (each `path`, `why`), `stopped`, `warnings`, `rootRecord`, and with `--dry-run` `plan` (each `path`, `action`, `narSize`) |
 | `report` | at the end of `init` | `dryRun`, `bucketMade`, `cacheInfoWritten`, `cacheInfo`, `differences`, `substituter`, `anonymousSubstituter`, `trustedPublicKeys` |
 | `report` | at the end of `key generate` | `keyName`, `publicKey`, `secretKeyFile`, `publicKeyFile` |
+| `report` | at the end of `pin` and `unpin` | `pin` (its name), `paths`, `until` (or null), `takenOff` |
+| `pin` | for each pin of `pins` | `name`, `paths`, `until` (or null), `written`, `holds` |
+| `root` | for each record of `roots` | `group`, `time`, `paths`, `record` |
 | `setting` | for each setting of `config` | `name`, `values`, `origin`, `default` |
 ";
 

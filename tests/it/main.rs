@@ -28,3 +28,4 @@ mod copy_cli;
 mod docs;
 mod init;
 mod key;
+mod pin_cli;

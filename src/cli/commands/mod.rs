@@ -5,7 +5,9 @@ pub mod config;
 pub mod copy;
 pub mod init;
 pub mod key;
+pub mod pin;
 pub mod reference;
+pub mod roots;
 pub mod serve;
 
 use std::path::PathBuf;
