@@ -13,20 +13,27 @@
 //!
 //! Not here: retries, limits, counting and dry runs. They are wrappers of the same trait (`wrap`).
 
+mod fence;
 pub mod file;
 pub mod memory;
+mod rules;
 pub mod s3;
 pub mod wrap;
 
 use std::{
     collections::BTreeMap,
     fmt::Debug,
+    ops::Range,
     time::{Duration, SystemTime},
 };
 
 use async_trait::async_trait;
 use bytes::Bytes;
 
+pub use self::{
+    fence::Fence,
+    rules::{Expiry, Known, Lifecycle, Noncurrent, Rules, Versioning},
+};
 use crate::nix::object_key::ObjectKey;
 
 /// Keeps objects.
@@ -44,6 +51,10 @@ pub trait Backend: Debug + Send + Sync + 'static {
     /// Reads a whole object.
     async fn get(&self, key: &ObjectKey) -> Result<Object, Error>;
 
+    /// Reads exactly these bytes of an object; they must all be there. An empty range is empty, and
+    /// nothing is asked for it.
+    async fn get_range(&self, key: &ObjectKey, range: Range<u64>) -> Result<Bytes, Error>;
+
     /// Reads an object's metadata.
     async fn head(&self, key: &ObjectKey) -> Result<ObjectMeta, Error>;
 
@@ -55,8 +66,16 @@ pub trait Backend: Debug + Send + Sync + 'static {
 
     /// Deletes objects, any number of them; returns those that could not be deleted, each with why.
     ///
-    /// `Err` means that the whole request failed and any of them may or may not be gone.
-    async fn delete(&self, keys: &[ObjectKey]) -> Result<Vec<(ObjectKey, Error)>, Error>;
+    /// `Err` means that the whole request failed and any of them may or may not be gone. Under a fence
+    /// nothing is sent that would be too late, and an `Err` with [`Kind::TooLate`] says that nothing is
+    /// under way either: where the answer to any part is unknown, that is the error, and
+    /// [`Fence::doubted`] has the moment, also where a later try went well. Such a deletion may still
+    /// happen for as long as its signature lives (a minute) and the server takes.
+    async fn delete(
+        &self,
+        keys: &[ObjectKey],
+        fence: Option<&Fence>,
+    ) -> Result<Vec<(ObjectKey, Error)>, Error>;
 
     /// Begins an object that is sent in parts. Nothing is visible until it is completed.
     async fn begin_upload(&self, key: &ObjectKey, options: &PutOptions) -> Result<Upload, Error>;
@@ -71,11 +90,20 @@ pub trait Backend: Debug + Send + Sync + 'static {
     /// Drops an unfinished upload and its parts. One that is gone already is no error.
     async fn abort_upload(&self, upload: &Upload) -> Result<(), Error>;
 
-    /// Returns the unfinished uploads of exactly this key, the oldest first.
-    async fn uploads(&self, key: &ObjectKey) -> Result<Vec<Upload>, Error>;
+    /// Returns the unfinished uploads whose keys begin with `prefix`, the oldest first.
+    ///
+    /// Complete for the prefix that is a whole key. MinIO tells nothing for a shorter one.
+    async fn uploads(&self, prefix: &str) -> Result<Vec<Upload>, Error>;
 
     /// Returns the parts that an unfinished upload has, in ascending order of their numbers.
     async fn parts(&self, upload: &Upload) -> Result<Vec<Part>, Error>;
+
+    /// Returns what the bucket does to its objects by itself. What a server does not tell is no error.
+    async fn rules(&self) -> Result<Rules, Error>;
+
+    /// Makes an object that was deleted visible again, in a bucket that keeps versions; says whether
+    /// it did. `false`: it is visible, or was never there.
+    async fn undelete(&self, key: &ObjectKey) -> Result<bool, Error>;
 
     /// Makes the bucket or folder if it is missing; says which it was.
     async fn create(&self) -> Result<Created, Error>;
@@ -138,6 +166,9 @@ pub struct PutOptions {
     pub user: BTreeMap<String, String>,
     /// Refuse with [`Kind::Exists`] if the key is there. Only where [`Limits::has_conditional_put`].
     pub if_absent: bool,
+    /// Send it only before this moment, or refuse with [`Kind::TooLate`]. For `put` only: an object in
+    /// parts is a body, and bodies may come late.
+    pub fence: Option<Fence>,
 }
 
 /// Which keys to list.
@@ -264,6 +295,9 @@ pub enum Kind {
     /// What came back is not what was asked for.
     #[error("the answer makes no sense")]
     Malformed,
+    /// Its [`Fence`] has passed; it was not sent, and must not be.
+    #[error("it is too late to send it")]
+    TooLate,
     /// There is no room.
     #[error("no space left")]
     Full,

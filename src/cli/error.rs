@@ -257,7 +257,9 @@ pub fn backend_hint(url: &str, error: &backend::Error) -> Option<String> {
         Kind::Malformed => {
             "what answers there may not be an S3 server: see `endpoint=` in the URL".into()
         }
-        Kind::NotFound | Kind::Exists | Kind::Unsupported | Kind::Other => return None,
+        Kind::NotFound | Kind::Exists | Kind::TooLate | Kind::Unsupported | Kind::Other => {
+            return None;
+        }
     })
 }
 

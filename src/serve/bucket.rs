@@ -1,8 +1,7 @@
 //! One bucket of the embedded server: a back end, and what only one in memory can tell.
 //!
 //! A [`Backend`] does not give back the headers that an object was written with, nor names that no key
-//! can have, nor uploads by prefix. [`Memory`] does, and over another back end those answers are poorer:
-//! no headers, no foreign names, and uploads by their exact key only, as MinIO does it.
+//! can have. [`Memory`] does, and over another back end those answers are poorer.
 
 use std::sync::Arc;
 
@@ -101,10 +100,6 @@ impl Bucket {
 
     /// Returns the unfinished uploads below a prefix.
     pub(super) async fn uploads(&self, prefix: &str) -> Result<Vec<Upload>, Error> {
-        match (self.memory(), ObjectKey::parse(prefix)) {
-            (Some(memory), _) => Ok(memory.unfinished(prefix)),
-            (None, Ok(key)) => self.backend.uploads(&key).await,
-            (None, Err(_)) => Ok(Vec::new()),
-        }
+        self.backend.uploads(prefix).await
     }
 }

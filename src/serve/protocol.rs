@@ -310,6 +310,7 @@ impl S3 for Protocol {
             if_absent: self
                 .if_absent(&bucket, &key, if_match, if_none_match)
                 .await?,
+            fence: None,
         };
         bucket
             .backend()
@@ -329,7 +330,11 @@ impl S3 for Protocol {
     ) -> S3Result<S3Response<DeleteObjectOutput>> {
         let input = request.input;
         let (bucket, key) = (self.bucket(&input.bucket)?, key(&input.key)?);
-        let failed = bucket.backend().delete(&[key]).await.map_err(missing_key)?;
+        let failed = bucket
+            .backend()
+            .delete(&[key], None)
+            .await
+            .map_err(missing_key)?;
         match failed.first() {
             Some((_, error)) => Err(told(error, S3ErrorCode::NoSuchKey)),
             None => Ok(S3Response::new(DeleteObjectOutput::default())),
@@ -356,7 +361,11 @@ impl S3 for Protocol {
             .iter()
             .filter_map(|name| ObjectKey::parse(name).ok())
             .collect();
-        let failed = bucket.backend().delete(&keys).await.map_err(missing_key)?;
+        let failed = bucket
+            .backend()
+            .delete(&keys, None)
+            .await
+            .map_err(missing_key)?;
         let failed: BTreeMap<_, _> = failed
             .iter()
             .map(|(key, error)| (key.as_str(), error))
@@ -398,6 +407,7 @@ impl S3 for Protocol {
             content_encoding: input.content_encoding,
             user: lower(input.metadata),
             if_absent: false,
+            fence: None,
         };
         let upload = bucket
             .backend()
@@ -676,6 +686,7 @@ fn told(error: &Error, missing: S3ErrorCode) -> S3Error {
         | Kind::Unreachable
         | Kind::TimedOut
         | Kind::Malformed
+        | Kind::TooLate
         | Kind::Full
         | Kind::Tls => S3ErrorCode::InternalError,
     };

@@ -381,7 +381,7 @@ async fn deletes_carry_the_checksum_that_old_servers_want_and_blame_single_keys(
     let mut config = server.config();
     config.prefix = "/p/".to_owned();
     let backend = open(config).await.unwrap();
-    let failed = backend.delete(&[key("a"), key("b")]).await.unwrap();
+    let failed = backend.delete(&[key("a"), key("b")], None).await.unwrap();
     let failed: Vec<_> = failed
         .iter()
         .map(|(key, error)| (key.as_str(), error.kind.clone()))
@@ -630,6 +630,7 @@ async fn keeps_the_contract(mut config: S3Config) -> S3 {
     let backend = open(config.clone()).await.unwrap();
     backend.create().await.unwrap();
     let traits = |missing: &S3| Traits {
+        keeps_versions: false,
         keeps_user: true,
         finds_uploads: true,
         missing: Some(Arc::new(missing.clone())),

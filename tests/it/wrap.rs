@@ -2,13 +2,16 @@
 //!
 //! Time is tokio's paused clock: waits cost nothing and are exact.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
 use futures::future::join_all;
 use narhaul::{
     backend::{
-        Backend, Kind, PutOptions,
+        Backend, Fence, Kind, PutOptions,
         memory::Memory,
         wrap::{
             count::Verb,
@@ -124,6 +127,7 @@ async fn what_will_not_pass_is_told_at_once() {
     let lasting = [
         Kind::Denied,
         Kind::Full,
+        Kind::TooLate,
         Kind::Tls,
         Kind::Other,
         Kind::NotFound,
@@ -257,6 +261,45 @@ async fn a_conditional_put_whose_answer_was_lost_knows_its_own_object() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_fenced_write_is_tried_again_while_its_fence_stands_and_its_doubts_are_kept() {
+    let clock = Clock::paused(SystemTime::UNIX_EPOCH);
+    let fence = || Fence::new(clock.clone(), clock.elapsed() + Duration::from_secs(5));
+    let wait = Some(Trouble::Throttles(Duration::from_secs(9)));
+
+    // The second try goes well; the first may still arrive.
+    let one = bench([fails(Kind::TimedOut)]);
+    let stands = fence();
+    one.backend
+        .delete(&[key("a")], Some(&stands))
+        .await
+        .unwrap();
+    assert!(stands.doubted().is_some());
+
+    // A refusal leaves no doubt, and after it the fence has passed.
+    let two = bench([wait.clone()]);
+    let passes = fence();
+    let error = two
+        .backend
+        .delete(&[key("a")], Some(&passes))
+        .await
+        .unwrap_err();
+    assert_eq!((error.kind, passes.doubted()), (Kind::TooLate, None));
+
+    // What may have happened is not said to be merely too late.
+    let three = bench([fails(Kind::TimedOut), wait]);
+    let passes = fence();
+    let options = PutOptions {
+        fence: Some(passes.clone()),
+        ..PutOptions::default()
+    };
+    let (key, body) = (key("a"), Bytes::from("x"));
+    let error = three.backend.put(&key, body, &options).await.unwrap_err();
+    assert_eq!(error.kind, Kind::TimedOut);
+    assert!(passes.is_past() && passes.doubted().is_some());
+    assert_eq!(three.memory.names(), [""; 0]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn requests_at_once_grow_with_success_and_are_halved_once_for_all_under_way() {
     let throttled = (0..64).map(|_| fails(Kind::Throttled));
     let script = (0..200).map(|_| None).chain(throttled);
@@ -347,7 +390,7 @@ async fn a_dry_run_reads_and_never_writes() {
         Kind::Unsupported
     );
     assert_eq!(
-        backend.delete(&[key("a")]).await.unwrap_err().kind,
+        backend.delete(&[key("a")], None).await.unwrap_err().kind,
         Kind::Unsupported
     );
     let begun = backend

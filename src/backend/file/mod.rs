@@ -25,7 +25,8 @@ use std::{
     collections::BTreeMap,
     fs::{self, File},
     io::{self, ErrorKind},
-    os::unix::fs::MetadataExt,
+    ops::Range,
+    os::unix::fs::{FileExt, MetadataExt},
     path::{Path, PathBuf},
     sync::Arc,
     time::SystemTime,
@@ -36,8 +37,8 @@ use bytes::Bytes;
 
 use self::scratch::Scratch;
 use super::{
-    Backend, Created, Error, Kind, Limits, ListPage, ListQuery, Object, ObjectMeta, Part,
-    PutOptions, Upload, wrap::count::Verb,
+    Backend, Created, Error, Fence, Kind, Limits, ListPage, ListQuery, Object, ObjectMeta, Part,
+    PutOptions, Rules, Upload, wrap::count::Verb,
 };
 use crate::{clock::Clock, nix::object_key::ObjectKey};
 
@@ -169,6 +170,23 @@ impl Inner {
         })
     }
 
+    fn get_range(&self, key: &ObjectKey, range: &Range<u64>) -> Result<Bytes, Fault> {
+        let path = self.path(key)?;
+        let found = self.head_file(&path)?.size;
+        let Ok(wanted) = usize::try_from(range.end.saturating_sub(range.start)) else {
+            return Err(Fault(Kind::Other, Some("so much fits nowhere".to_owned())));
+        };
+        if range.end > found {
+            let detail = format!("it has {found} bytes, want those up to {}", range.end);
+            return Err(Fault(Kind::Other, Some(detail)));
+        }
+        let mut body = vec![0; wanted];
+        let file = File::open(&path).map_err(|error| self.not_read(error))?;
+        // A file that is shorter now is another one, and nobody's whole answer.
+        file.read_exact_at(&mut body, range.start)?;
+        Ok(body.into())
+    }
+
     fn head_file(&self, path: &Path) -> Result<ObjectMeta, Fault> {
         let meta = fs::metadata(path).map_err(|error| self.not_read(error))?;
         if meta.is_file() {
@@ -178,12 +196,20 @@ impl Inner {
         }
     }
 
-    fn delete(&self, keys: &[ObjectKey]) -> Result<Vec<(ObjectKey, Error)>, Fault> {
+    fn delete(
+        &self,
+        keys: &[ObjectKey],
+        fence: Option<&Fence>,
+    ) -> Result<Vec<(ObjectKey, Error)>, Fault> {
         if !self.root.is_dir() {
             return Err(self.missing());
         }
         let (mut failed, mut touched) = (Vec::new(), Vec::new());
         for key in keys {
+            // A file is gone when this returns, so nothing of what went before is in doubt.
+            if fence.is_some_and(Fence::is_past) {
+                return Err(Fault(Kind::TooLate, None));
+            }
             match self.delete_one(key) {
                 Ok(parent) => touched.extend(parent),
                 Err(fault) => {
@@ -276,6 +302,15 @@ impl Backend for Folder {
             .await
     }
 
+    async fn get_range(&self, key: &ObjectKey, range: Range<u64>) -> Result<Bytes, Error> {
+        if range.is_empty() {
+            return Ok(Bytes::new());
+        }
+        let own = key.clone();
+        let job = move |inner: &Inner| inner.get_range(&own, &range);
+        self.work(Verb::Get, key.as_str(), job).await
+    }
+
     async fn head(&self, key: &ObjectKey) -> Result<ObjectMeta, Error> {
         let own = key.clone();
         let job = move |inner: &Inner| inner.head_file(&inner.path(&own)?);
@@ -294,19 +329,23 @@ impl Backend for Folder {
     }
 
     async fn put(&self, key: &ObjectKey, body: Bytes, options: &PutOptions) -> Result<(), Error> {
-        let (own, if_absent) = (key.clone(), options.if_absent);
+        let (own, if_absent, fence) = (key.clone(), options.if_absent, options.fence.clone());
         let job = move |inner: &Inner| {
             let path = inner.path(&own)?;
-            inner.scratch.write(&path, &body, if_absent)
+            inner.scratch.write(&path, &body, if_absent, fence.as_ref())
         };
         self.work(Verb::Put, key.as_str(), job).await
     }
 
-    async fn delete(&self, keys: &[ObjectKey]) -> Result<Vec<(ObjectKey, Error)>, Error> {
-        let own = keys.to_vec();
+    async fn delete(
+        &self,
+        keys: &[ObjectKey],
+        fence: Option<&Fence>,
+    ) -> Result<Vec<(ObjectKey, Error)>, Error> {
+        let (own, fence) = (keys.to_vec(), fence.cloned());
         let name = keys.first().map_or("", ObjectKey::as_str);
-        self.work(Verb::Delete, name, move |inner| inner.delete(&own))
-            .await
+        let job = move |inner: &Inner| inner.delete(&own, fence.as_ref());
+        self.work(Verb::Delete, name, job).await
     }
 
     async fn begin_upload(&self, key: &ObjectKey, options: &PutOptions) -> Result<Upload, Error> {
@@ -339,16 +378,26 @@ impl Backend for Folder {
         self.work(Verb::Abort, upload.key.as_str(), job).await
     }
 
-    async fn uploads(&self, key: &ObjectKey) -> Result<Vec<Upload>, Error> {
-        let own = key.clone();
+    async fn uploads(&self, prefix: &str) -> Result<Vec<Upload>, Error> {
+        let own = prefix.to_owned();
         let job = move |inner: &Inner| inner.scratch.uploads(&own);
-        self.work(Verb::Uploads, key.as_str(), job).await
+        self.work(Verb::Uploads, prefix, job).await
     }
 
     async fn parts(&self, upload: &Upload) -> Result<Vec<Part>, Error> {
         let own = upload.clone();
         let job = move |inner: &Inner| inner.scratch.parts(&own);
         self.work(Verb::Parts, upload.key.as_str(), job).await
+    }
+
+    async fn rules(&self) -> Result<Rules, Error> {
+        // Whoever cleans folders by age has told nobody.
+        Ok(Rules::none())
+    }
+
+    async fn undelete(&self, key: &ObjectKey) -> Result<bool, Error> {
+        let act = format!("{} `{key}`", Verb::Undelete.words());
+        Err(Error::new(Kind::Unsupported, act))
     }
 
     async fn create(&self) -> Result<Created, Error> {
@@ -484,7 +533,7 @@ mod tests {
             assert_eq!(late.kind, Kind::NotFound, "{id}");
         }
         assert!(folder.path().join("a").exists());
-        assert_eq!(backend.uploads(&key("b")).await.unwrap().len(), 1);
+        assert_eq!(backend.uploads("b").await.unwrap().len(), 1);
     }
 
     #[tokio::test]
@@ -544,7 +593,7 @@ mod tests {
             let abort = backend.abort_upload(&upload);
             let (_, aborted) = futures::join!(futures::future::join_all(parts), abort);
             aborted.unwrap();
-            assert_eq!(backend.uploads(&key("nar/a")).await.unwrap(), []);
+            assert_eq!(backend.uploads("nar/a").await.unwrap(), []);
         }
         let left = fs::read_dir(folder.path().join(".narhaul-tmp")).unwrap();
         assert_eq!(left.count(), 0);

@@ -31,7 +31,7 @@ use sha2::{Digest, Sha256};
 
 use super::{Fault, MAX_PARTS};
 use crate::{
-    backend::{Kind, Part, PartChecksum, Upload},
+    backend::{Fence, Kind, Part, PartChecksum, Upload},
     clock::Clock,
     nix::object_key::ObjectKey,
 };
@@ -77,11 +77,23 @@ impl Scratch {
     }
 
     /// Writes a whole object.
-    pub(super) fn write(&self, path: &Path, body: &[u8], if_absent: bool) -> Result<(), Fault> {
+    pub(super) fn write(
+        &self,
+        path: &Path,
+        body: &[u8],
+        if_absent: bool,
+        fence: Option<&Fence>,
+    ) -> Result<(), Fault> {
         let (aside, mut file) = self.aside()?;
         let written = file.write_all(body).and_then(|()| self.seal(&file));
+        // Making it durable takes long on a disk; the clock is looked at after that.
+        let in_time = |()| match fence.is_some_and(Fence::is_past) {
+            true => Err(Fault(Kind::TooLate, None)),
+            false => Ok(()),
+        };
         let done = written
             .map_err(Fault::from)
+            .and_then(in_time)
             .and_then(|()| self.publish(&aside, path, if_absent));
         if done.is_err() {
             // What failed is what is told; what is left is removed with the other leftovers.
@@ -205,7 +217,7 @@ impl Scratch {
         }
     }
 
-    pub(super) fn uploads(&self, key: &ObjectKey) -> Result<Vec<Upload>, Fault> {
+    pub(super) fn uploads(&self, prefix: &str) -> Result<Vec<Upload>, Fault> {
         let mut uploads = Vec::new();
         let entries = match fs::read_dir(&self.folder) {
             Ok(entries) => entries,
@@ -215,21 +227,23 @@ impl Scratch {
             Err(error) if error.kind() == ErrorKind::NotFound => return Err(self.missing()),
             Err(error) => return Err(error.into()),
         };
-        let stem = stem(key);
         for entry in entries {
             let entry = entry?;
             let name = entry.file_name();
-            let Some(id) = name.to_str().filter(|name| name.starts_with(&stem)) else {
+            let Some(id) = name.to_str().filter(|name| name.starts_with("up-")) else {
+                continue;
+            };
+            // One that has vanished, or whose key is not written yet, is not to be found.
+            let Some(key) = key_in(&entry.path()) else {
                 continue;
             };
             let mut upload = Upload {
-                key: key.clone(),
+                key,
                 id: id.to_owned(),
                 begun: None,
             };
-            // One that has vanished, or belongs to another key of the same stem, is not ours.
-            if let Some(begun) = self.begun(&upload) {
-                upload.begun = Some(begun);
+            upload.begun = self.begun(&upload);
+            if upload.begun.is_some() && upload.key.as_str().starts_with(prefix) {
                 uploads.push(upload);
             }
         }
@@ -366,6 +380,13 @@ impl Scratch {
         }
         Ok(sync(parent)?)
     }
+}
+
+/// Returns the key that an upload's folder says it is for.
+fn key_in(folder: &Path) -> Option<ObjectKey> {
+    let mut names = ["key", "key.new"].iter();
+    let text = names.find_map(|name| fs::read_to_string(folder.join(name)).ok())?;
+    ObjectKey::parse(&text).ok()
 }
 
 /// Renames unless the name is taken.

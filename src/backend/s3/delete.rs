@@ -1,11 +1,11 @@
 //! Deletes objects, a thousand to a request.
 
 use aws_sdk_s3::types::{Delete, ObjectIdentifier};
-use futures::{StreamExt as _, TryStreamExt as _, stream};
+use futures::{StreamExt as _, stream};
 
 use super::{S3, client::DELETING, dialect::Provider, errors::of_code, watch::ContentMd5};
 use crate::{
-    backend::{Error, Kind},
+    backend::{Error, Fence, Kind},
     nix::object_key::ObjectKey,
 };
 
@@ -19,21 +19,43 @@ impl S3 {
     pub(super) async fn delete_all(
         &self,
         keys: &[ObjectKey],
+        fence: Option<&Fence>,
     ) -> Result<Vec<(ObjectKey, Error)>, Error> {
         let batches = keys.chunks(DELETE_BATCH);
-        let requests: Vec<_> = batches.map(|batch| self.delete_batch(batch)).collect();
-        stream::iter(requests)
+        let requests: Vec<_> = batches
+            .map(|batch| self.delete_batch(batch, fence))
+            .collect();
+        // Every answer is awaited, also beside a failure: what is under way must not be forgotten.
+        let answers: Vec<_> = stream::iter(requests)
             .buffer_unordered(DELETE_BATCHES_AT_ONCE)
-            .try_concat()
-            .await
+            .collect()
+            .await;
+        let (mut failed, mut worst) = (Vec::new(), None::<Error>);
+        for answer in answers {
+            match answer {
+                Ok(some) => failed.extend(some),
+                Err(error) => match &worst {
+                    Some(worse) if doubt(&worse.kind) >= doubt(&error.kind) => {}
+                    _ => worst = Some(error),
+                },
+            }
+        }
+        worst.map_or(Ok(failed), Err)
     }
 
     /// Deletes up to [`DELETE_BATCH`] objects.
-    async fn delete_batch(&self, keys: &[ObjectKey]) -> Result<Vec<(ObjectKey, Error)>, Error> {
+    async fn delete_batch(
+        &self,
+        keys: &[ObjectKey],
+        fence: Option<&Fence>,
+    ) -> Result<Vec<(ObjectKey, Error)>, Error> {
         let act = match keys {
             [key] => format!("delete `{key}`"),
             _ => format!("delete {} objects", keys.len()),
         };
+        if let Some(fence) = fence {
+            fence.check(&act)?;
+        }
         let unusable = |problem: String| Error::new(Kind::Other, &*act).with_detail(problem);
         let objects = keys
             .iter()
@@ -71,5 +93,14 @@ impl S3 {
             }
         }
         Ok(failed)
+    }
+}
+
+/// Orders failures: the one that leaves most in doubt stands for all batches.
+fn doubt(kind: &Kind) -> u8 {
+    match kind {
+        Kind::Unreachable | Kind::TimedOut | Kind::Malformed => 2,
+        Kind::TooLate => 0,
+        _ => 1,
     }
 }

@@ -14,7 +14,7 @@
 //! The SDK does not retry here. Its token bucket is emptied by a burst of 503s, after which it fails at
 //! once whatever the settings, and two layers of retries multiply; `backend::wrap` decides alone.
 //!
-//! Not here: bucket policies and lifecycle rules, requester pays, encryption keys of customers.
+//! Not here: writing bucket policies and lifecycle rules, requester pays, encryption keys of customers.
 
 mod answer;
 mod client;
@@ -25,12 +25,15 @@ mod delete;
 mod dialect;
 mod errors;
 mod multipart;
+mod rules;
 mod tls;
+mod versions;
 mod watch;
 
 use std::{
     collections::BTreeMap,
     fmt,
+    ops::Range,
     sync::{Arc, PoisonError, atomic::Ordering::Relaxed},
     time::SystemTime,
 };
@@ -57,8 +60,8 @@ pub use self::{
     dialect::Provider,
 };
 use super::{
-    Backend, Created, Error, Kind, Limits, ListPage, ListQuery, Object, ObjectMeta, Part,
-    PutOptions, Upload,
+    Backend, Created, Error, Fence, Kind, Limits, ListPage, ListQuery, Object, ObjectMeta, Part,
+    PutOptions, Rules, Upload,
 };
 use crate::nix::object_key::ObjectKey;
 
@@ -147,17 +150,30 @@ impl Backend for S3 {
             last_modified: time(answer.last_modified()),
             user: user(answer.metadata()),
         };
-        // No deadline in all: the SDK ends a body that stands still.
-        let body =
-            answer.body.collect().await.map_err(|source| {
-                Error::new(Kind::Unreachable, &*act).with_detail(deepest(&source))
-            })?;
-        let body = body.into_bytes();
-        if u64::try_from(body.len()) != Ok(meta.size) {
-            let detail = format!("{} bytes came, want {}", body.len(), meta.size);
-            return Err(Error::new(Kind::Unreachable, act).with_detail(detail));
-        }
+        let body = whole(answer.body, meta.size, &act).await?;
         Ok(Object { meta, body })
+    }
+
+    async fn get_range(&self, key: &ObjectKey, range: Range<u64>) -> Result<Bytes, Error> {
+        let act = format!("get a part of `{key}`");
+        let Some(last) = range.end.checked_sub(1).filter(|last| *last >= range.start) else {
+            return Ok(Bytes::new());
+        };
+        let asked = self.call(&act, SMALL, |client| {
+            let request = client.get_object().bucket(self.bucket());
+            let request = request.range(format!("bytes={}-{last}", range.start));
+            Box::pin(request.key(self.full_key(key)).send())
+        });
+        let answer = asked.await.map_err(|failure| failure.error)?;
+        let (told, wanted) = (
+            size(answer.content_length(), &act)?,
+            range.end - range.start,
+        );
+        if told != wanted {
+            let detail = format!("the server has {told} bytes of it, want {wanted}");
+            return Err(Error::new(Kind::Other, act).with_detail(detail));
+        }
+        whole(answer.body, told, &act).await
     }
 
     async fn head(&self, key: &ObjectKey) -> Result<ObjectMeta, Error> {
@@ -247,6 +263,9 @@ impl Backend for S3 {
             let detail = format!("{} does not honor `If-None-Match`", self.provider().name());
             return Err(Error::new(Kind::Unsupported, act).with_detail(detail));
         }
+        if let Some(fence) = &options.fence {
+            fence.check(&act)?;
+        }
         let put = self.write(&act, allowed(body.len()), |client| {
             let request = client
                 .put_object()
@@ -268,8 +287,12 @@ impl Backend for S3 {
         put.await.map(drop)
     }
 
-    async fn delete(&self, keys: &[ObjectKey]) -> Result<Vec<(ObjectKey, Error)>, Error> {
-        self.delete_all(keys).await
+    async fn delete(
+        &self,
+        keys: &[ObjectKey],
+        fence: Option<&Fence>,
+    ) -> Result<Vec<(ObjectKey, Error)>, Error> {
+        self.delete_all(keys, fence).await
     }
 
     async fn begin_upload(&self, key: &ObjectKey, options: &PutOptions) -> Result<Upload, Error> {
@@ -288,12 +311,20 @@ impl Backend for S3 {
         self.abort(upload).await
     }
 
-    async fn uploads(&self, key: &ObjectKey) -> Result<Vec<Upload>, Error> {
-        self.find_uploads(key).await
+    async fn uploads(&self, prefix: &str) -> Result<Vec<Upload>, Error> {
+        self.find_uploads(prefix).await
     }
 
     async fn parts(&self, upload: &Upload) -> Result<Vec<Part>, Error> {
         self.find_parts(upload).await
+    }
+
+    async fn rules(&self) -> Result<Rules, Error> {
+        self.read_rules().await
+    }
+
+    async fn undelete(&self, key: &ObjectKey) -> Result<bool, Error> {
+        self.remove_markers(key).await
     }
 
     async fn create(&self) -> Result<Created, Error> {
@@ -323,6 +354,20 @@ impl Backend for S3 {
             Err(failure) => Err(failure.error),
         }
     }
+}
+
+/// Receives a body. There is no deadline for all of it: the SDK ends one that stands still.
+async fn whole(body: ByteStream, wanted: u64, act: &str) -> Result<Bytes, Error> {
+    let lost = |detail| Error::new(Kind::Unreachable, act).with_detail(detail);
+    let body = body
+        .collect()
+        .await
+        .map_err(|source| lost(deepest(&source)))?;
+    let body = body.into_bytes();
+    if u64::try_from(body.len()) != Ok(wanted) {
+        return Err(lost(format!("{} bytes came, want {wanted}", body.len())));
+    }
+    Ok(body)
 }
 
 /// Returns whether any key of ours can begin so. MinIO answers 400 to a prefix with a `..` in it.

@@ -141,10 +141,10 @@ impl S3 {
         }
     }
 
-    /// Asks by the exact key: MinIO lists nothing for a shorter prefix.
-    pub(super) async fn find_uploads(&self, key: &ObjectKey) -> Result<Vec<Upload>, Error> {
-        let act = format!("list the uploads of `{key}`");
-        let full = self.full_key(key);
+    /// Returns the uploads whose keys begin so. MinIO lists nothing unless that is a whole key.
+    pub(super) async fn find_uploads(&self, prefix: &str) -> Result<Vec<Upload>, Error> {
+        let act = format!("list the uploads of `{prefix}`");
+        let full = format!("{}{prefix}", self.0.prefix);
         let mut found = Vec::new();
         let (mut key_marker, mut id_marker) = (None::<String>, None::<String>);
         loop {
@@ -162,9 +162,14 @@ impl S3 {
             let is_encoded = answer.encoding_type() == Some(&EncodingType::Url);
             for upload in answer.uploads() {
                 let name = upload.key().and_then(|name| decode(name, is_encoded));
-                if let (Some(id), true) = (upload.upload_id(), name.as_deref() == Some(&*full)) {
+                let name = name
+                    .as_deref()
+                    .and_then(|name| name.strip_prefix(&*self.0.prefix));
+                let key = name.and_then(|name| ObjectKey::parse(name).ok());
+                // A name that no key can have is somebody else's.
+                if let (Some(id), Some(key)) = (upload.upload_id(), key) {
                     found.push(Upload {
-                        key: key.clone(),
+                        key,
                         id: id.to_owned(),
                         begun: time(upload.initiated()),
                     });

@@ -5,26 +5,16 @@
 //!
 //! Not here: progress, which is of items and not of requests (`meter`).
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
-    time::SystemTime,
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering::Relaxed},
 };
 
-use async_trait::async_trait;
-use bytes::Bytes;
+use super::around::{Around, Asked, Attempt};
+use crate::backend::{Backend, Error, Kind};
 
-use crate::{
-    backend::{
-        Backend, Created, Error, Limits, ListPage, ListQuery, Object, ObjectMeta, Part, PutOptions,
-        Upload,
-    },
-    nix::object_key::ObjectKey,
-};
-
-/// What a back end is asked for: one for each of its methods that cost a request.
+/// What a back end is asked for: one for each of its methods that cost a request. Reading a part of an
+/// object is reading it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Verb {
     /// Asking for its time.
@@ -51,13 +41,17 @@ pub enum Verb {
     Uploads,
     /// Looking for the parts of one.
     Parts,
+    /// Asking what the bucket does by itself.
+    Rules,
+    /// Making a deleted object visible again.
+    Undelete,
     /// Making the bucket.
     Create,
 }
 
 impl Verb {
     /// All verbs.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::Now,
         Self::Get,
         Self::Head,
@@ -70,6 +64,8 @@ impl Verb {
         Self::Abort,
         Self::Uploads,
         Self::Parts,
+        Self::Rules,
+        Self::Undelete,
         Self::Create,
     ];
 
@@ -89,6 +85,8 @@ impl Verb {
             Self::Abort => "abort the upload of",
             Self::Uploads => "find uploads of",
             Self::Parts => "find parts of",
+            Self::Rules => "read the rules of",
+            Self::Undelete => "undelete",
             Self::Create => "make the bucket of",
         }
     }
@@ -109,6 +107,8 @@ impl Verb {
             Self::Abort => "abort",
             Self::Uploads => "uploads",
             Self::Parts => "parts",
+            Self::Rules => "rules",
+            Self::Undelete => "undelete",
             Self::Create => "create",
         }
     }
@@ -117,13 +117,20 @@ impl Verb {
     #[must_use]
     pub const fn is_write(self) -> bool {
         match self {
-            Self::Now | Self::Get | Self::Head | Self::List | Self::Uploads | Self::Parts => false,
+            Self::Now
+            | Self::Get
+            | Self::Head
+            | Self::List
+            | Self::Uploads
+            | Self::Parts
+            | Self::Rules => false,
             Self::Put
             | Self::Delete
             | Self::Begin
             | Self::PutPart
             | Self::Complete
             | Self::Abort
+            | Self::Undelete
             | Self::Create => true,
         }
     }
@@ -165,6 +172,12 @@ impl Counts {
         self.count(verb).bytes.fetch_add(bytes, Relaxed);
     }
 
+    /// Counts no more a request that was not sent after all.
+    fn take_back(&self, verb: Verb, bytes: u64) {
+        self.count(verb).requests.fetch_sub(1, Relaxed);
+        self.count(verb).bytes.fetch_sub(bytes, Relaxed);
+    }
+
     /// Reads one verb.
     pub fn read(&self, verb: Verb) -> Reading {
         let count = self.count(verb);
@@ -201,85 +214,25 @@ impl Counting {
     }
 }
 
-#[async_trait]
-impl Backend for Counting {
-    fn place(&self) -> &str {
-        self.inner.place()
+impl Around for Counting {
+    fn inner(&self) -> &dyn Backend {
+        &*self.inner
     }
 
-    fn limits(&self) -> Limits {
-        self.inner.limits()
+    async fn around<'a, T: Send + 'a>(
+        &'a self,
+        asked: Asked<'a>,
+        attempt: impl Attempt<'a, T> + 'a,
+    ) -> Result<T, Error> {
+        self.counts.add(asked.verb, asked.bytes);
+        let done = attempt().await;
+        if matches!(&done, Err(error) if error.kind == Kind::TooLate) {
+            self.counts.take_back(asked.verb, asked.bytes);
+        }
+        done
     }
 
-    async fn now(&self) -> Result<SystemTime, Error> {
-        self.counts.add(Verb::Now, 0);
-        self.inner.now().await
+    fn has_received(&self, verb: Verb, bytes: u64) {
+        self.counts.add_bytes(verb, bytes);
     }
-
-    async fn get(&self, key: &ObjectKey) -> Result<Object, Error> {
-        self.counts.add(Verb::Get, 0);
-        let object = self.inner.get(key).await?;
-        self.counts.add_bytes(Verb::Get, object.meta.size);
-        Ok(object)
-    }
-
-    async fn head(&self, key: &ObjectKey) -> Result<ObjectMeta, Error> {
-        self.counts.add(Verb::Head, 0);
-        self.inner.head(key).await
-    }
-
-    async fn list(&self, query: &ListQuery) -> Result<ListPage, Error> {
-        self.counts.add(Verb::List, 0);
-        self.inner.list(query).await
-    }
-
-    async fn put(&self, key: &ObjectKey, body: Bytes, options: &PutOptions) -> Result<(), Error> {
-        self.counts.add(Verb::Put, len(&body));
-        self.inner.put(key, body, options).await
-    }
-
-    async fn delete(&self, keys: &[ObjectKey]) -> Result<Vec<(ObjectKey, Error)>, Error> {
-        self.counts.add(Verb::Delete, 0);
-        self.inner.delete(keys).await
-    }
-
-    async fn begin_upload(&self, key: &ObjectKey, options: &PutOptions) -> Result<Upload, Error> {
-        self.counts.add(Verb::Begin, 0);
-        self.inner.begin_upload(key, options).await
-    }
-
-    async fn put_part(&self, upload: &Upload, number: u32, body: Bytes) -> Result<Part, Error> {
-        self.counts.add(Verb::PutPart, len(&body));
-        self.inner.put_part(upload, number, body).await
-    }
-
-    async fn complete_upload(&self, upload: &Upload, parts: &[Part]) -> Result<(), Error> {
-        self.counts.add(Verb::Complete, 0);
-        self.inner.complete_upload(upload, parts).await
-    }
-
-    async fn abort_upload(&self, upload: &Upload) -> Result<(), Error> {
-        self.counts.add(Verb::Abort, 0);
-        self.inner.abort_upload(upload).await
-    }
-
-    async fn uploads(&self, key: &ObjectKey) -> Result<Vec<Upload>, Error> {
-        self.counts.add(Verb::Uploads, 0);
-        self.inner.uploads(key).await
-    }
-
-    async fn parts(&self, upload: &Upload) -> Result<Vec<Part>, Error> {
-        self.counts.add(Verb::Parts, 0);
-        self.inner.parts(upload).await
-    }
-
-    async fn create(&self) -> Result<Created, Error> {
-        self.counts.add(Verb::Create, 0);
-        self.inner.create().await
-    }
-}
-
-/// Bodies are in memory, so their lengths fit.
-fn len(body: &Bytes) -> u64 {
-    u64::try_from(body.len()).unwrap_or(u64::MAX)
 }

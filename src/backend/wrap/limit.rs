@@ -17,20 +17,16 @@
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
-use async_trait::async_trait;
-use bytes::Bytes;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use crate::{
-    backend::{
-        Backend, Created, Error, Kind, Limits, ListPage, ListQuery, Object, ObjectMeta, Part,
-        PutOptions, Upload,
-    },
-    nix::object_key::ObjectKey,
+use super::{
+    around::{Around, Asked, Attempt},
+    count::Verb,
 };
+use crate::backend::{Backend, Error, Kind};
 
 /// Where the number begins: more than one connection's latency hides, less than any server minds.
 const FIRST: u32 = 8;
@@ -134,9 +130,8 @@ impl Limiting {
     }
 
     /// Waits for a body's share of time.
-    async fn pace(&self, body: &Bytes) {
+    async fn pace(&self, bytes: u64) {
         if let Some(rate) = self.caps.upload_bytes_per_s {
-            let bytes = u64::try_from(body.len()).unwrap_or(u64::MAX);
             let nanos = u128::from(bytes) * 1_000_000_000 / u128::from(rate.max(1));
             let share = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
             let turn = self.pace.lock().await;
@@ -145,20 +140,14 @@ impl Limiting {
         }
     }
 
-    /// Learns from the answer to a body.
-    fn learn_of_body<T>(&self, place: Place<'_>, done: Result<T, Error>) -> Result<T, Error> {
-        if matches!(&done, Err(error) if error.kind == Kind::TimedOut) {
-            self.halve(place.n_cuts);
-        }
-        self.learn(place, done)
-    }
-
     /// Learns from an answer, and gives its place back.
     fn learn<T>(&self, place: Place<'_>, done: Result<T, Error>) -> Result<T, Error> {
         match &done {
             Err(error) if error.kind == Kind::Throttled => self.halve(place.n_cuts),
             // A server that fails or is silent says nothing about how much it bears.
             Err(error) if matches!(error.kind, Kind::Unreachable | Kind::TimedOut) => {}
+            // Nor does one that was not asked.
+            Err(error) if error.kind == Kind::TooLate => {}
             Ok(_) | Err(_) => self.grow(),
         }
         drop(place);
@@ -214,80 +203,25 @@ fn places(number: u32) -> usize {
         .min(Semaphore::MAX_PERMITS)
 }
 
-#[async_trait]
-impl Backend for Limiting {
-    fn place(&self) -> &str {
-        self.inner.place()
+impl Around for Limiting {
+    fn inner(&self) -> &dyn Backend {
+        &*self.inner
     }
 
-    fn limits(&self) -> Limits {
-        self.inner.limits()
-    }
-
-    async fn now(&self) -> Result<SystemTime, Error> {
+    async fn around<'a, T: Send + 'a>(
+        &'a self,
+        asked: Asked<'a>,
+        attempt: impl Attempt<'a, T> + 'a,
+    ) -> Result<T, Error> {
+        let has_body = matches!(asked.verb, Verb::Put | Verb::PutPart);
+        if has_body {
+            self.pace(asked.bytes).await;
+        }
         let place = self.seat().await;
-        self.learn(place, self.inner.now().await)
-    }
-
-    async fn get(&self, key: &ObjectKey) -> Result<Object, Error> {
-        let place = self.seat().await;
-        self.learn(place, self.inner.get(key).await)
-    }
-
-    async fn head(&self, key: &ObjectKey) -> Result<ObjectMeta, Error> {
-        let place = self.seat().await;
-        self.learn(place, self.inner.head(key).await)
-    }
-
-    async fn list(&self, query: &ListQuery) -> Result<ListPage, Error> {
-        let place = self.seat().await;
-        self.learn(place, self.inner.list(query).await)
-    }
-
-    async fn put(&self, key: &ObjectKey, body: Bytes, options: &PutOptions) -> Result<(), Error> {
-        self.pace(&body).await;
-        let place = self.seat().await;
-        self.learn_of_body(place, self.inner.put(key, body, options).await)
-    }
-
-    async fn delete(&self, keys: &[ObjectKey]) -> Result<Vec<(ObjectKey, Error)>, Error> {
-        let place = self.seat().await;
-        self.learn(place, self.inner.delete(keys).await)
-    }
-
-    async fn begin_upload(&self, key: &ObjectKey, options: &PutOptions) -> Result<Upload, Error> {
-        let place = self.seat().await;
-        self.learn(place, self.inner.begin_upload(key, options).await)
-    }
-
-    async fn put_part(&self, upload: &Upload, number: u32, body: Bytes) -> Result<Part, Error> {
-        self.pace(&body).await;
-        let place = self.seat().await;
-        self.learn_of_body(place, self.inner.put_part(upload, number, body).await)
-    }
-
-    async fn complete_upload(&self, upload: &Upload, parts: &[Part]) -> Result<(), Error> {
-        let place = self.seat().await;
-        self.learn(place, self.inner.complete_upload(upload, parts).await)
-    }
-
-    async fn abort_upload(&self, upload: &Upload) -> Result<(), Error> {
-        let place = self.seat().await;
-        self.learn(place, self.inner.abort_upload(upload).await)
-    }
-
-    async fn uploads(&self, key: &ObjectKey) -> Result<Vec<Upload>, Error> {
-        let place = self.seat().await;
-        self.learn(place, self.inner.uploads(key).await)
-    }
-
-    async fn parts(&self, upload: &Upload) -> Result<Vec<Part>, Error> {
-        let place = self.seat().await;
-        self.learn(place, self.inner.parts(upload).await)
-    }
-
-    async fn create(&self) -> Result<Created, Error> {
-        let place = self.seat().await;
-        self.learn(place, self.inner.create().await)
+        let done = attempt().await;
+        if has_body && matches!(&done, Err(error) if error.kind == Kind::TimedOut) {
+            self.halve(place.n_cuts);
+        }
+        self.learn(place, done)
     }
 }

@@ -2,8 +2,10 @@
 //!
 //! The order matters. From the inside out a run has: the back end, [`count`] (which sees every request
 //! that is sent), [`limit`] (which holds a place for each) and [`retry`] (which waits without one).
-//! [`dry_run`] replaces none of them and goes anywhere. Nothing here knows what an object means.
+//! [`dry_run`] replaces none of them and goes anywhere. [`around`] is what they have in common. Nothing
+//! here knows what an object means.
 
+pub mod around;
 pub mod count;
 pub mod dry_run;
 pub mod limit;

@@ -13,6 +13,9 @@
 //! answer are paid from a budget that all requests share and that successes fill again. When it is
 //! empty, failures are final at once. Being asked to slow down costs nothing: that server lives.
 //!
+//! A write under a fence is tried again only while the fence stands, and each try that goes unanswered
+//! is noted on it: even if a later one goes well, the earlier may still arrive.
+//!
 //! Put this outside of `limit`, so that nobody waits while holding a place in the queue.
 
 use std::{
@@ -20,21 +23,19 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU32, Ordering::Relaxed},
     },
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
-use async_trait::async_trait;
 use bytes::Bytes;
-use futures::future::BoxFuture;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::count::Verb;
+use super::{
+    around::{Around, Asked, Attempt, of, of_deletion},
+    count::Verb,
+};
 use crate::{
-    backend::{
-        Backend, Created, Error, Kind, Limits, ListPage, ListQuery, Object, ObjectMeta, Part,
-        PutOptions, Upload,
-    },
+    backend::{Backend, Error, Fence, Kind, Part, PutOptions, Upload},
     meter::Meter,
     nix::object_key::ObjectKey,
     stop::Stop,
@@ -104,36 +105,43 @@ impl Retrying {
     /// happened without an answer.
     async fn tries<'a, T>(
         &self,
-        verb: Verb,
-        attempt: impl Fn() -> BoxFuture<'a, Result<T, Error>> + Send + Sync,
+        asked: Asked<'_>,
+        attempt: impl Attempt<'a, T>,
     ) -> (Result<T, Error>, bool) {
-        let (mut n_tries, mut is_in_doubt) = (1, false);
+        let (mut n_tries, mut doubt) = (1, None::<Error>);
         loop {
             let error = match attempt().await {
                 Ok(value) => {
                     self.refill();
-                    return (Ok(value), is_in_doubt);
+                    return (Ok(value), doubt.is_some());
                 }
                 Err(error) => error,
             };
-            if !may_go_well(verb, &error.kind) {
-                return (Err(error), is_in_doubt);
+            if has_no_answer(&error.kind) {
+                if let Some(fence) = asked.fence {
+                    fence.doubt();
+                }
+                doubt = Some(error.clone());
             }
-            is_in_doubt |= error.kind != Kind::Throttled;
-            if let Err(error) = self.wait(error, n_tries).await {
-                return (Err(error), is_in_doubt);
+            let is_final = !may_go_well(asked.verb, &error.kind);
+            let waited = if is_final {
+                Err(error)
+            } else {
+                self.wait(error, n_tries).await
+            };
+            if let Err(error) = waited {
+                let was_in_doubt = doubt.is_some();
+                // A refusal at last does not undo what may have happened before it.
+                let told = match doubt {
+                    Some(earlier) if asked.fence.is_some() && !has_no_answer(&error.kind) => {
+                        earlier
+                    }
+                    _ => error,
+                };
+                return (Err(told), was_in_doubt);
             }
             n_tries += 1;
         }
-    }
-
-    /// Tries what needs no second look.
-    async fn again<'a, T>(
-        &self,
-        verb: Verb,
-        attempt: impl Fn() -> BoxFuture<'a, Result<T, Error>> + Send + Sync,
-    ) -> Result<T, Error> {
-        self.tries(verb, attempt).await.0
     }
 
     /// Waits before the next try, or gives the error back if there is none.
@@ -188,6 +196,11 @@ impl Retrying {
     }
 }
 
+/// Returns whether a request that failed like this may have happened, or may yet.
+fn has_no_answer(kind: &Kind) -> bool {
+    matches!(kind, Kind::Unreachable | Kind::TimedOut | Kind::Malformed)
+}
+
 /// Returns whether a request that failed like this may go well the next time.
 fn may_go_well(verb: Verb, kind: &Kind) -> bool {
     match kind {
@@ -200,6 +213,7 @@ fn may_go_well(verb: Verb, kind: &Kind) -> bool {
         | Kind::Denied
         | Kind::Credentials
         | Kind::Region(_)
+        | Kind::TooLate
         | Kind::Full
         | Kind::Unsupported
         | Kind::Tls
@@ -216,35 +230,32 @@ fn after(mut error: Error, n_tries: u32) -> Error {
     error
 }
 
-#[async_trait]
-impl Backend for Retrying {
-    fn place(&self) -> &str {
-        self.inner.place()
+impl Around for Retrying {
+    fn inner(&self) -> &dyn Backend {
+        &*self.inner
     }
 
-    fn limits(&self) -> Limits {
-        self.inner.limits()
+    async fn around<'a, T: Send + 'a>(
+        &'a self,
+        asked: Asked<'a>,
+        attempt: impl Attempt<'a, T> + 'a,
+    ) -> Result<T, Error> {
+        // A begin that happened without an answer leaves an upload behind, as a killed run does.
+        self.tries(asked, attempt).await.0
     }
 
-    async fn now(&self) -> Result<SystemTime, Error> {
-        self.again(Verb::Now, || self.inner.now()).await
-    }
-
-    async fn get(&self, key: &ObjectKey) -> Result<Object, Error> {
-        self.again(Verb::Get, || self.inner.get(key)).await
-    }
-
-    async fn head(&self, key: &ObjectKey) -> Result<ObjectMeta, Error> {
-        self.again(Verb::Head, || self.inner.head(key)).await
-    }
-
-    async fn list(&self, query: &ListQuery) -> Result<ListPage, Error> {
-        self.again(Verb::List, || self.inner.list(query)).await
-    }
-
-    async fn put(&self, key: &ObjectKey, body: Bytes, options: &PutOptions) -> Result<(), Error> {
+    async fn put_around(
+        &self,
+        key: &ObjectKey,
+        body: Bytes,
+        options: &PutOptions,
+    ) -> Result<(), Error> {
         let attempt = || self.inner.put(key, body.clone(), options);
-        match self.tries(Verb::Put, attempt).await {
+        let asked = Asked {
+            fence: options.fence.as_ref(),
+            ..of(Verb::Put, key.as_str())
+        };
+        match self.tries(asked, attempt).await {
             (Err(error), true) if error.kind == Kind::Exists => {
                 let is_ours = self.get(key).await.is_ok_and(|found| found.body == body);
                 if is_ours { Ok(()) } else { Err(error) }
@@ -253,12 +264,17 @@ impl Backend for Retrying {
         }
     }
 
-    async fn delete(&self, keys: &[ObjectKey]) -> Result<Vec<(ObjectKey, Error)>, Error> {
+    async fn delete_around(
+        &self,
+        keys: &[ObjectKey],
+        fence: Option<&Fence>,
+    ) -> Result<Vec<(ObjectKey, Error)>, Error> {
         let (mut failed, mut n_tries) = (Vec::new(), 1);
         let mut rest = keys.to_vec();
         loop {
             let some = rest.as_slice();
-            let answered = self.again(Verb::Delete, || self.inner.delete(some)).await?;
+            let attempt = || self.inner.delete(some, fence);
+            let answered = self.tries(of_deletion(some, fence), attempt).await.0?;
             let (passing, lasting): (Vec<_>, Vec<_>) = answered
                 .into_iter()
                 .partition(|(_, error)| may_go_well(Verb::Delete, &error.kind));
@@ -275,22 +291,10 @@ impl Backend for Retrying {
         }
     }
 
-    async fn begin_upload(&self, key: &ObjectKey, options: &PutOptions) -> Result<Upload, Error> {
-        // A try that happened without an answer leaves an upload behind, as a killed run does.
-        self.again(Verb::Begin, || self.inner.begin_upload(key, options))
-            .await
-    }
-
-    async fn put_part(&self, upload: &Upload, number: u32, body: Bytes) -> Result<Part, Error> {
-        self.again(Verb::PutPart, || {
-            self.inner.put_part(upload, number, body.clone())
-        })
-        .await
-    }
-
-    async fn complete_upload(&self, upload: &Upload, parts: &[Part]) -> Result<(), Error> {
+    async fn complete_around(&self, upload: &Upload, parts: &[Part]) -> Result<(), Error> {
         let attempt = || self.inner.complete_upload(upload, parts);
-        match self.tries(Verb::Complete, attempt).await {
+        let asked = of(Verb::Complete, upload.key.as_str());
+        match self.tries(asked, attempt).await {
             (Err(error), true) if matches!(error.kind, Kind::NotFound | Kind::Exists) => {
                 let size: u64 = parts.iter().map(|part| part.size).sum();
                 let is_ours = self
@@ -301,22 +305,5 @@ impl Backend for Retrying {
             }
             (done, _) => done,
         }
-    }
-
-    async fn abort_upload(&self, upload: &Upload) -> Result<(), Error> {
-        self.again(Verb::Abort, || self.inner.abort_upload(upload))
-            .await
-    }
-
-    async fn uploads(&self, key: &ObjectKey) -> Result<Vec<Upload>, Error> {
-        self.again(Verb::Uploads, || self.inner.uploads(key)).await
-    }
-
-    async fn parts(&self, upload: &Upload) -> Result<Vec<Part>, Error> {
-        self.again(Verb::Parts, || self.inner.parts(upload)).await
-    }
-
-    async fn create(&self) -> Result<Created, Error> {
-        self.again(Verb::Create, || self.inner.create()).await
     }
 }

@@ -3,17 +3,12 @@
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
-use async_trait::async_trait;
-use bytes::Bytes;
-use narhaul::{
-    backend::{
-        Backend, Created, Error, Kind, Limits, ListPage, ListQuery, Object, ObjectMeta, Part,
-        PutOptions, Upload,
-    },
-    nix::object_key::ObjectKey,
+use narhaul::backend::{
+    Backend, Error, Kind,
+    wrap::around::{Around, Asked, Attempt},
 };
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -106,65 +101,16 @@ impl Faulty {
     }
 }
 
-#[async_trait]
-impl Backend for Faulty {
-    fn place(&self) -> &str {
-        self.inner.place()
+impl Around for Faulty {
+    fn inner(&self) -> &dyn Backend {
+        &*self.inner
     }
 
-    fn limits(&self) -> Limits {
-        self.inner.limits()
-    }
-
-    async fn now(&self) -> Result<SystemTime, Error> {
-        self.meet(self.inner.now()).await
-    }
-
-    async fn get(&self, key: &ObjectKey) -> Result<Object, Error> {
-        self.meet(self.inner.get(key)).await
-    }
-
-    async fn head(&self, key: &ObjectKey) -> Result<ObjectMeta, Error> {
-        self.meet(self.inner.head(key)).await
-    }
-
-    async fn list(&self, query: &ListQuery) -> Result<ListPage, Error> {
-        self.meet(self.inner.list(query)).await
-    }
-
-    async fn put(&self, key: &ObjectKey, body: Bytes, options: &PutOptions) -> Result<(), Error> {
-        self.meet(self.inner.put(key, body, options)).await
-    }
-
-    async fn delete(&self, keys: &[ObjectKey]) -> Result<Vec<(ObjectKey, Error)>, Error> {
-        self.meet(self.inner.delete(keys)).await
-    }
-
-    async fn begin_upload(&self, key: &ObjectKey, options: &PutOptions) -> Result<Upload, Error> {
-        self.meet(self.inner.begin_upload(key, options)).await
-    }
-
-    async fn put_part(&self, upload: &Upload, number: u32, body: Bytes) -> Result<Part, Error> {
-        self.meet(self.inner.put_part(upload, number, body)).await
-    }
-
-    async fn complete_upload(&self, upload: &Upload, parts: &[Part]) -> Result<(), Error> {
-        self.meet(self.inner.complete_upload(upload, parts)).await
-    }
-
-    async fn abort_upload(&self, upload: &Upload) -> Result<(), Error> {
-        self.meet(self.inner.abort_upload(upload)).await
-    }
-
-    async fn uploads(&self, key: &ObjectKey) -> Result<Vec<Upload>, Error> {
-        self.meet(self.inner.uploads(key)).await
-    }
-
-    async fn parts(&self, upload: &Upload) -> Result<Vec<Part>, Error> {
-        self.meet(self.inner.parts(upload)).await
-    }
-
-    async fn create(&self) -> Result<Created, Error> {
-        self.meet(self.inner.create()).await
+    async fn around<'a, T: Send + 'a>(
+        &'a self,
+        _: Asked<'a>,
+        attempt: impl Attempt<'a, T> + 'a,
+    ) -> Result<T, Error> {
+        self.meet(attempt()).await
     }
 }

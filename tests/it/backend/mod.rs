@@ -4,6 +4,8 @@
 //! more at the end of this file. Each case works below a prefix of its own and empties it first, so the
 //! suite can be run again over a real server that still holds the last run's objects.
 
+mod sweep;
+
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
@@ -19,6 +21,12 @@ use narhaul::{
     nix::object_key::ObjectKey,
 };
 
+use self::sweep::{
+    a_part_of_an_object_is_exactly_what_was_asked_for,
+    behind_its_fence_nothing_is_written_or_deleted, what_the_bucket_does_by_itself_is_told,
+    what_was_deleted_is_visible_again_where_versions_are_kept,
+};
+
 /// Puts an object behind the back end's back.
 pub(crate) type Plant = Box<dyn Fn(&str) + Send + Sync>;
 
@@ -29,6 +37,8 @@ pub(crate) struct Traits {
     pub(crate) keeps_user: bool,
     /// Whether an unfinished upload can be had by its key.
     pub(crate) finds_uploads: bool,
+    /// Whether what is deleted is kept below a marker.
+    pub(crate) keeps_versions: bool,
     /// The same kind of back end where there is no bucket or folder.
     pub(crate) missing: Option<Arc<dyn Backend>>,
     /// Puts an object under a name that no key can have, here with a control character.
@@ -73,7 +83,11 @@ pub(crate) async fn conformance(backend: Arc<dyn Backend>, traits: Traits) {
         the_last_part_sent_of_a_number_counts,
         completing_twice_leaves_the_object_as_it_is,
         aborting_twice_succeeds,
-        uploads_are_found_by_exactly_their_key,
+        uploads_are_found_by_their_key,
+        a_part_of_an_object_is_exactly_what_was_asked_for,
+        behind_its_fence_nothing_is_written_or_deleted,
+        what_the_bucket_does_by_itself_is_told,
+        what_was_deleted_is_visible_again_where_versions_are_kept,
         what_was_never_sent_cannot_be_completed,
         without_a_bucket_nothing_is_merely_not_found,
         making_what_is_there_changes_nothing,
@@ -139,7 +153,7 @@ impl Case<'_> {
         let names = self.names("").await;
         let keys: Vec<_> = names.iter().map(|name| self.key(name)).collect();
         if !keys.is_empty() {
-            assert_eq!(self.backend.delete(&keys).await.unwrap(), []);
+            assert_eq!(self.backend.delete(&keys, None).await.unwrap(), []);
         }
     }
 
@@ -226,7 +240,7 @@ async fn strange_names_are_kept_apart(case: &Case<'_>) {
     names.sort_unstable();
     assert_eq!(case.names("").await, names);
     let keys: Vec<_> = names.iter().map(|name| case.key(name)).collect();
-    assert_eq!(case.backend.delete(&keys).await.unwrap(), []);
+    assert_eq!(case.backend.delete(&keys, None).await.unwrap(), []);
     assert_eq!(case.names("").await, [""; 0]);
 }
 
@@ -324,7 +338,7 @@ async fn a_listing_goes_on_where_its_page_ended(case: &Case<'_>) {
     };
     let first = case.backend.list(&query).await.unwrap();
     let keys: Vec<_> = first.objects.iter().map(|(key, _)| key.clone()).collect();
-    case.backend.delete(&keys).await.unwrap();
+    case.backend.delete(&keys, None).await.unwrap();
     query.token = first.token;
     let mut n_seen = keys.len();
     while query.token.is_some() {
@@ -348,7 +362,10 @@ async fn a_shallow_listing_folds_at_the_next_slash(case: &Case<'_>) {
     ];
     join_all(names.iter().map(|name| case.put(name, ""))).await;
     case.put("gone/x", "").await;
-    case.backend.delete(&[case.key("gone/x")]).await.unwrap();
+    case.backend
+        .delete(&[case.key("gone/x")], None)
+        .await
+        .unwrap();
 
     let seen = async |rest: &str| {
         let pages = case.pages(rest, true).await;
@@ -397,9 +414,9 @@ async fn foreign_names_are_counted_and_skipped(case: &Case<'_>) {
 async fn deleting_what_is_missing_succeeds(case: &Case<'_>) {
     case.put("a", "").await;
     let keys = [case.key("a"), case.key("b"), case.key("a/b/c")];
-    assert_eq!(case.backend.delete(&keys).await.unwrap(), []);
-    assert_eq!(case.backend.delete(&keys).await.unwrap(), []);
-    assert_eq!(case.backend.delete(&[]).await.unwrap(), []);
+    assert_eq!(case.backend.delete(&keys, None).await.unwrap(), []);
+    assert_eq!(case.backend.delete(&keys, None).await.unwrap(), []);
+    assert_eq!(case.backend.delete(&[], None).await.unwrap(), []);
     assert_eq!(case.names("").await, [""; 0]);
 }
 
@@ -411,7 +428,7 @@ async fn more_than_a_thousand_keys_are_deleted_at_once(case: &Case<'_>) {
     }
     case.put("stays", "x").await;
     let keys: Vec<_> = names.iter().map(|name| case.key(name)).collect();
-    assert_eq!(case.backend.delete(&keys).await.unwrap(), []);
+    assert_eq!(case.backend.delete(&keys, None).await.unwrap(), []);
     assert_eq!(case.names("").await, ["stays"]);
 }
 
@@ -586,12 +603,12 @@ async fn aborting_twice_succeeds(case: &Case<'_>) {
     assert_eq!(case.names("").await, [""; 0]);
 }
 
-async fn uploads_are_found_by_exactly_their_key(case: &Case<'_>) {
+async fn uploads_are_found_by_their_key(case: &Case<'_>) {
     if !case.traits.finds_uploads {
         return;
     }
     let (key, longer) = (case.key("a"), case.key("ab"));
-    for old in case.backend.uploads(&key).await.unwrap() {
+    for old in case.backend.uploads(key.as_str()).await.unwrap() {
         case.backend.abort_upload(&old).await.unwrap();
     }
     let first = case
@@ -609,7 +626,8 @@ async fn uploads_are_found_by_exactly_their_key(case: &Case<'_>) {
         .put_part(&first, 3, Bytes::from("xyz"))
         .await
         .unwrap();
-    let found = case.backend.uploads(&key).await.unwrap();
+    let found = case.backend.uploads(key.as_str()).await.unwrap();
+    let found: Vec<_> = found.into_iter().filter(|one| one.key == key).collect();
     assert_eq!(found.len(), 1);
     assert_eq!((&found[0].key, &found[0].id), (&key, &first.id));
     assert!(found[0].begun.is_some());
@@ -625,7 +643,8 @@ async fn uploads_are_found_by_exactly_their_key(case: &Case<'_>) {
         .await
         .unwrap();
     assert_eq!(case.read("a").await, "xyz");
-    assert_eq!(case.backend.uploads(&key).await.unwrap(), []);
+    let left = case.backend.uploads(key.as_str()).await.unwrap();
+    assert!(left.iter().all(|one| one.key == longer), "{left:?}");
     case.backend.abort_upload(&other).await.unwrap();
 }
 
@@ -669,7 +688,7 @@ async fn without_a_bucket_nothing_is_merely_not_found(case: &Case<'_>) {
             .unwrap_err()
             .kind,
         missing
-            .delete(std::slice::from_ref(&key))
+            .delete(std::slice::from_ref(&key), None)
             .await
             .unwrap_err()
             .kind,
@@ -693,6 +712,7 @@ fn memory_traits(memory: &Memory) -> Traits {
     Traits {
         keeps_user: true,
         finds_uploads: true,
+        keeps_versions: memory.modes().is_versioned,
         missing: Some(Arc::new(Memory::without_bucket(
             Clock::system(),
             Modes::aws(),
@@ -710,7 +730,7 @@ async fn memory_keeps_the_contract() {
 
 #[tokio::test]
 async fn memory_keeps_the_contract_in_every_mode_and_with_small_pages() {
-    for mut modes in [Modes::garage(), Modes::r2()] {
+    for mut modes in [Modes::garage(), Modes::r2(), Modes::versioned()] {
         modes.page_size = 3;
         let memory = Memory::with_modes(Clock::system(), modes);
         let traits = memory_traits(&memory);
@@ -738,6 +758,7 @@ async fn a_folder_keeps_the_contract() {
         let traits = Traits {
             keeps_user: false,
             finds_uploads: true,
+            keeps_versions: false,
             missing: Some(Arc::new(Folder::new(
                 folder.path().join("none"),
                 Clock::system(),

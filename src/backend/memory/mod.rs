@@ -3,14 +3,17 @@
 //! Objects come in and go out as they are; nothing is copied but handles. It follows the contract of
 //! [`Backend`] to the letter and S3 where the contract leaves it open: limits of parts are enforced, a
 //! completed upload is gone, a token is the last name of its page. [`Modes`] set those limits to what
-//! real servers do. Clones share their objects, so that a test keeps one and hands the other away.
+//! real servers do, and [`Memory::set_rules`] gives the bucket rules, which [`Memory::expire`] applies. Clones share their objects, so that a test keeps one and hands the other away.
 //!
 //! Not here: faults. Tests and the embedded server put those in front.
+
+mod modes;
+mod versions;
 
 use std::{
     collections::{BTreeMap, VecDeque},
     fmt::Write as _,
-    ops::Bound,
+    ops::{Bound, Range},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::SystemTime,
 };
@@ -19,9 +22,11 @@ use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use sha2::{Digest, Sha256};
 
+pub use self::modes::Modes;
+use self::versions::Versions;
 use super::{
-    Backend, Created, Error, Kind, Limits, ListPage, ListQuery, Object, ObjectMeta, Part,
-    PartChecksum, PutOptions, Upload,
+    Backend, Created, Error, Fence, Kind, Limits, ListPage, ListQuery, Object, ObjectMeta, Part,
+    PartChecksum, PutOptions, Rules, Upload,
     wrap::count::{Counts, Verb},
 };
 use crate::{clock::Clock, nix::object_key::ObjectKey};
@@ -32,60 +37,6 @@ const MAX_LOG: usize = 100_000;
 
 /// As many bytes of SHA-256 as make an entity tag. Twenty, so that nobody takes it for an MD5.
 const ETAG_BYTES: usize = 20;
-
-/// What a memory back end allows, so that it can stand in for a real server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Modes {
-    /// The limits that it states and enforces. Without conditional puts, `if_absent` is refused.
-    pub limits: Limits,
-    /// How many names one page of a listing has at most.
-    pub page_size: usize,
-    /// Whether all parts but the last must be equally long.
-    pub wants_equal_parts: bool,
-    /// Whether listing is allowed. Who may not list is told 403 for what is not there, as on AWS.
-    pub may_list: bool,
-}
-
-impl Modes {
-    /// S3 as AWS has it.
-    #[must_use]
-    pub const fn aws() -> Self {
-        Self {
-            limits: Limits {
-                max_parts: 10_000,
-                min_part_size: 5 << 20,
-                max_put_size: 5 << 30,
-                has_conditional_put: true,
-            },
-            page_size: 1000,
-            wants_equal_parts: false,
-            may_list: true,
-        }
-    }
-
-    /// Garage: parts of any size, and no conditional puts.
-    #[must_use]
-    pub const fn garage() -> Self {
-        let mut modes = Self::aws();
-        modes.limits.min_part_size = 1;
-        modes.limits.has_conditional_put = false;
-        modes
-    }
-
-    /// Cloudflare's R2: parts of one size.
-    #[must_use]
-    pub const fn r2() -> Self {
-        let mut modes = Self::aws();
-        modes.wants_equal_parts = true;
-        modes
-    }
-}
-
-impl Default for Modes {
-    fn default() -> Self {
-        Self::aws()
-    }
-}
 
 /// One request, as the log keeps it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -133,6 +84,10 @@ struct State {
     /// Why a tree under one lock and not a sharded hash map: a page of a listing is a range of names
     /// in order, and a request holds the lock for less than a microsecond since bodies are handles.
     objects: BTreeMap<String, Arc<Stored>>,
+    /// What was hidden, in a bucket that keeps versions.
+    versions: Versions,
+    /// What the bucket was told to do by itself, if anything.
+    rules: Option<Rules>,
     /// By the upload's id, which counts up, so that the oldest is first.
     uploads: BTreeMap<u64, Unfinished>,
     n_begun: u64,
@@ -176,6 +131,12 @@ impl Memory {
         }
     }
 
+    /// Returns what it allows.
+    #[must_use]
+    pub const fn modes(&self) -> Modes {
+        self.modes
+    }
+
     /// Returns what is said of an object that is not there.
     fn missing(&self) -> Kind {
         if self.modes.may_list {
@@ -211,9 +172,7 @@ impl Memory {
     /// Puts an object behind everybody's back, under any name, even one that no key can have.
     pub fn plant(&self, name: &str, body: impl Into<Bytes>) {
         let stored = self.make(body.into(), &PutOptions::default());
-        self.lock()
-            .objects
-            .insert(name.to_owned(), Arc::new(stored));
+        self.lock().insert(name, stored, self.modes.is_versioned);
     }
 
     /// Removes an object behind everybody's back; says whether it was there.
@@ -306,7 +265,7 @@ impl Memory {
         Stored {
             body,
             meta,
-            options: options.clone(),
+            options: kept(options),
         }
     }
 
@@ -349,6 +308,25 @@ impl Memory {
 }
 
 impl State {
+    /// Makes an object visible.
+    fn insert(&mut self, name: &str, stored: Stored, is_versioned: bool) {
+        let older = self.objects.insert(name.to_owned(), Arc::new(stored));
+        if is_versioned && let Some(older) = older {
+            self.versions.hide(name, older);
+        }
+    }
+
+    /// Makes an object invisible; in a bucket that keeps versions, by a marker.
+    fn delete(&mut self, name: &str, is_versioned: bool) {
+        let older = self.objects.remove(name);
+        if is_versioned {
+            if let Some(older) = older {
+                self.versions.hide(name, older);
+            }
+            self.versions.mark(name);
+        }
+    }
+
     fn note(&mut self, verb: Verb, name: &str) {
         if self.log.len() == MAX_LOG {
             self.log.pop_front();
@@ -399,6 +377,28 @@ impl Backend for Memory {
         }
     }
 
+    async fn get_range(&self, key: &ObjectKey, range: Range<u64>) -> Result<Bytes, Error> {
+        if range.is_empty() {
+            return Ok(Bytes::new());
+        }
+        let act = || act(Verb::Get, key.as_str());
+        let state = self.ask(Verb::Get, key.as_str())?;
+        let Some(stored) = state.objects.get(key.as_str()) else {
+            return Err(Error::new(self.missing(), act()));
+        };
+        let ends = (usize::try_from(range.start), usize::try_from(range.end));
+        match ends {
+            (Ok(start), Ok(end)) if end <= stored.body.len() => {
+                self.counts.add_bytes(Verb::Get, range.end - range.start);
+                Ok(stored.body.slice(start..end))
+            }
+            _ => {
+                let detail = format!("InvalidRange: it has {} bytes", stored.meta.size);
+                Err(Error::new(Kind::Other, act()).with_detail(detail))
+            }
+        }
+    }
+
     async fn head(&self, key: &ObjectKey) -> Result<ObjectMeta, Error> {
         let state = self.ask(Verb::Head, key.as_str())?;
         match state.objects.get(key.as_str()) {
@@ -432,6 +432,9 @@ impl Backend for Memory {
         let (size, most) = (len(&body), self.modes.limits.max_put_size);
         // Hashing takes long, so it is done before the lock is taken.
         let stored = self.make(body, options);
+        if let Some(fence) = &options.fence {
+            fence.check(&act(Verb::Put, name))?;
+        }
         let mut state = self.ask(Verb::Put, name)?;
         if size > most {
             let detail = format!("EntityTooLarge: {size} bytes, the most is {most}");
@@ -444,11 +447,18 @@ impl Backend for Memory {
             return Err(Error::new(Kind::Exists, act(Verb::Put, name)));
         }
         self.counts.add_bytes(Verb::Put, size);
-        state.objects.insert(name.to_owned(), Arc::new(stored));
+        state.insert(name, stored, self.modes.is_versioned);
         Ok(())
     }
 
-    async fn delete(&self, keys: &[ObjectKey]) -> Result<Vec<(ObjectKey, Error)>, Error> {
+    async fn delete(
+        &self,
+        keys: &[ObjectKey],
+        fence: Option<&Fence>,
+    ) -> Result<Vec<(ObjectKey, Error)>, Error> {
+        if let Some(fence) = fence {
+            fence.check(&format!("delete {} objects", keys.len()))?;
+        }
         self.counts.add(Verb::Delete, 0);
         let mut state = self.lock();
         if !state.is_made {
@@ -459,7 +469,7 @@ impl Backend for Memory {
         }
         for key in keys {
             state.note(Verb::Delete, key.as_str());
-            state.objects.remove(key.as_str());
+            state.delete(key.as_str(), self.modes.is_versioned);
         }
         Ok(Vec::new())
     }
@@ -477,7 +487,7 @@ impl Backend for Memory {
         let open = Unfinished {
             key: key.clone(),
             begun,
-            options: options.clone(),
+            options: kept(options),
             parts: BTreeMap::new(),
         };
         state.uploads.insert(id, open);
@@ -528,14 +538,12 @@ impl Backend for Memory {
             user: options.user.clone(),
         };
         state.uploads.remove(&id);
-        state.objects.insert(
-            name.to_owned(),
-            Arc::new(Stored {
-                body,
-                meta,
-                options,
-            }),
-        );
+        let stored = Stored {
+            body,
+            meta,
+            options,
+        };
+        state.insert(name, stored, self.modes.is_versioned);
         Ok(())
     }
 
@@ -548,17 +556,37 @@ impl Backend for Memory {
         Ok(())
     }
 
-    async fn uploads(&self, key: &ObjectKey) -> Result<Vec<Upload>, Error> {
-        drop(self.ask(Verb::Uploads, key.as_str())?);
-        let mut uploads = self.unfinished(key.as_str());
-        uploads.retain(|upload| upload.key == *key);
-        Ok(uploads)
+    async fn uploads(&self, prefix: &str) -> Result<Vec<Upload>, Error> {
+        drop(self.ask(Verb::Uploads, prefix)?);
+        Ok(self.unfinished(prefix))
     }
 
     async fn parts(&self, upload: &Upload) -> Result<Vec<Part>, Error> {
         let mut state = self.ask(Verb::Parts, upload.key.as_str())?;
         let (_, open) = state.find(Verb::Parts, upload)?;
         Ok(open.parts.values().map(|(part, _)| part.clone()).collect())
+    }
+
+    async fn rules(&self) -> Result<Rules, Error> {
+        let state = self.ask(Verb::Rules, &self.place)?;
+        let rules = state.rules.clone();
+        Ok(rules.unwrap_or_else(|| versions::rules(self.modes)))
+    }
+
+    async fn undelete(&self, key: &ObjectKey) -> Result<bool, Error> {
+        let mut state = self.ask(Verb::Undelete, key.as_str())?;
+        if !self.modes.is_versioned {
+            let act = act(Verb::Undelete, key.as_str());
+            return Err(Error::new(Kind::Unsupported, act));
+        }
+        if state.objects.contains_key(key.as_str()) {
+            return Ok(false);
+        }
+        let Some(found) = state.versions.unhide(key.as_str()) else {
+            return Ok(false);
+        };
+        state.objects.insert(key.as_str().to_owned(), found);
+        Ok(true)
     }
 
     async fn create(&self) -> Result<Created, Error> {
@@ -577,6 +605,14 @@ impl Backend for Memory {
 /// Names what was being done, as errors have it.
 fn act(verb: Verb, name: &str) -> String {
     format!("{} `{name}`", verb.words())
+}
+
+/// Returns what is kept of how an object was written: not until when it might be.
+fn kept(options: &PutOptions) -> PutOptions {
+    PutOptions {
+        fence: None,
+        ..options.clone()
+    }
 }
 
 /// Returns the first name that is behind `name`, and behind all below it if it is a folder that
@@ -639,7 +675,7 @@ mod tests {
             .await
             .unwrap();
         memory.get(&key("a")).await.unwrap();
-        memory.delete(&[key("a"), key("b")]).await.unwrap();
+        memory.delete(&[key("a"), key("b")], None).await.unwrap();
         let log: Vec<_> = memory
             .take_log()
             .into_iter()

@@ -1,0 +1,68 @@
+//! What a memory back end allows: the limits and habits of real servers, as data.
+
+use crate::backend::Limits;
+
+/// What a memory back end allows, so that it can stand in for a real server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Modes {
+    /// The limits that it states and enforces. Without conditional puts, `if_absent` is refused.
+    pub limits: Limits,
+    /// How many names one page of a listing has at most.
+    pub page_size: usize,
+    /// Whether all parts but the last must be equally long.
+    pub wants_equal_parts: bool,
+    /// Whether listing is allowed. Who may not list is told 403 for what is not there, as on AWS.
+    pub may_list: bool,
+    /// Whether a deletion leaves a marker over what it hides, and an overwritten object is kept.
+    pub is_versioned: bool,
+}
+
+impl Modes {
+    /// S3 as AWS has it.
+    #[must_use]
+    pub const fn aws() -> Self {
+        Self {
+            limits: Limits {
+                max_parts: 10_000,
+                min_part_size: 5 << 20,
+                max_put_size: 5 << 30,
+                has_conditional_put: true,
+            },
+            page_size: 1000,
+            wants_equal_parts: false,
+            may_list: true,
+            is_versioned: false,
+        }
+    }
+
+    /// S3 with a bucket that keeps versions.
+    #[must_use]
+    pub const fn versioned() -> Self {
+        let mut modes = Self::aws();
+        modes.is_versioned = true;
+        modes
+    }
+
+    /// Garage: parts of any size, and no conditional puts.
+    #[must_use]
+    pub const fn garage() -> Self {
+        let mut modes = Self::aws();
+        modes.limits.min_part_size = 1;
+        modes.limits.has_conditional_put = false;
+        modes
+    }
+
+    /// Cloudflare's R2: parts of one size.
+    #[must_use]
+    pub const fn r2() -> Self {
+        let mut modes = Self::aws();
+        modes.wants_equal_parts = true;
+        modes
+    }
+}
+
+impl Default for Modes {
+    fn default() -> Self {
+        Self::aws()
+    }
+}
