@@ -10,5 +10,7 @@ pub mod check;
 pub mod copy;
 pub mod probe;
 pub mod recipe;
+pub mod retention;
+pub mod sweep;
 #[cfg(test)]
 mod tests;

@@ -1,0 +1,182 @@
+//! What a sweep refuses: before it decides anything, and, by the guard, after.
+//!
+//! Each of these says that what was found cannot be what somebody meant. Garbage that is kept costs
+//! money; a live path that is deleted costs a build.
+
+use std::{collections::HashSet, time::Duration};
+
+use super::{Expiry, Scene, SweepPlan};
+use crate::nix::{
+    base32::ALPHABET,
+    object_key::{BODY_PREFIX, LEDGER_PREFIX, ObjectKey},
+};
+
+/// Why nothing may be swept.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Nothing says what is alive.
+    #[error(
+        "refusing to sweep a cache in which no root, no pin and no imported list names anything as \
+         alive: whatever is older than the window would go"
+    )]
+    NoRoots,
+    /// Roots or pins vanished, and nobody noted that they should.
+    #[error(
+        "refusing to sweep: {n_gone} roots or pins of the last sweep are gone and nothing says why, \
+         the first of them `{first}`"
+    )]
+    Vanished {
+        /// How many.
+        n_gone: usize,
+        /// The first of them.
+        first: ObjectKey,
+    },
+    /// The bucket deletes by itself what a sweep relies on.
+    #[error(
+        "refusing to sweep beside the bucket's expiry rule `{id}`, which deletes what begins with \
+         `{prefix}` by its age alone, in use or not"
+    )]
+    Expiry {
+        /// The rule's name.
+        id: String,
+        /// What it deletes.
+        prefix: String,
+    },
+    /// The settings are not those that the sweeps of this cache go by.
+    #[error(
+        "refusing to change this cache's {what} from {found} to {wanted} without being told to"
+    )]
+    Settings {
+        /// Which setting.
+        what: &'static str,
+        /// What was asked for.
+        wanted: String,
+        /// What the bucket's configuration says.
+        found: String,
+    },
+    /// More would go than the guard lets pass.
+    #[error(
+        "refusing to condemn {n_condemned} of {n_narinfos} paths, and {bytes_condemned} of {bytes} \
+         bytes: at most {percent} % of either may go at once",
+        n_condemned = plan.totals.n_condemned,
+        n_narinfos = plan.totals.n_narinfos,
+        bytes_condemned = plan.totals.bytes_condemned,
+        bytes = plan.totals.bytes
+    )]
+    Guard {
+        /// How much may go.
+        percent: u8,
+        /// What would be done, to be looked at.
+        plan: Box<SweepPlan>,
+    },
+}
+
+/// Refuses what needs no plan to be refused.
+pub(super) fn check(scene: &Scene<'_>) -> Result<(), Refusal> {
+    check_settings(scene)?;
+    let harmful = |rule: &&Expiry| rule.is_enabled && touches_cache(&rule.prefix);
+    if let Some(rule) = scene.expiries.iter().find(harmful) {
+        let (id, prefix) = (rule.id.clone(), rule.prefix.clone());
+        return Err(Refusal::Expiry { id, prefix });
+    }
+    check_known(scene)?;
+    // A list that is empty names nothing, however it came to be so.
+    let has_list = scene.imported.iter().any(|list| !list.parts.is_empty());
+    let is_named = has_list || !scene.roots.is_empty() || !scene.pins.is_empty();
+    if is_named || scene.settings.is_age_only {
+        Ok(())
+    } else {
+        Err(Refusal::NoRoots)
+    }
+}
+
+/// Holds the settings against the bucket's own.
+///
+/// The guard is left out: to let one large sweep pass is a decision about that sweep.
+fn check_settings(scene: &Scene<'_>) -> Result<(), Refusal> {
+    let Some(found) = scene.config.filter(|_| !scene.settings.may_change) else {
+        return Ok(());
+    };
+    let wanted = &scene.settings.config;
+    let seconds = |duration: Duration| format!("{} s", duration.as_secs());
+    let (what, wanted, found) = if wanted.window != found.window {
+        ("window", seconds(wanted.window), seconds(found.window))
+    } else if wanted.grace != found.grace {
+        ("grace", seconds(wanted.grace), seconds(found.grace))
+    } else if wanted.retention != found.retention {
+        let text = |value| format!("{value:?}");
+        (
+            "rules for roots",
+            text(&wanted.retention),
+            text(&found.retention),
+        )
+    } else {
+        return Ok(());
+    };
+    Err(Refusal::Settings {
+        what,
+        wanted,
+        found,
+    })
+}
+
+fn check_known(scene: &Scene<'_>) -> Result<(), Refusal> {
+    let roots = scene.roots.iter().map(|root| &root.key);
+    let here: HashSet<&ObjectKey> = roots.chain(scene.pins.iter().map(|pin| &pin.key)).collect();
+    let ended: HashSet<&ObjectKey> = scene.known.ended.iter().collect();
+    let named = scene.known.named.iter();
+    let mut gone: Vec<&ObjectKey> = named
+        .filter(|key| !here.contains(key) && !ended.contains(key))
+        .collect();
+    gone.sort_unstable();
+    match gone.first() {
+        None => Ok(()),
+        Some(&first) => Err(Refusal::Vanished {
+            n_gone: gone.len(),
+            first: first.clone(),
+        }),
+    }
+}
+
+/// Returns whether some key that begins with `prefix` is the ledger's, a body's or a narinfo's.
+fn touches_cache(prefix: &str) -> bool {
+    /// Length of a hash part.
+    const N_DIGITS: usize = 32;
+    let overlaps = |folder: &str| folder.starts_with(prefix) || prefix.starts_with(folder);
+    let (digits, rest) = prefix.split_at_checked(N_DIGITS).unwrap_or((prefix, ""));
+    let may_be_narinfo =
+        digits.bytes().all(|byte| ALPHABET.contains(&byte)) && ".narinfo".starts_with(rest);
+    overlaps(LEDGER_PREFIX) || overlaps(BODY_PREFIX) || may_be_narinfo
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_touches_the_cache_if_any_of_its_keys_could_be_one() {
+        let narinfo = "3n58xw4373jp0ljirf06d8077j15pc4j.narinfo";
+        for prefix in [
+            "",
+            "n",
+            "nar",
+            "nar/",
+            "nar/0",
+            "narhaul/roots/",
+            "3n",
+            &narinfo[..33],
+            narinfo,
+        ] {
+            assert!(touches_cache(prefix), "{prefix}");
+        }
+        for prefix in [
+            "log/",
+            "nix-cache-info",
+            "e",
+            "3n58xw4373jp0ljirf06d8077j15pc4j.ls",
+            "tmp",
+        ] {
+            assert!(!touches_cache(prefix), "{prefix}");
+        }
+    }
+}
