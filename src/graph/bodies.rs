@@ -18,7 +18,7 @@ const NONE: u8 = u8::MAX;
 /// The ending of a key that is kept whole; the digest's first four bytes are its number.
 const WHOLE: u8 = u8::MAX - 1;
 /// So many endings have numbers of their own. A cache has one for each way of compressing.
-pub(crate) const MAX_ENDINGS: usize = 254;
+const MAX_ENDINGS: usize = 254;
 
 /// How many digits of a key are a SHA-256.
 const N_DIGITS: usize = base32::encoded_len(32);
@@ -30,9 +30,16 @@ pub struct BodyId {
     pub(super) ending: u8,
 }
 
+impl BodyId {
+    /// Returns the number of the key's ending, and the digest before it.
+    pub(crate) const fn halves(&self) -> (u8, &[u8; 32]) {
+        (self.ending, &self.digest)
+    }
+}
+
 /// The keys of all bodies of a census.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Bodies {
+pub(super) struct Bodies {
     digests: Vec<[u8; 32]>,
     ending_numbers: Vec<u8>,
     endings: Vec<Box<str>>,
@@ -47,6 +54,12 @@ impl Bodies {
             ending_numbers: Vec::with_capacity(n_nodes),
             ..Self::default()
         }
+    }
+
+    /// Makes room for as many nodes without bodies.
+    pub(super) fn set_len(&mut self, n_nodes: usize) {
+        self.digests = vec![[0; 32]; n_nodes];
+        self.ending_numbers = vec![NONE; n_nodes];
     }
 
     /// Adds a node without a body.
@@ -68,7 +81,7 @@ impl Bodies {
     }
 
     /// Returns the id of `key`, a new one if need be.
-    pub(crate) fn intern(&mut self, key: &ObjectKey) -> Result<BodyId, BuildError> {
+    pub(super) fn intern(&mut self, key: &ObjectKey) -> Result<BodyId, BuildError> {
         if let Some(id) = self.find(key) {
             return Ok(id);
         }
@@ -100,6 +113,54 @@ impl Bodies {
             return Some(BodyId { digest, ending });
         }
         self.whole_numbers.get(key).copied().map(whole_id)
+    }
+
+    /// Returns the endings in the order of their numbers.
+    pub(super) fn endings(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.endings.iter().map(|ending| &**ending)
+    }
+
+    /// Returns the keys that are kept whole, in the order of their numbers.
+    pub(super) fn whole(&self) -> &[ObjectKey] {
+        &self.whole
+    }
+
+    /// Takes the tables of a snapshot; `None` if a key would have two ids, or an ending makes no key.
+    ///
+    /// A body with two ids would look unneeded under one of them.
+    pub(super) fn with_tables<'a>(
+        endings: impl IntoIterator<Item = &'a str>,
+        whole: Vec<ObjectKey>,
+    ) -> Option<Self> {
+        let mut bodies = Self::default();
+        let zeros = base32::encode(&[0; 32]);
+        for ending in endings {
+            let key = ObjectKey::parse(&format!("{BODY_PREFIX}{zeros}{ending}")).ok()?;
+            let number = bodies.endings.len();
+            bodies.intern(&key).ok()?;
+            if bodies.endings.len() == number {
+                return None;
+            }
+        }
+        for key in whole {
+            let number = u32::try_from(bodies.whole.len()).ok()?;
+            if bodies.intern(&key).ok()? != whole_id(number) {
+                return None;
+            }
+        }
+        Some(bodies)
+    }
+
+    /// Returns an id from its parts, if there is a key for it.
+    pub(super) fn check(&self, ending: u8, digest: [u8; 32]) -> Option<BodyId> {
+        let id = BodyId { digest, ending };
+        let is_known = if ending == WHOLE {
+            // Only the number may differ from zero: a key has one id.
+            index(whole_number(id)) < self.whole.len() && whole_id(whole_number(id)) == id
+        } else {
+            usize::from(ending) < self.endings.len()
+        };
+        is_known.then_some(id)
     }
 
     pub(super) fn id(&self, node: Node) -> Option<BodyId> {
@@ -140,7 +201,7 @@ fn whole_number(id: BodyId) -> u32 {
 }
 
 /// Splits a key of the common form into its digest and its ending.
-pub(crate) fn split(key: &ObjectKey) -> Option<([u8; 32], &str)> {
+fn split(key: &ObjectKey) -> Option<([u8; 32], &str)> {
     let rest = key.as_str().strip_prefix(BODY_PREFIX)?;
     let (digits, ending) = rest.split_at_checked(N_DIGITS)?;
     Some((base32::decode(digits).ok()?, ending))

@@ -18,14 +18,11 @@ use super::{
     bodies::Bodies,
     hash_index::{self, HashIndex},
     index,
-    rows::make_room,
+    rows::{Rows, make_room},
 };
 
 /// The size of a body that has a line of its own in `large_sizes`.
 const LARGE: u32 = u32::MAX;
-
-/// The tag of a node that has none. No server makes it; where one did, a narinfo would be read again.
-const NO_ETAG: Etag = Etag::from_bytes([0; 16]);
 
 /// What a cache holds.
 #[derive(Clone, Debug, Default)]
@@ -156,7 +153,7 @@ impl Census {
     /// Returns what stands for the entity tag of the node's narinfo.
     #[must_use]
     pub fn etag(&self, node: Node) -> Option<Etag> {
-        Some(self.etags[index(node)]).filter(|&etag| etag != NO_ETAG)
+        Some(self.etags[index(node)]).filter(|&etag| etag != Etag::NONE)
     }
 
     /// Returns whether the path is content-addressed.
@@ -199,6 +196,11 @@ impl Census {
         })
     }
 
+    /// Returns the endings of bodies' keys, and the keys that have none, by their numbers.
+    pub(crate) fn body_tables(&self) -> (impl ExactSizeIterator<Item = &str>, &[ObjectKey]) {
+        (self.bodies.endings(), self.bodies.whole())
+    }
+
     /// Goes on building: what has changed since is removed and pushed, all else stays as it is.
     #[must_use]
     pub fn amend(mut self) -> CensusBuilder {
@@ -211,7 +213,7 @@ impl Census {
         Self {
             parts: Vec::with_capacity(n_nodes),
             numbers: HashIndex::with_room(n_nodes, n_nodes),
-            graph: Graph::with_capacity(n_nodes),
+            graph: Graph::of_rows(Rows::with_capacity(n_nodes)),
             visible: NodeSet::new(n_nodes),
             buried: NodeSet::default(),
             content_addressed: NodeSet::default(),
@@ -221,6 +223,28 @@ impl Census {
             etags: Vec::with_capacity(n_nodes),
             ..Self::default()
         }
+    }
+
+    /// Returns a census of these parts, which differ, all of them only named.
+    pub(super) fn named(parts: Vec<HashPart>, bodies: Bodies, n_references: usize) -> Self {
+        let n_nodes = parts.len();
+        let mut numbers = HashIndex::with_room(n_nodes, n_nodes);
+        for (node, part) in (0..).zip(&parts) {
+            numbers.insert(hash_of(part), node);
+        }
+        let mut census = Self {
+            parts,
+            numbers,
+            graph: Graph::of_rows(Rows::empty(n_nodes, n_references)),
+            visible: NodeSet::new(n_nodes),
+            bodies,
+            sizes: vec![0; n_nodes],
+            modified: vec![Seconds(0); n_nodes],
+            etags: vec![Etag::NONE; n_nodes],
+            ..Self::default()
+        };
+        census.bodies.set_len(n_nodes);
+        census
     }
 
     /// Adds a node that is only named; its part must be new.
@@ -236,7 +260,7 @@ impl Census {
         self.parts.push(part);
         self.sizes.push(0);
         self.modified.push(Seconds(0));
-        self.etags.push(NO_ETAG);
+        self.etags.push(Etag::NONE);
         if !self.births.is_empty() {
             make_room(&mut self.births);
             self.births.push(Seconds(0));
@@ -289,7 +313,7 @@ impl Census {
         if let Some(birth) = self.births.get_mut(index(node)) {
             *birth = values.birth;
         }
-        self.etags[index(node)] = values.etag.unwrap_or(NO_ETAG);
+        self.etags[index(node)] = values.etag.unwrap_or(Etag::NONE);
         if values.is_content_addressed {
             self.content_addressed.insert(node);
         } else {
@@ -310,12 +334,13 @@ impl Census {
 }
 
 /// What a node has beside its references and its body.
-pub(super) struct Values {
-    pub(super) file_size: u64,
-    pub(super) modified: Seconds,
-    pub(super) birth: Seconds,
-    pub(super) etag: Option<Etag>,
-    pub(super) is_content_addressed: bool,
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Values {
+    pub(crate) file_size: u64,
+    pub(crate) modified: Seconds,
+    pub(crate) birth: Seconds,
+    pub(crate) etag: Option<Etag>,
+    pub(crate) is_content_addressed: bool,
 }
 
 impl Values {

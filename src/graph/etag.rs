@@ -10,6 +10,10 @@ use sha2::{Digest as _, Sha256};
 pub struct Etag([u8; 16]);
 
 impl Etag {
+    /// What stands where no tag is known. No server makes it; where one did, a narinfo would be read
+    /// again.
+    pub(crate) const NONE: Self = Self([0; 16]);
+
     /// Returns what stands for `tag`, which is given without quotes.
     #[must_use]
     pub fn of(tag: &str) -> Self {

@@ -13,6 +13,7 @@ mod builder;
 mod census;
 mod etag;
 mod hash_index;
+mod load;
 mod node_set;
 mod order;
 mod rows;
@@ -29,7 +30,9 @@ use rows::Rows;
 pub use bodies::BodyId;
 pub use builder::{CensusBuilder, PushError, Row};
 pub use census::Census;
+pub(crate) use census::Values;
 pub use etag::Etag;
+pub(crate) use load::Loader;
 pub use node_set::NodeSet;
 pub use order::Cycle;
 pub use seconds::Seconds;
@@ -107,16 +110,12 @@ impl Graph {
             }
             references.push(&row_of_path)?;
         }
-        Ok(Self {
-            references,
-            referrers: OnceLock::new(),
-        })
+        Ok(Self::of_rows(references))
     }
 
-    /// Returns a graph without nodes, with room for so many.
-    fn with_capacity(n_nodes: usize) -> Self {
+    fn of_rows(references: Rows) -> Self {
         Self {
-            references: Rows::with_capacity(n_nodes),
+            references,
             referrers: OnceLock::new(),
         }
     }

@@ -29,6 +29,15 @@ impl Rows {
         }
     }
 
+    /// Returns so many empty rows, with room for so many nodes.
+    pub(super) fn empty(n_rows: usize, n_nodes: usize) -> Self {
+        Self {
+            starts: vec![0; n_rows],
+            lens: vec![0; n_rows],
+            nodes: Vec::with_capacity(n_nodes),
+        }
+    }
+
     /// Returns how many rows there are, empty ones too.
     pub(super) fn len(&self) -> usize {
         self.starts.len()

@@ -19,6 +19,7 @@
 //!
 //! Pure: encode and decode only.
 
+mod columns;
 pub mod config;
 pub mod doom;
 pub mod file;
@@ -31,6 +32,7 @@ pub mod pin;
 pub mod properties;
 pub mod retention;
 pub mod root;
+pub mod snapshot;
 pub mod state;
 #[cfg(test)]
 mod tests;

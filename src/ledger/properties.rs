@@ -6,7 +6,10 @@
 
 use std::fmt;
 
-use super::{doom::DoomList, file::DecodeError, intent::Intent, journal::Index, name::Name};
+use super::{
+    doom::DoomList, file::DecodeError, intent::Intent, journal::Index, name::Name,
+    snapshot::Snapshot,
+};
 use crate::nix::{hash::Sha256, object_key::ObjectKey};
 
 /// What can be read is written as something that reads as the same value.
@@ -41,6 +44,22 @@ pub fn intent(bytes: &[u8]) {
 /// Doom lists read back.
 pub fn doom(bytes: &[u8]) {
     reads_back(bytes, DoomList::decode, DoomList::encode);
+}
+
+/// Snapshots read back, and what was read is written in one way.
+pub fn snapshot(bytes: &[u8]) {
+    let mut checked = bytes.to_vec();
+    checked.extend_from_slice(Sha256::of(bytes).as_bytes());
+    for bytes in [bytes, &checked] {
+        if let Ok(snapshot) = Snapshot::decode(bytes) {
+            let written = snapshot.encode();
+            let again = Snapshot::decode(&written).map(|again| again.encode());
+            assert!(
+                again.is_ok_and(|again| again == written),
+                "{snapshot:?} reads differently"
+            );
+        }
+    }
 }
 
 /// A key has one name, and a name one key.
