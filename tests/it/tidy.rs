@@ -54,7 +54,7 @@ const MAY_USE: [(&str, &[&str]); 18] = [
     ("source", &["nix", "backend", "stop", "meter", "clock"]),
     ("backend", &["nix", "stop", "meter", "clock"]),
     ("serve", &["nix", "backend", "stop", "clock"]),
-    ("copy", &["*"]),
+    ("copy", &["*", "tomb"]),
     ("key", &["*"]),
     ("setup", &["*"]),
     ("tomb", &["*"]),

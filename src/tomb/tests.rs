@@ -1,0 +1,472 @@
+//! Who lives, what comes back and in which order, over a cache in memory whose time is tokio's.
+
+use std::{
+    collections::BTreeSet,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use super::{
+    Error, Held, RunBeat, books, intents,
+    restore::{Lost, Restored, restore},
+};
+use crate::{
+    backend::{
+        self, Backend, Kind, PutOptions,
+        memory::{Memory, Modes},
+        wrap::{
+            around::{Around, Asked, Attempt},
+            count::Verb,
+        },
+    },
+    clock::Clock,
+    graph::Seconds,
+    ledger::{
+        doom::{DoomList, Doomed},
+        intent::{Intent, Relied},
+        journal::{Entry, Index, Reason},
+        mark,
+        name::{IntentFile, JournalFile, Name, RunId},
+        state::{State, Step},
+        timing::Timing,
+    },
+    nix::{
+        hash::Sha256,
+        object_key::ObjectKey,
+        store_path::{HashPart, StoreDir, StorePath},
+    },
+};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn start() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_383_900)
+}
+
+fn memory() -> Arc<Memory> {
+    Arc::new(Memory::new(Clock::paused(start())))
+}
+
+fn backend(memory: &Arc<Memory>) -> Arc<dyn Backend> {
+    Arc::<Memory>::clone(memory)
+}
+
+fn run(id: &str) -> RunId {
+    RunId::new(start(), id).unwrap()
+}
+
+fn path(name: &str) -> StorePath {
+    let digest = Sha256::of(name.as_bytes());
+    let mut bytes = [0; 20];
+    bytes.copy_from_slice(&digest.as_bytes()[..20]);
+    StorePath::new(HashPart::from_bytes(bytes), name.parse().unwrap())
+}
+
+fn part(name: &str) -> HashPart {
+    path(name).hash_part()
+}
+
+fn parts(names: &[&str]) -> BTreeSet<HashPart> {
+    names.iter().map(|name| part(name)).collect()
+}
+
+fn body(name: &str) -> ObjectKey {
+    let digits = Sha256::of(name.as_bytes()).to_base32();
+    ObjectKey::parse(&format!("nar/{digits}.nar")).unwrap()
+}
+
+fn relied(name: &str) -> Relied {
+    Relied {
+        part: part(name),
+        body: body(name),
+    }
+}
+
+fn intent(names: &[&str]) -> Intent {
+    Intent {
+        store_dir: StoreDir::default(),
+        roots: Vec::new(),
+        relies: names.iter().map(|name| relied(name)).collect(),
+    }
+}
+
+/// Reads `app -> lib`: the narinfo of `app`.
+fn narinfo(notation: &str) -> (String, String) {
+    let (name, references) = notation.split_once("->").unwrap_or((notation, ""));
+    let name = name.trim();
+    let references: Vec<String> = references
+        .split_whitespace()
+        .map(|name| path(name).to_string())
+        .collect();
+    let hash = Sha256::of(name.as_bytes());
+    let text = format!(
+        "StorePath: /nix/store/{}\nURL: {}\nCompression: none\nNarHash: {hash}\nNarSize: 8\nReferences: {}\n",
+        path(name),
+        body(name),
+        references.join(" ")
+    );
+    (name.to_owned(), text)
+}
+
+/// Writes the journal of a sweep that has condemned these, with its markers.
+fn plant_journal(memory: &Memory, run: &RunId, notations: &[&str], marks: &[JournalFile]) {
+    let plant = |file, bytes: Vec<u8>| memory.plant(Name::journal(run, file).key().as_str(), bytes);
+    let (mut texts, mut index) = (Vec::new(), Index::default());
+    for notation in notations {
+        let (name, text) = narinfo(notation);
+        let from = texts.len() as u64;
+        texts.extend_from_slice(text.as_bytes());
+        index.entries.push(Entry {
+            part: part(&name),
+            body: body(&name),
+            birth: Seconds::from(start()),
+            reason: Reason::Dead,
+            text: from..texts.len() as u64,
+        });
+    }
+    plant(JournalFile::Index, index.encode());
+    plant(JournalFile::Text, texts);
+    for mark in marks {
+        plant(*mark, mark::marker());
+    }
+}
+
+fn plant_doom(memory: &Memory, run: &RunId, names: &[&str]) {
+    let bodies = names.iter().map(|name| Doomed {
+        body: body(name),
+        part: Some(part(name)),
+    });
+    let list = DoomList {
+        bodies: bodies.collect(),
+    };
+    let name = Name::journal(run, JournalFile::Doom(1));
+    memory.plant(name.key().as_str(), list.encode());
+}
+
+fn plant_beat(memory: &Memory, run: &RunId) {
+    let name = Name::journal(run, JournalFile::Beat);
+    memory.plant(name.key().as_str(), mark::beat());
+}
+
+async fn hold(memory: &Arc<Memory>, names: &[&str]) -> Held {
+    let id = "copy1".parse().unwrap();
+    let clock = Clock::paused(start());
+    let held = Held::take(backend(memory), clock, Timing::default(), id, intent(names));
+    held.await.unwrap()
+}
+
+/// Puts these back, under an intent that was taken before.
+async fn put_back(memory: &Memory, held: &Held, names: &[&str]) -> Result<Restored, Error> {
+    let timing = Timing::default();
+    restore(memory, held, &timing, &parts(names), Step::Heal).await
+}
+
+const BURIED: &[JournalFile] = &[JournalFile::Condemned, JournalFile::Buried];
+
+#[tokio::test(start_paused = true)]
+async fn a_run_is_dead_only_when_its_last_delete_has_landed() {
+    let (memory, timing) = (memory(), Timing::default());
+    let run = run("a");
+    plant_beat(&memory, &run);
+    plant_journal(&memory, &run.part('f'), &["lib"], &[JournalFile::Condemned]);
+    let lib = parts(&["lib"]);
+    tokio::time::sleep(timing.run_is_dead_after()).await;
+    let alive = books::read(&*memory, &timing).await.unwrap();
+    assert!(alive.run(&run.part('f')).unwrap().is_alive);
+    assert!(alive.buries_any_of(&lib));
+    assert!(!alive.buries_any_of(&parts(&["other"])));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let dead = books::read(&*memory, &timing).await.unwrap();
+    assert!(!dead.buries_any_of(&lib));
+    assert_eq!(
+        dead.tombstone(&part("lib")).unwrap().state,
+        State::Condemned
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_condemned_before_the_marker_and_nothing_after_the_end() {
+    let (memory, timing) = (memory(), Timing::default());
+    plant_journal(&memory, &run("a"), &["lib"], &[]);
+    let all = [JournalFile::Condemned, JournalFile::Deleted];
+    plant_journal(&memory, &run("b"), &["lib"], &all);
+    let books = books::read(&*memory, &timing).await.unwrap();
+    assert_eq!(books.tombstone(&part("lib")), None);
+    assert!(books.run(&run("a")).unwrap().is_half_way());
+    assert!(!books.run(&run("b")).unwrap().is_half_way());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_newest_journal_speaks_for_a_path() {
+    let (memory, timing) = (memory(), Timing::default());
+    for id in ["a", "b"] {
+        plant_journal(&memory, &run(id), &["lib"], BURIED);
+    }
+    let books = books::read(&*memory, &timing).await.unwrap();
+    let tombstone = books.tombstone(&part("lib")).unwrap();
+    assert_eq!((tombstone.run, tombstone.state), (run("b"), State::Buried));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_doom_list_is_waited_for_while_it_is_open_and_remembered_for_days() {
+    let (memory, timing) = (memory(), Timing::default());
+    let run = run("a");
+    plant_beat(&memory, &run);
+    plant_doom(&memory, &run, &["lib"]);
+    let relies = [relied("lib"), relied("app")];
+    let open = books::read(&*memory, &timing).await.unwrap();
+    assert!(open.dooms_any_of(&relies));
+    assert!(!open.dooms_any_of(&relies[1..]));
+    assert!(open.doomed_by_the_living().contains(&body("lib")));
+
+    memory.plant(
+        Name::journal(&run, JournalFile::Closed).key().as_str(),
+        mark::marker(),
+    );
+    let closed = books::read(&*memory, &timing).await.unwrap();
+    assert!(!closed.dooms_any_of(&relies));
+    assert_eq!(closed.doomed_lately(&relies), parts(&["lib"]));
+    tokio::time::sleep(timing.doom_kept + timing.margin + MINUTE).await;
+    let old = books::read(&*memory, &timing).await.unwrap();
+    assert_eq!(old.doomed_lately(&relies), BTreeSet::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn files_that_were_read_once_are_not_read_again() {
+    let (memory, timing) = (memory(), Timing::default());
+    plant_journal(&memory, &run("a"), &["lib"], BURIED);
+    plant_doom(&memory, &run("a"), &["lib"]);
+    let mut reader = books::Reader::default();
+    reader.read(&*memory, &timing).await.unwrap();
+    memory.take_log();
+    let books = reader.read(&*memory, &timing).await.unwrap();
+    assert!(books.tombstone(&part("lib")).is_some());
+    let verbs: Vec<Verb> = memory.take_log().iter().map(|asked| asked.verb).collect();
+    // An open doom list without a beat: the beat is asked for by name.
+    assert_eq!(verbs, [Verb::List, Verb::Head]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_damaged_or_vanished_index_is_an_error_and_never_an_empty_one() {
+    let (memory, timing) = (memory(), Timing::default());
+    plant_journal(&memory, &run("a"), &["lib"], BURIED);
+    let index = Name::journal(&run("a"), JournalFile::Index).key();
+    let whole = memory.stored(index.as_str()).unwrap().body.clone();
+    memory.plant(index.as_str(), whole.slice(..whole.len() - 1));
+    let damaged = books::read(&*memory, &timing).await.unwrap_err();
+    assert!(matches!(damaged, Error::File { key, .. } if key == index));
+    memory.remove(index.as_str());
+    let vanished = books::read(&*memory, &timing).await.unwrap_err();
+    assert!(matches!(vanished, Error::Vanished { key, .. } if key == index));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_intent_lives_as_long_as_its_beat_and_the_margin() {
+    let (memory, timing) = (memory(), Timing::default());
+    let held = hold(&memory, &["lib"]).await;
+    tokio::time::sleep(MINUTE * 600).await;
+    let books = intents::read(&*memory, &timing).await.unwrap();
+    assert!(books[0].is_alive && !held.is_lapsed());
+    assert_eq!(books[0].intent.as_ref().unwrap().relies, [relied("lib")]);
+
+    drop(held);
+    tokio::time::sleep(timing.intent_is_dead_after() - timing.beat).await;
+    let books = intents::read(&*memory, &timing).await.unwrap();
+    assert!(books[0].is_alive);
+    tokio::time::sleep(timing.beat * 2).await;
+    let books = intents::read(&*memory, &timing).await.unwrap();
+    assert!(!books[0].is_alive && books[0].intent.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_intent_that_has_ended_leaves_nothing() {
+    let memory = memory();
+    let mut held = hold(&memory, &["lib"]).await;
+    tokio::time::sleep(MINUTE * 6).await;
+    held.renew().await.unwrap();
+    assert_eq!(held.id().as_str(), "copy1-2");
+    tokio::time::sleep(MINUTE * 6).await;
+    assert_eq!(memory.names().len(), 4);
+    held.end().await.unwrap();
+    tokio::time::sleep(MINUTE * 60).await;
+    assert!(memory.names().is_empty(), "{:?}", memory.names());
+}
+
+/// A cache in which nothing may be deleted.
+#[derive(Debug)]
+struct Undeletable(Arc<Memory>);
+
+impl Around for Undeletable {
+    fn inner(&self) -> &dyn Backend {
+        &*self.0
+    }
+
+    async fn around<'a, T: Send + 'a>(
+        &'a self,
+        asked: Asked<'a>,
+        attempt: impl Attempt<'a, T> + 'a,
+    ) -> Result<T, backend::Error> {
+        match asked.verb {
+            Verb::Delete => Err(backend::Error::new(Kind::Denied, "delete")),
+            _ => attempt().await,
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_nothing_may_be_deleted_an_intent_is_marked_as_ended() {
+    let (memory, timing) = (memory(), Timing::default());
+    let dest: Arc<dyn Backend> = Arc::new(Undeletable(Arc::clone(&memory)));
+    let clock = Clock::paused(start());
+    let id = "copy1".parse().unwrap();
+    let held = Held::take(dest, clock, timing, id, intent(&["lib"]));
+    held.await.unwrap().end().await.unwrap();
+    let books = intents::read(&*memory, &timing).await.unwrap();
+    assert!(!books[0].is_alive);
+    let ended = Name::intent(&books[0].id, IntentFile::Ended);
+    assert!(memory.stored(ended.key().as_str()).is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_slept_too_long_has_lapsed_for_good() {
+    let memory = memory();
+    // A clock of its own, turned while tokio's stands: the machine was suspended.
+    let clock = Clock::by_hand(start());
+    let timing = Timing::default();
+    let id = "copy1".parse().unwrap();
+    let held = Held::take(
+        backend(&memory),
+        clock.clone(),
+        timing,
+        id,
+        intent(&["lib"]),
+    );
+    let mut held = held.await.unwrap();
+    let beat = RunBeat::start(backend(&memory), clock.clone(), timing, run("a"));
+    let beat = beat.await.unwrap();
+    clock.turn(timing.lapse);
+    assert!(held.is_lapsed() && beat.is_lapsed());
+    memory.take_log();
+    tokio::time::sleep(timing.beat * 3).await;
+    assert_eq!(memory.take_log(), [], "no beat goes out after a lapse");
+    let options = PutOptions {
+        fence: Some(held.fence()),
+        ..PutOptions::default()
+    };
+    let key = ObjectKey::narinfo(part("lib"));
+    let refused = memory.put(&key, "".into(), &options).await.unwrap_err();
+    assert_eq!(refused.kind, Kind::TooLate);
+    held.renew().await.unwrap();
+    assert!(!held.is_lapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sweep_ends_only_when_a_lost_delete_has_landed() {
+    let (memory, timing) = (memory(), Timing::default());
+    let clock = Clock::paused(start());
+    let beat = RunBeat::start(backend(&memory), clock.clone(), timing, run("a"));
+    let beat = beat.await.unwrap();
+    beat.settle().await;
+    assert_eq!(clock.elapsed(), Duration::ZERO);
+    beat.fence().doubt();
+    beat.end().await.unwrap();
+    assert_eq!(clock.elapsed(), timing.signature + timing.request);
+    assert!(memory.names().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_buried_comes_back_references_first() {
+    let memory = memory();
+    plant_journal(
+        &memory,
+        &run("a"),
+        &["app -> lib app", "lib -> base", "base"],
+        BURIED,
+    );
+    for name in ["app", "lib", "base"] {
+        memory.plant(body(name).as_str(), "contents");
+    }
+    let held = hold(&memory, &["app", "lib", "base"]).await;
+    memory.take_log();
+    let all = ["app", "lib", "base"];
+    let restored = put_back(&memory, &held, &all).await.unwrap();
+    assert_eq!(restored.put_back, parts(&all));
+    let log = memory.take_log();
+    let puts: Vec<&str> = log
+        .iter()
+        .filter(|asked| asked.verb == Verb::Put)
+        .map(|asked| asked.name.as_str())
+        .collect();
+    let keys = ["base", "lib", "app"].map(|name| ObjectKey::narinfo(part(name)).to_string());
+    assert_eq!(puts, keys);
+    let lib = memory.stored(&keys[1]).unwrap();
+    assert_eq!(lib.body, narinfo("lib -> base").1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_come_back_is_told_with_its_reason() {
+    let memory = memory();
+    let names = ["app", "lib", "bare", "doomed", "other", "there"];
+    plant_journal(
+        &memory,
+        &run("a"),
+        &["app -> lib", "lib -> bare", "bare", "doomed", "there"],
+        BURIED,
+    );
+    for name in ["app", "lib", "doomed", "there"] {
+        memory.plant(body(name).as_str(), "contents");
+    }
+    memory.plant(ObjectKey::narinfo(part("there")).as_str(), "newer");
+    plant_beat(&memory, &run("b"));
+    plant_doom(&memory, &run("b"), &["doomed"]);
+    let held = hold(&memory, &names).await;
+    let restored = put_back(&memory, &held, &names).await.unwrap();
+    let lost = |name: &str| restored.lost.get(&part(name));
+    assert_eq!(lost("bare"), Some(&Lost::BodyGone));
+    assert_eq!(lost("lib"), Some(&Lost::Needs(part("bare"))));
+    assert_eq!(lost("app"), Some(&Lost::Needs(part("lib"))));
+    assert_eq!(lost("doomed"), Some(&Lost::Doomed));
+    assert_eq!(lost("other"), Some(&Lost::Unknown));
+    assert_eq!(restored.there, parts(&["there"]));
+    let there = memory.stored(ObjectKey::narinfo(part("there")).as_str());
+    assert_eq!(there.unwrap().body, "newer");
+
+    let unheld = hold(&memory, &["app"]).await;
+    let restored = put_back(&memory, &unheld, &["lib"]).await.unwrap();
+    assert_eq!(restored.lost[&part("lib")], Lost::Changed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_conditional_writes_what_is_there_is_asked_for_first() {
+    let memory = Memory::with_modes(Clock::paused(start()), Modes::garage());
+    let memory = Arc::new(memory);
+    plant_journal(&memory, &run("a"), &["lib"], BURIED);
+    memory.plant(body("lib").as_str(), "contents");
+    memory.plant(ObjectKey::narinfo(part("lib")).as_str(), "newer");
+    let held = hold(&memory, &["lib"]).await;
+    let restored = put_back(&memory, &held, &["lib"]).await.unwrap();
+    assert_eq!(restored.there, parts(&["lib"]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_comes_back_under_an_intent_that_has_lapsed() {
+    let memory = memory();
+    let clock = Clock::by_hand(start());
+    let timing = Timing::default();
+    plant_journal(&memory, &run("a"), &["lib"], BURIED);
+    memory.plant(body("lib").as_str(), "contents");
+    let id = "heal1".parse().unwrap();
+    let held = Held::take(
+        backend(&memory),
+        clock.clone(),
+        timing,
+        id,
+        intent(&["lib"]),
+    );
+    let held = held.await.unwrap();
+    clock.turn(timing.lapse);
+    let lapsed = put_back(&memory, &held, &["lib"]).await;
+    assert!(lapsed.unwrap_err().is_lapse());
+    let narinfo = ObjectKey::narinfo(part("lib"));
+    assert!(memory.stored(narinfo.as_str()).is_none());
+}
