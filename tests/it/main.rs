@@ -16,6 +16,7 @@ mod interop;
 mod s3;
 mod seeds;
 mod serve;
+mod sim;
 mod source;
 mod tidy;
 mod vectors;

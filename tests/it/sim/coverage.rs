@@ -1,0 +1,74 @@
+//! What a play is worth: counts of the interesting things that happened in it.
+//!
+//! A simulation in which nothing goes wrong proves nothing; a test looks at the sums.
+
+use std::fmt;
+
+macro_rules! counts {
+    ($($(#[$doc:meta])* $name:ident),* $(,)?) => {
+        /// Counts of what happened.
+        #[derive(Clone, Debug, Default, PartialEq, Eq)]
+        pub(super) struct Coverage {
+            $($(#[$doc])* pub(super) $name: u64,)*
+        }
+
+        impl Coverage {
+            /// Adds another play's counts.
+            pub(super) fn add(&mut self, other: &Self) {
+                $(self.$name += other.$name;)*
+            }
+        }
+
+        impl fmt::Display for Coverage {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                let mut separator = "";
+                $(
+                    write!(f, "{separator}{} {}", stringify!($name).replace('_', " "), self.$name)?;
+                    separator = ", ";
+                )*
+                Ok(())
+            }
+        }
+    };
+}
+
+counts! {
+    /// Plays.
+    plays,
+    /// Requests that came to the bucket.
+    requests,
+    /// Requests that failed, were lost, or whose answer was.
+    faults,
+    /// Effects that came after their sender had stopped waiting.
+    late_effects,
+    /// Requests that were not sent since their fence had passed.
+    too_late,
+    /// Actors that stood still for minutes to weeks.
+    suspensions,
+    /// Actors that died at some request.
+    crashes,
+    /// Copies begun.
+    copies,
+    /// Copies that reported success.
+    copies_done,
+    /// Foreign copies that came to their end.
+    foreign_done,
+    /// Sweeps begun.
+    sweeps,
+    /// Sweeps that came to their end.
+    sweeps_done,
+    /// Narinfos that sweeps buried.
+    buried,
+    /// Bodies that sweeps deleted.
+    deleted,
+    /// Narinfos of buried paths that a copy put back.
+    rescued,
+    /// Narinfos of buried paths that a sweep put back.
+    healed,
+    /// Reported roots that a foreign writer broke (G3's exception).
+    broken_by_foreign,
+    /// Readers that found their bodies.
+    readers_served,
+    /// Roots that fell out of their rules.
+    expired,
+}

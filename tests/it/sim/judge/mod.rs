@@ -1,0 +1,312 @@
+//! The judge: sees every change of the bucket as it happens, and says what must not be.
+//!
+//! It keeps a picture of its own (which narinfos are visible and what they name, which bodies are there,
+//! who took what away and when) and holds it against the promises of the protocol, written down here a
+//! second time and without any of the program's own decisions. What it knows of the program's files is
+//! their names and their formats.
+//!
+//! | | what is looked at |
+//! |---|---|
+//! | I1 | from the report of a copy on, its closure is whole while its root is kept |
+//! | I2 | a visible narinfo's reference is visible, or was buried and can be put back |
+//! | I3 | a visible narinfo has its body |
+//! | I4 | a narinfo that a sweep deletes is in a complete journal of that sweep, with its text |
+//! | I5 | a body that a sweep deletes is on an open doom list of that sweep |
+//! | I6 | a sweep that nobody disturbs buries nothing that a visible narinfo refers to |
+//! | I7 | after a sweep that nobody disturbed, nothing is missing that could have been put back |
+//! | I8 | a body goes no sooner than a grace after the last narinfo that named it |
+//! | I9 | a sweep that finds an unreadable narinfo condemns and dooms nothing |
+//!
+//! I10, that garbage goes, is for the end of a play (`play`). And a sweep deletes nothing that is
+//! somebody else's: no living intent, no root that its rules keep, no unknown key.
+//!
+//! The one writer who may break some of these is the foreign one, by overtaking a deletion.
+
+mod books;
+mod promises;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Mutex,
+    time::{Duration, SystemTime},
+};
+
+use books::Books;
+use bytes::Bytes;
+use narhaul::{
+    ledger::Name,
+    nix::{
+        narinfo::NarInfo,
+        object_key::ObjectKey,
+        store_path::{HashPart, StoreDir, StorePath},
+    },
+};
+
+use super::{
+    coverage::Coverage,
+    stage::{Who, lock},
+};
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How long a path may be used after its last use, by default.
+pub(super) const WINDOW: Duration = DAY.saturating_mul(30);
+
+/// How long what is buried can be put back, by default.
+pub(super) const GRACE: Duration = DAY.saturating_mul(31);
+
+/// So long after an actor's end its last requests may still arrive.
+const ECHO: Duration = Duration::from_secs(15 * 60);
+
+/// A change of the bucket.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Change<'a> {
+    Put(&'a ObjectKey, &'a Bytes),
+    Delete(&'a ObjectKey),
+}
+
+impl Change<'_> {
+    pub(super) fn name(&self) -> &str {
+        let (Self::Put(key, _) | Self::Delete(key)) = self;
+        key.as_str()
+    }
+}
+
+/// A narinfo that readers see.
+#[derive(Clone, Debug)]
+struct Visible {
+    body: String,
+    references: Vec<HashPart>,
+    text: Bytes,
+    since: Duration,
+    by: Who,
+}
+
+/// How a body was last named by a visible narinfo.
+#[derive(Clone, Copy, Debug)]
+struct Named {
+    until: Duration,
+    /// When that narinfo was published, and by whom.
+    since: Duration,
+    by: Who,
+}
+
+/// A narinfo that a sweep took away.
+#[derive(Clone, Copy, Debug)]
+struct Buried {
+    at: Duration,
+    /// Whether its body was still there.
+    had_body: bool,
+    /// Who had published it.
+    by: Who,
+}
+
+/// Paths that are to stay whole.
+#[derive(Clone, Debug)]
+struct Reported {
+    who: Who,
+    closure: Vec<HashPart>,
+    record: ObjectKey,
+    /// Why nothing is expected of it any more.
+    given_up: Option<&'static str>,
+}
+
+/// What the judge has seen so far.
+#[derive(Debug)]
+pub(super) struct Judge {
+    server_start: SystemTime,
+    store_dir: StoreDir,
+    narinfos: BTreeMap<HashPart, Visible>,
+    wrecks: BTreeSet<HashPart>,
+    bodies: BTreeSet<String>,
+    named: BTreeMap<String, Named>,
+    /// Bodies whose deletion a foreign writer's narinfo overtook.
+    overtaken: BTreeSet<String>,
+    buried: BTreeMap<HashPart, Buried>,
+    reported: Vec<Reported>,
+    /// All root records that there ever were: their groups, and the moments that they say.
+    records: BTreeMap<ObjectKey, (String, Duration)>,
+    books: Books,
+    /// When each actor began, and ended if it has.
+    lives: BTreeMap<Who, (Duration, Option<Duration>)>,
+    /// The sweeps that met an unreadable narinfo when they began.
+    warned: BTreeSet<Who>,
+}
+
+impl Judge {
+    /// Opens a court over an empty bucket whose clock shows `server_start`.
+    pub(super) fn new(server_start: SystemTime) -> Self {
+        Self {
+            server_start,
+            store_dir: StoreDir::default(),
+            narinfos: BTreeMap::new(),
+            wrecks: BTreeSet::new(),
+            bodies: BTreeSet::new(),
+            named: BTreeMap::new(),
+            overtaken: BTreeSet::new(),
+            buried: BTreeMap::new(),
+            reported: Vec::new(),
+            records: BTreeMap::new(),
+            books: Books::default(),
+            lives: BTreeMap::new(),
+            warned: BTreeSet::new(),
+        }
+    }
+
+    /// Notes that an actor begins.
+    pub(super) fn begins(&mut self, now: Duration, who: Who) {
+        self.lives.insert(who, (now, None));
+        if !self.wrecks.is_empty() {
+            self.warned.insert(who);
+        }
+    }
+
+    /// Notes that an actor has ended, or died.
+    pub(super) fn ends(&mut self, now: Duration, who: Who) {
+        if let Some((_, end)) = self.lives.get_mut(&who) {
+            *end = Some(now);
+        }
+    }
+
+    /// Takes a change in, and says what is wrong with the bucket now.
+    pub(super) fn look(
+        &mut self,
+        now: Duration,
+        who: Who,
+        change: &Change<'_>,
+        coverage: &Mutex<Coverage>,
+    ) -> Result<(), String> {
+        match change {
+            Change::Put(key, body) => self.take_put(now, who, key, body, coverage)?,
+            Change::Delete(key) => self.take_delete(now, who, key, coverage)?,
+        }
+        self.judge(now, coverage)
+    }
+
+    fn take_put(
+        &mut self,
+        now: Duration,
+        who: Who,
+        key: &ObjectKey,
+        body: &Bytes,
+        coverage: &Mutex<Coverage>,
+    ) -> Result<(), String> {
+        if let Some(part) = key.narinfo_hash_part() {
+            self.take_narinfo(now, who, part, body, coverage);
+        } else if let Some(name) = Name::parse(key) {
+            self.books.put(now, &name, body)?;
+            if let Name::Root { group, time, .. } = &name {
+                let since = time.duration_since(self.server_start).unwrap_or_default();
+                self.records.insert(key.clone(), (group.to_string(), since));
+            }
+            self.may_write(who, &name)?;
+        } else if key.as_str().starts_with("nar/") {
+            self.bodies.insert(key.to_string());
+        }
+        Ok(())
+    }
+
+    fn take_narinfo(
+        &mut self,
+        now: Duration,
+        who: Who,
+        part: HashPart,
+        body: &Bytes,
+        coverage: &Mutex<Coverage>,
+    ) {
+        let was_visible = self.forget(now, part).is_some();
+        self.wrecks.remove(&part);
+        let text = str::from_utf8(body).unwrap_or_default();
+        let Ok(narinfo) = NarInfo::parse(&self.store_dir, text) else {
+            self.wrecks.insert(part);
+            return;
+        };
+        if self.buried.contains_key(&part) && !was_visible {
+            let mut coverage = lock(coverage);
+            match who {
+                Who::Copy(_) => coverage.rescued += 1,
+                Who::Sweep(_) => coverage.healed += 1,
+                Who::Before | Who::Foreign(_) | Who::Reader(_) => {}
+            }
+        }
+        let references = narinfo.path_info.references.iter();
+        let visible = Visible {
+            body: narinfo.url.clone(),
+            references: references.map(StorePath::hash_part).collect(),
+            text: body.clone(),
+            since: now,
+            by: who,
+        };
+        self.narinfos.insert(part, visible);
+    }
+
+    fn take_delete(
+        &mut self,
+        now: Duration,
+        who: Who,
+        key: &ObjectKey,
+        coverage: &Mutex<Coverage>,
+    ) -> Result<(), String> {
+        self.may_delete(now, who, key)?;
+        if let Some(part) = key.narinfo_hash_part() {
+            if let Some(gone) = self.forget(now, part) {
+                lock(coverage).buried += 1;
+                let buried = Buried {
+                    at: now,
+                    had_body: self.bodies.contains(&gone.body),
+                    by: gone.by,
+                };
+                self.buried.insert(part, buried);
+                self.narinfo_may_go(now, who, part, &gone)?;
+            }
+        } else if let Some(name) = Name::parse(key) {
+            self.books.delete(&name);
+        } else if self.bodies.remove(key.as_str()) {
+            lock(coverage).deleted += 1;
+            self.body_may_go(now, who, key)?;
+        }
+        Ok(())
+    }
+
+    /// Takes a narinfo out of the picture.
+    fn forget(&mut self, now: Duration, part: HashPart) -> Option<Visible> {
+        let gone = self.narinfos.remove(&part)?;
+        let named = Named {
+            until: now,
+            since: gone.since,
+            by: gone.by,
+        };
+        self.named.insert(gone.body.clone(), named);
+        Some(gone)
+    }
+
+    /// Takes the report of a copy that is done, or a pin.
+    pub(super) fn take_report(
+        &mut self,
+        now: Duration,
+        who: Who,
+        closure: Vec<HashPart>,
+        record: ObjectKey,
+        coverage: &Mutex<Coverage>,
+    ) -> Result<(), String> {
+        self.reported.push(Reported {
+            who,
+            closure,
+            record,
+            given_up: None,
+        });
+        self.judge(now, coverage)
+    }
+
+    /// Returns what must be visible for good, if nothing more happens.
+    pub(super) fn expected(&self) -> BTreeSet<HashPart> {
+        let kept = self.reported.iter().filter(|r| r.given_up.is_none());
+        kept.flat_map(|reported| reported.closure.iter().copied())
+            .collect()
+    }
+
+    /// Returns the paths that are visible.
+    pub(super) fn visible(&self) -> BTreeSet<HashPart> {
+        self.narinfos.keys().copied().collect()
+    }
+}

@@ -1,0 +1,132 @@
+//! The shipped code under an adversary: seeded plays over the memory back end, judged at every change.
+//!
+//! In one thread and with a clock of their own, real copies and real sweeps work on one bucket, beside
+//! a plain `nix copy` and a reader. Between each of them and the bucket lies a way on which everything
+//! goes wrong that the protocol says may go wrong (`weather`). After each request that changes the
+//! bucket a judge that knows nothing of the engines looks at it (`judge`).
+//!
+//! A seed decides about everything, so a play that fails can be played again:
+//!
+//! ```text
+//! SIM_SEED=4711 cargo test --test it sim::one_seed -- --ignored --nocapture
+//! SIM_SEED=1 SIM_PLAYS=100000 cargo test --release --test it sim::many_seeds -- --ignored --nocapture
+//! ```
+//!
+//! Not here: the exhaustive search over a small model of the same protocol (`model`).
+
+mod actors;
+mod coverage;
+mod judge;
+mod play;
+mod stage;
+mod store;
+mod weather;
+
+use std::{
+    ops::Range,
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
+
+use coverage::Coverage;
+use play::{Outcome, Sweeper};
+
+/// How many plays every run of the tests sees.
+const N_PLAYS: u64 = 500;
+
+/// Who sweeps.
+const SWEEPER: Sweeper = Sweeper::Nobody;
+
+/// Threads for plays, so that both cores of a small machine are of use.
+const N_THREADS: usize = 2;
+
+/// Reads a number from the environment.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a test's own switch, which the program does not see"
+)]
+fn number(name: &str, otherwise: u64) -> u64 {
+    std::env::var(name).map_or(otherwise, |text| text.parse().unwrap())
+}
+
+/// Plays all `seeds`; panics with the least one that fails.
+fn play_all(seeds: Range<u64>, sweeper: Sweeper) -> Coverage {
+    let next = AtomicU64::new(seeds.start);
+    let sum = Mutex::new(Coverage::default());
+    let failed: Mutex<Option<(u64, Outcome)>> = Mutex::default();
+    let work = || {
+        loop {
+            let seed = next.fetch_add(1, Relaxed);
+            if seed >= seeds.end || failed.lock().unwrap().is_some() {
+                return;
+            }
+            let outcome = play::run(seed, sweeper);
+            sum.lock().unwrap().add(&outcome.coverage);
+            if outcome.violation.is_some() {
+                let mut failed = failed.lock().unwrap();
+                if failed.as_ref().is_none_or(|(other, _)| seed < *other) {
+                    *failed = Some((seed, outcome));
+                }
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..N_THREADS {
+            scope.spawn(work);
+        }
+    });
+    if let Some((seed, outcome)) = failed.into_inner().unwrap() {
+        let violation = outcome.violation.unwrap_or_default();
+        panic!(
+            "{}\nSIM_SEED={seed}: {violation}",
+            stage::show(&outcome.lines)
+        );
+    }
+    sum.into_inner().unwrap()
+}
+
+#[test]
+fn no_seed_breaks_a_promise() {
+    let coverage = play_all(1..N_PLAYS + 1, SWEEPER);
+    eprintln!("{coverage}");
+    assert_eq!(coverage.plays, N_PLAYS);
+}
+
+#[test]
+fn a_careless_sweep_is_found_out() {
+    let n_found = (1..31)
+        .filter(|&seed| {
+            let play = || play::run(seed, Sweeper::Careless);
+            stage::on_a_thread(play).violation.is_some()
+        })
+        .count();
+    assert!(n_found > 10, "{n_found} of 30");
+}
+
+#[test]
+fn a_seed_plays_the_same_play_again() {
+    for seed in [3, 17, 40] {
+        let play = || stage::on_a_thread(|| play::run(seed, SWEEPER).lines);
+        let (first, second) = (play(), play());
+        assert_eq!(stage::show(&first), stage::show(&second), "seed {seed}");
+    }
+}
+
+#[test]
+#[ignore = "real: needs a person who reads the play of SIM_SEED"]
+fn one_seed() {
+    let seed = number("SIM_SEED", 1);
+    let outcome = stage::on_a_thread(|| play::run(seed, SWEEPER));
+    eprint!("{}", stage::show(&outcome.lines));
+    eprintln!("{}", outcome.coverage);
+    assert_eq!(outcome.violation, None, "SIM_SEED={seed}");
+}
+
+#[test]
+#[ignore = "real: needs time, a minute for 10,000 plays of a release build"]
+fn many_seeds() {
+    let (first, n) = (number("SIM_SEED", 1), number("SIM_PLAYS", 100_000));
+    eprintln!("{}", play_all(first..first + n, SWEEPER));
+}

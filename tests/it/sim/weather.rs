@@ -1,0 +1,528 @@
+//! What lies between an actor and the bucket, and all that goes wrong there.
+//!
+//! A [`Way`] is a back end in front of the one in memory. Each request leaves when its actor is awake,
+//! is signed and looks at the clock, travels, has its effect, and is answered. Any of these may take
+//! long; requests get lost, and answers; a server is busy; an effect comes long after its sender has
+//! stopped waiting; a batch of deletions happens key by key in an order of the server's; actors stand
+//! still for weeks, or die with requests on their way.
+//!
+//! The one thing that never happens is what the protocol rules out: a request that was sent has its
+//! effect within the life of its signature and the time-out, or never.
+
+use std::{
+    fmt,
+    ops::Range,
+    sync::{Arc, Mutex},
+    time::{Duration, SystemTime},
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use narhaul::{
+    backend::{
+        Backend, Created, Error, Fence, Kind, Limits, ListPage, ListQuery, Object, ObjectMeta,
+        Part, PutOptions, Rules, Upload, memory::Memory, wrap::count::Verb,
+    },
+    nix::object_key::ObjectKey,
+};
+use rand::{Rng as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
+use tokio::{
+    sync::{Notify, oneshot},
+    time::Instant,
+};
+
+use super::{
+    judge::Change,
+    stage::{Handle, Who, lock},
+};
+
+/// How long a sender waits for an answer, as the protocol has it.
+const REQUEST: Duration = Duration::from_secs(120);
+
+/// How long a request may be under way beyond that: the life of a signature, less what a batch of
+/// deletions takes.
+const SIGNATURE: Duration = Duration::from_secs(58);
+
+const MINUTE: u64 = 60;
+const HOUR: u64 = 60 * MINUTE;
+const DAY: u64 = 24 * HOUR;
+
+/// For how many seconds actors stand still: around every term of the protocol.
+const SUSPENSIONS: [u64; 10] = [
+    45,
+    3 * MINUTE,
+    11 * MINUTE,
+    14 * MINUTE,
+    29 * MINUTE,
+    40 * MINUTE,
+    70 * MINUTE,
+    5 * HOUR,
+    2 * DAY,
+    40 * DAY,
+];
+
+/// How bad it is on one actor's way.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Weather {
+    /// How long a request may take in each direction.
+    pub(super) pace: Duration,
+    /// The share of requests that meet trouble.
+    pub(super) trouble: f64,
+    /// The share of requests at which the actor stands still for a while.
+    pub(super) suspension: f64,
+    /// The request at which the actor dies.
+    pub(super) crash_at: Option<u64>,
+}
+
+impl Weather {
+    /// Nothing goes wrong, and nothing takes long.
+    pub(super) const fn fair() -> Self {
+        Self {
+            pace: Duration::from_millis(20),
+            trouble: 0.0,
+            suspension: 0.0,
+            crash_at: None,
+        }
+    }
+
+    /// Draws the weather for one actor whose requests take up to `pace`.
+    pub(super) fn draw(rng: &mut ChaCha8Rng, pace: Duration) -> Self {
+        Self {
+            pace,
+            trouble: [0.0, 0.0, 0.03, 0.15][rng.random_range(0..4)],
+            suspension: [0.0, 0.0, 0.0, 0.01, 0.04][rng.random_range(0..5)],
+            crash_at: rng.random_bool(0.25).then(|| rng.random_range(0..60)),
+        }
+    }
+}
+
+/// What becomes of one request.
+#[derive(Clone, Copy, Debug)]
+struct Fate {
+    /// Before it is sent.
+    queue: Duration,
+    there: Duration,
+    back: Duration,
+    trouble: Option<Trouble>,
+    /// Whether the actor dies: before it is sent, or while it is on its way.
+    death: Option<Death>,
+    suspension: Option<Duration>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Death {
+    Before,
+    OnTheWay,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Trouble {
+    /// The server says that it is busy.
+    Busy,
+    /// The connection fails before anything happens.
+    Fails,
+    /// The request never arrives.
+    Lost,
+    /// It has its effect, and the answer never arrives; the effect may come when nobody waits any more.
+    AnswerLost(Duration),
+}
+
+/// The way from one actor to the bucket.
+pub(super) struct Way {
+    stage: Handle,
+    who: Who,
+    weather: Weather,
+    state: Mutex<State>,
+    /// Rung when the actor is to die.
+    pub(super) death: Arc<Notify>,
+}
+
+#[derive(Debug)]
+struct State {
+    rng: ChaCha8Rng,
+    n_requests: u64,
+    awake_at: Instant,
+}
+
+impl fmt::Debug for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the way of {}", self.who)
+    }
+}
+
+impl Way {
+    pub(super) fn new(stage: &Handle, who: Who, weather: Weather, seed: u64) -> Self {
+        Self {
+            stage: Arc::clone(stage),
+            who,
+            weather,
+            state: Mutex::new(State {
+                rng: ChaCha8Rng::seed_from_u64(seed),
+                n_requests: 0,
+                awake_at: Instant::now(),
+            }),
+            death: Arc::default(),
+        }
+    }
+
+    fn draw(&self, verb: Verb) -> Fate {
+        let weather = self.weather;
+        let mut state = lock(&self.state);
+        let n = state.n_requests;
+        state.n_requests += 1;
+        let rng = &mut state.rng;
+        let most = u64::try_from(weather.pace.as_millis()).unwrap();
+        // Most requests are quick even where some are slow.
+        let wait = |rng: &mut ChaCha8Rng| {
+            let most = if rng.random_bool(0.5) { most / 8 } else { most };
+            Duration::from_millis(rng.random_range(0..=most / 2))
+        };
+        let (queue, there, back) = (wait(rng), wait(rng), wait(rng));
+        let trouble = rng.random_bool(weather.trouble).then(|| {
+            let late = (REQUEST + SIGNATURE).as_secs();
+            match rng.random_range(0..if verb.is_write() { 6 } else { 3 }) {
+                0 => Trouble::Busy,
+                1 => Trouble::Fails,
+                2 => Trouble::Lost,
+                3 => Trouble::AnswerLost(there),
+                4 => Trouble::AnswerLost(Duration::from_secs(rng.random_range(0..late))),
+                _ => Trouble::AnswerLost(Duration::from_secs(late)),
+            }
+        });
+        let suspension = rng
+            .random_bool(weather.suspension)
+            .then(|| Duration::from_secs(SUSPENSIONS[rng.random_range(0..SUSPENSIONS.len())]));
+        let death = (weather.crash_at == Some(n)).then(|| {
+            if rng.random_bool(0.5) {
+                Death::Before
+            } else {
+                Death::OnTheWay
+            }
+        });
+        Fate {
+            queue,
+            there,
+            back,
+            trouble,
+            death,
+            suspension,
+        }
+    }
+
+    /// Waits until the actor is awake.
+    async fn wake_up(&self) {
+        loop {
+            let awake_at = lock(&self.state).awake_at;
+            let left = awake_at.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            self.stage.pause(left).await;
+        }
+    }
+
+    /// Ends the actor, which waits here until it is gone.
+    async fn die(&self) {
+        self.stage.count(|coverage| coverage.crashes += 1);
+        self.stage.note(self.who, "dies".to_owned());
+        self.death.notify_one();
+        std::future::pending::<()>().await;
+    }
+
+    /// Goes as far as the moment at which a request is sent.
+    async fn set_out(&self, verb: Verb) -> Fate {
+        let fate = self.draw(verb);
+        if let Some(suspension) = fate.suspension {
+            self.stage.count(|coverage| coverage.suspensions += 1);
+            let minutes = suspension.as_secs() / 60;
+            self.stage
+                .note(self.who, format!("stands still for {minutes} minutes"));
+            let mut state = lock(&self.state);
+            state.awake_at = state.awake_at.max(Instant::now() + suspension);
+        }
+        self.stage.pause(fate.queue).await;
+        self.wake_up().await;
+        if let Some(Death::Before) = fate.death {
+            self.die().await;
+        }
+        self.stage.count(|coverage| {
+            coverage.requests += 1;
+            coverage.faults += u64::from(fate.trouble.is_some());
+        });
+        fate
+    }
+
+    /// Sends what changes nothing.
+    async fn read<T>(
+        &self,
+        verb: Verb,
+        name: &str,
+        request: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let fate = self.set_out(verb).await;
+        let note = |how: &str| self.stage.note_request(self.who, verb, name, how);
+        let result = match fate.trouble {
+            None => {
+                self.stage.pause(fate.there).await;
+                let result = request.await;
+                note(if result.is_ok() { "" } else { ": no" });
+                self.stage.pause(fate.back).await;
+                result
+            }
+            Some(trouble) => {
+                note(&format!(": {trouble:?}"));
+                self.fail(trouble, verb, name).await
+            }
+        };
+        self.wake_up().await;
+        if fate.death.is_some() {
+            self.die().await;
+        }
+        result
+    }
+
+    /// Waits for what comes of a request that meets trouble.
+    async fn fail<T>(&self, trouble: Trouble, verb: Verb, name: &str) -> Result<T, Error> {
+        let (wait, kind) = match trouble {
+            Trouble::Busy => (Duration::from_millis(50), Kind::Throttled),
+            Trouble::Fails => (Duration::from_secs(1), Kind::Unreachable),
+            Trouble::Lost | Trouble::AnswerLost(_) => (REQUEST, Kind::TimedOut),
+        };
+        self.stage.pause(wait).await;
+        self.wake_up().await;
+        Err(Error::new(kind, format!("{} `{name}`", verb.words())))
+    }
+
+    /// Sends what changes something, and goes on changing it if nobody waits any more.
+    async fn write<T: Send + 'static>(
+        &self,
+        verb: Verb,
+        name: String,
+        fence: Option<&Fence>,
+        request: impl FnOnce(Effect) -> BoxFuture<'static, Result<T, Error>> + Send + 'static,
+    ) -> Result<T, Error> {
+        let fate = self.set_out(verb).await;
+        // Signed, looked at the clock; what is sent now may still take long to arrive.
+        if let Some(fence) = fence
+            && let Err(error) = fence.check(&format!("{} `{name}`", verb.words()))
+        {
+            self.stage.count(|coverage| coverage.too_late += 1);
+            self.stage
+                .note_request(self.who, verb, &name, ": too late, not sent");
+            return Err(error);
+        }
+        // What never arrives changes nothing.
+        if let Some(trouble @ (Trouble::Busy | Trouble::Fails | Trouble::Lost)) = fate.trouble {
+            let note = format!(": {trouble:?}");
+            self.stage.note_request(self.who, verb, &name, &note);
+            if fate.death.is_some() {
+                self.die().await;
+            }
+            return self.fail(trouble, verb, &name).await;
+        }
+        let travels = match fate.trouble {
+            Some(Trouble::AnswerLost(late)) => late,
+            _ => fate.there,
+        };
+        let effect = Effect {
+            stage: Arc::clone(&self.stage),
+            who: self.who,
+            sent: self.stage.elapsed(),
+        };
+        let (send, receive) = oneshot::channel();
+        self.stage.send({
+            let stage = Arc::clone(&self.stage);
+            async move {
+                stage.pause(travels).await;
+                // Nobody may wait any more.
+                drop(send.send(request(effect).await));
+            }
+        });
+        if fate.death.is_some() {
+            self.die().await;
+        }
+        if let Some(trouble) = fate.trouble {
+            let note = format!(": sent, {trouble:?}");
+            self.stage.note_request(self.who, verb, &name, &note);
+            return self.fail(trouble, verb, &name).await;
+        }
+        let result = receive.await.unwrap();
+        self.stage.pause(fate.back).await;
+        self.wake_up().await;
+        result
+    }
+}
+
+/// A request that has arrived.
+struct Effect {
+    stage: Handle,
+    who: Who,
+    sent: Duration,
+}
+
+impl Effect {
+    fn memory(&self) -> Memory {
+        self.stage.memory.clone()
+    }
+
+    /// Tells what has changed.
+    fn happened(&self, verb: Verb, change: Change<'_>) {
+        let stage = &self.stage;
+        let age = stage.elapsed().saturating_sub(self.sent);
+        let late = if age > REQUEST {
+            stage.count(|coverage| coverage.late_effects += 1);
+            format!(" (sent {} s before)", age.as_secs())
+        } else {
+            String::new()
+        };
+        stage.note_request(self.who, verb, change.name(), &late);
+        let verdict = lock(&stage.judge).look(stage.elapsed(), self.who, &change, &stage.coverage);
+        if let Err(what) = verdict {
+            stage.note(self.who, format!("VIOLATION: {what}"));
+            stage.accuse(what);
+        }
+    }
+}
+
+/// Servers tell whole seconds in answers about one object.
+fn in_seconds(time: SystemTime) -> SystemTime {
+    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap();
+    SystemTime::UNIX_EPOCH + Duration::from_secs(since.as_secs())
+}
+
+fn coarse(mut meta: ObjectMeta) -> ObjectMeta {
+    meta.last_modified = meta.last_modified.map(in_seconds);
+    meta
+}
+
+#[async_trait]
+impl Backend for Way {
+    fn place(&self) -> &str {
+        self.stage.memory.place()
+    }
+
+    fn limits(&self) -> Limits {
+        self.stage.memory.limits()
+    }
+
+    async fn now(&self) -> Result<SystemTime, Error> {
+        let now = self.read(Verb::Now, "", self.stage.memory.now()).await?;
+        Ok(in_seconds(now))
+    }
+
+    async fn get(&self, key: &ObjectKey) -> Result<Object, Error> {
+        let get = self.stage.memory.get(key);
+        let mut object = self.read(Verb::Get, key.as_str(), get).await?;
+        object.meta = coarse(object.meta);
+        Ok(object)
+    }
+
+    async fn head(&self, key: &ObjectKey) -> Result<ObjectMeta, Error> {
+        let head = self.stage.memory.head(key);
+        self.read(Verb::Head, key.as_str(), head).await.map(coarse)
+    }
+
+    async fn list(&self, query: &ListQuery) -> Result<ListPage, Error> {
+        let name = match &query.token {
+            Some(token) => format!("{}* after {token}", query.prefix),
+            None => format!("{}*", query.prefix),
+        };
+        self.read(Verb::List, &name, self.stage.memory.list(query))
+            .await
+    }
+
+    async fn put(&self, key: &ObjectKey, body: Bytes, options: &PutOptions) -> Result<(), Error> {
+        let (name, key) = (key.to_string(), key.clone());
+        // The fence is asked when it is sent, not when it arrives.
+        let arriving = PutOptions {
+            fence: None,
+            ..options.clone()
+        };
+        self.write(Verb::Put, name, options.fence.as_ref(), move |effect| {
+            Box::pin(async move {
+                effect.memory().put(&key, body.clone(), &arriving).await?;
+                effect.happened(Verb::Put, Change::Put(&key, &body));
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    async fn delete(
+        &self,
+        keys: &[ObjectKey],
+        fence: Option<&Fence>,
+    ) -> Result<Vec<(ObjectKey, Error)>, Error> {
+        let mut keys = keys.to_vec();
+        let name = format!("{} keys", keys.len());
+        // The order within a batch is the server's.
+        let gaps: Vec<Duration> = {
+            let rng = &mut lock(&self.state).rng;
+            let gap = |_| Duration::from_millis(rng.random_range(0..200));
+            let gaps = (0..keys.len()).map(gap).collect();
+            for last in (1..keys.len()).rev() {
+                keys.swap(last, rng.random_range(0..=last));
+            }
+            gaps
+        };
+        self.write(Verb::Delete, name, fence, move |effect| {
+            Box::pin(async move {
+                for (key, gap) in keys.iter().zip(gaps) {
+                    effect.stage.pause(gap).await;
+                    effect
+                        .memory()
+                        .delete(std::slice::from_ref(key), None)
+                        .await?;
+                    effect.happened(Verb::Delete, Change::Delete(key));
+                }
+                Ok(Vec::new())
+            })
+        })
+        .await
+    }
+
+    async fn begin_upload(&self, key: &ObjectKey, options: &PutOptions) -> Result<Upload, Error> {
+        self.stage.memory.begin_upload(key, options).await
+    }
+
+    async fn put_part(&self, upload: &Upload, number: u32, body: Bytes) -> Result<Part, Error> {
+        self.stage.memory.put_part(upload, number, body).await
+    }
+
+    async fn complete_upload(&self, upload: &Upload, parts: &[Part]) -> Result<(), Error> {
+        self.stage.memory.complete_upload(upload, parts).await
+    }
+
+    async fn abort_upload(&self, upload: &Upload) -> Result<(), Error> {
+        self.stage.memory.abort_upload(upload).await
+    }
+
+    async fn uploads(&self, prefix: &str) -> Result<Vec<Upload>, Error> {
+        self.read(Verb::Uploads, prefix, self.stage.memory.uploads(prefix))
+            .await
+    }
+
+    async fn parts(&self, upload: &Upload) -> Result<Vec<Part>, Error> {
+        self.stage.memory.parts(upload).await
+    }
+
+    async fn get_range(&self, key: &ObjectKey, range: Range<u64>) -> Result<Bytes, Error> {
+        let name = format!("{key} {range:?}");
+        let get = self.stage.memory.get_range(key, range);
+        self.read(Verb::Get, &name, get).await
+    }
+
+    async fn rules(&self) -> Result<Rules, Error> {
+        self.stage.memory.rules().await
+    }
+
+    async fn undelete(&self, key: &ObjectKey) -> Result<bool, Error> {
+        self.stage.memory.undelete(key).await
+    }
+
+    async fn create(&self) -> Result<Created, Error> {
+        self.stage.memory.create().await
+    }
+}
