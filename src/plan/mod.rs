@@ -6,8 +6,10 @@
 //!
 //! Pure: the same input gives the same plan, byte for byte.
 
+pub mod bodies;
 pub mod check;
 pub mod copy;
+pub mod heal;
 pub mod probe;
 pub mod recipe;
 pub mod retention;
