@@ -19,6 +19,13 @@ use std::{
 use super::{Error, Kind};
 use crate::clock::Clock;
 
+/// How long after it was sent a deletion behind a fence can still happen, besides the time that the
+/// server takes for it: its signature is good for this long.
+///
+/// A minute outlasts a queue in a proxy and a connection that is set up anew; whoever must be sure that a
+/// deletion without an answer never happens waits as long.
+pub const SIGNATURE_LIFE: Duration = Duration::from_secs(60);
+
 /// Stands for "no write was ever left without an answer".
 const NEVER: u64 = u64::MAX;
 
@@ -85,11 +92,39 @@ impl Fence {
             .store(nanos(self.clock.elapsed()), SeqCst);
     }
 
+    /// Says that a write under it goes out now. Unless it is answered, it is one in doubt.
+    pub(super) fn sending(&self) -> Sending {
+        Sending(Some(self.clone()))
+    }
+
     /// Returns when a write under it was last left without an answer, by [`Clock::elapsed`].
     #[must_use]
     pub fn doubted(&self) -> Option<Duration> {
         let at = self.shared.doubted.load(SeqCst);
         (at != NEVER).then(|| Duration::from_nanos(at))
+    }
+}
+
+/// A write that is under way. Dropped without an answer, also by a caller that no longer waits, it
+/// leaves a doubt behind.
+#[derive(Debug)]
+pub(super) struct Sending(Option<Fence>);
+
+impl Sending {
+    /// Looks at what came back: an answer, or word that none came.
+    pub(super) fn has_ended<T>(mut self, done: &Result<T, Error>) {
+        match done {
+            Err(error) if error.kind.has_no_answer() => {}
+            Ok(_) | Err(_) => self.0 = None,
+        }
+    }
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        if let Some(fence) = &self.0 {
+            fence.doubt();
+        }
     }
 }
 

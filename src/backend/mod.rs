@@ -31,7 +31,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 pub use self::{
-    fence::Fence,
+    fence::{Fence, SIGNATURE_LIFE},
     rules::{Expiry, Known, Lifecycle, Noncurrent, Rules, Versioning},
 };
 use crate::nix::object_key::ObjectKey;
@@ -70,7 +70,7 @@ pub trait Backend: Debug + Send + Sync + 'static {
     /// nothing is sent that would be too late, and an `Err` with [`Kind::TooLate`] says that nothing is
     /// under way either: where the answer to any part is unknown, that is the error, and
     /// [`Fence::doubted`] has the moment, also where a later try went well. Such a deletion may still
-    /// happen for as long as its signature lives (a minute) and the server takes.
+    /// happen for as long as its signature lives ([`SIGNATURE_LIFE`]) and the server takes.
     async fn delete(
         &self,
         keys: &[ObjectKey],
@@ -310,4 +310,12 @@ pub enum Kind {
     /// Anything else; trying again will not help.
     #[error("failed")]
     Other,
+}
+
+impl Kind {
+    /// Returns whether a request that failed like this may have happened, or may yet.
+    #[must_use]
+    pub const fn has_no_answer(&self) -> bool {
+        matches!(self, Self::Unreachable | Self::TimedOut | Self::Malformed)
+    }
 }

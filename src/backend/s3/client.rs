@@ -310,6 +310,22 @@ impl S3 {
         self.0.watch.now().unwrap_or_else(|| Clock::system().now())
     }
 
+    /// Returns the server's time; asks something if no answer has told it yet.
+    pub(super) async fn server_time(&self, act: &str) -> Result<SystemTime, Error> {
+        if let Some(now) = self.0.watch.now() {
+            return Ok(now);
+        }
+        let asked = self.head_bucket(act).await;
+        // A refusal is dated too.
+        match (self.0.watch.now(), asked) {
+            (Some(now), _) => Ok(now),
+            (None, Err(error)) => Err(error),
+            (None, Ok(())) => {
+                Err(Error::new(Kind::Malformed, act).with_detail("the answer has no date"))
+            }
+        }
+    }
+
     /// Asks whether the bucket is there.
     pub(super) async fn head_bucket(&self, act: &str) -> Result<(), Error> {
         let asked = self.call_head(act, |client| {

@@ -1,9 +1,18 @@
 //! Deletes objects, a thousand to a request.
 
+use std::sync::Arc;
+
 use aws_sdk_s3::types::{Delete, ObjectIdentifier};
 use futures::{StreamExt as _, stream};
 
-use super::{S3, client::DELETING, dialect::Provider, errors::of_code, watch::ContentMd5};
+use super::{
+    S3,
+    client::DELETING,
+    dialect::Provider,
+    errors::of_code,
+    fenced::{Look, ServerTime, ShortLived},
+    watch::ContentMd5,
+};
 use crate::{
     backend::{Error, Fence, Kind},
     nix::object_key::ObjectKey,
@@ -21,6 +30,12 @@ impl S3 {
         keys: &[ObjectKey],
         fence: Option<&Fence>,
     ) -> Result<Vec<(ObjectKey, Error)>, Error> {
+        if let (Some(fence), Some(first)) = (fence, keys.first()) {
+            let act = format!("delete `{first}`");
+            fence.check(&act)?;
+            // The signature's life is reckoned from the server's time, so that must be known.
+            self.server_time(&act).await?;
+        }
         let batches = keys.chunks(DELETE_BATCH);
         let requests: Vec<_> = batches
             .map(|batch| self.delete_batch(batch, fence))
@@ -53,9 +68,6 @@ impl S3 {
             [key] => format!("delete `{key}`"),
             _ => format!("delete {} objects", keys.len()),
         };
-        if let Some(fence) = fence {
-            fence.check(&act)?;
-        }
         let unusable = |problem: String| Error::new(Kind::Other, &*act).with_detail(problem);
         let objects = keys
             .iter()
@@ -67,18 +79,29 @@ impl S3 {
             .quiet(true)
             .build()
             .map_err(|source| unusable(source.to_string()))?;
+        let sending = fence.map(Fence::sending);
         let deleted = self.write(&act, DELETING, |client| {
             let request = client.delete_objects().bucket(self.bucket());
-            let request = request.delete(delete.clone()).customize();
+            let mut request = request.delete(delete.clone()).customize();
             // AWS is content with the checksum that the SDK adds.
-            if self.provider() == Provider::Aws {
-                Box::pin(request.send())
-            } else {
-                Box::pin(request.interceptor(ContentMd5).send())
+            if self.provider() != Provider::Aws {
+                request = request.interceptor(ContentMd5);
             }
+            if let Some(fence) = fence {
+                let time = ServerTime(Arc::clone(&self.0.watch));
+                request = request
+                    .config_override(aws_sdk_s3::Config::builder().time_source(time))
+                    .interceptor(ShortLived(self.0.config.signature_life))
+                    .interceptor(Look(fence.clone()));
+            }
+            Box::pin(request.send())
         });
+        let answer = deleted.await;
+        if let Some(sending) = sending {
+            sending.has_ended(&answer);
+        }
         let mut failed = Vec::new();
-        for error in deleted.await?.errors() {
+        for error in answer?.errors() {
             let key = error
                 .key()
                 .and_then(|key| key.strip_prefix(&self.0.prefix))
@@ -88,8 +111,11 @@ impl S3 {
                         .with_detail("the answer blames a key that was not sent")
                 })?;
             let error = of_code(format!("delete `{key}`"), error.code(), error.message());
-            if error.kind != Kind::NotFound {
-                failed.push((key, error));
+            match error.kind {
+                Kind::NotFound => {}
+                // MinIO looks at the signature's life for each key.
+                Kind::TooLate => return Err(error),
+                _ => failed.push((key, error)),
             }
         }
         Ok(failed)
@@ -99,7 +125,7 @@ impl S3 {
 /// Orders failures: the one that leaves most in doubt stands for all batches.
 fn doubt(kind: &Kind) -> u8 {
     match kind {
-        Kind::Unreachable | Kind::TimedOut | Kind::Malformed => 2,
+        kind if kind.has_no_answer() => 2,
         Kind::TooLate => 0,
         _ => 1,
     }

@@ -16,6 +16,7 @@ use aws_sdk_s3::{
     primitives::{DateTime, DateTimeFormat},
 };
 
+use super::fenced::Late;
 use crate::backend::{Error, Kind};
 
 /// A failed request: its meaning, and what only this room wants to know.
@@ -46,6 +47,13 @@ pub(super) fn classify<E>(act: &str, source: &SdkError<E, HttpResponse>, now: Sy
 where
     E: ProvideErrorMetadata + StdError + 'static,
 {
+    if chain(source).any(<dyn StdError>::is::<Late>) {
+        return Failure {
+            error: Error::new(Kind::TooLate, act),
+            status: None,
+            code: None,
+        };
+    }
     match source {
         SdkError::ServiceError(service) => answered(
             act,
@@ -79,7 +87,7 @@ where
 /// Says what a per-key error inside a successful answer means.
 pub(super) fn of_code(act: String, code: Option<&str>, message: Option<&str>) -> Error {
     let kind = code
-        .and_then(|code| kind_of_code(code, None))
+        .and_then(|code| kind_of_code(code, message))
         .unwrap_or(Kind::Other);
     let detail = [code, message]
         .into_iter()
@@ -138,6 +146,10 @@ fn kind_of_code(code: &str, message: Option<&str>) -> Option<Kind> {
         "NoSuchKey" | "NoSuchUpload" | "NotFound" | "NoSuchVersion" => Kind::NotFound,
         "NoSuchBucket" => Kind::NoBucket,
         "PreconditionFailed" | "BucketAlreadyExists" | "BucketAlreadyOwnedByYou" => Kind::Exists,
+        // What was signed for a short life has lingered; it was not done.
+        "AccessDenied" | "Forbidden" | "InvalidRequest" if message.is_some_and(has_expired) => {
+            Kind::TooLate
+        }
         // Garage says only this, whatever is wrong with a signature.
         "AccessDenied" | "Forbidden" if message.is_some_and(blames_credentials) => {
             Kind::Credentials
@@ -178,6 +190,11 @@ fn kind_of_code(code: &str, message: Option<&str>) -> Option<Kind> {
         "XMinioStorageFull" | "QuotaExceeded" | "InsufficientStorage" => Kind::Full,
         _ => return None,
     })
+}
+
+/// The words of AWS, MinIO and Garage.
+fn has_expired(message: &str) -> bool {
+    message.contains("Request has expired") || message.contains("Date is too old")
 }
 
 fn blames_credentials(message: &str) -> bool {

@@ -24,6 +24,7 @@ mod credentials;
 mod delete;
 mod dialect;
 mod errors;
+mod fenced;
 mod multipart;
 mod rules;
 mod tls;
@@ -49,6 +50,7 @@ use self::{
     answer::{decode, etag, metadata, size, time, user},
     client::{LISTING, SMALL, Shared, allowed},
     errors::deepest,
+    fenced::Look,
 };
 pub use self::{
     client::open,
@@ -122,19 +124,7 @@ impl Backend for S3 {
     }
 
     async fn now(&self) -> Result<SystemTime, Error> {
-        if let Some(now) = self.0.watch.now() {
-            return Ok(now);
-        }
-        let act = "ask for the server's time";
-        let asked = self.head_bucket(act).await;
-        // A refusal is dated too.
-        match (self.0.watch.now(), asked) {
-            (Some(now), _) => Ok(now),
-            (None, Err(error)) => Err(error),
-            (None, Ok(())) => {
-                Err(Error::new(Kind::Malformed, act).with_detail("the answer has no date"))
-            }
-        }
+        self.server_time("ask for the server's time").await
     }
 
     async fn get(&self, key: &ObjectKey) -> Result<Object, Error> {
@@ -263,9 +253,6 @@ impl Backend for S3 {
             let detail = format!("{} does not honor `If-None-Match`", self.provider().name());
             return Err(Error::new(Kind::Unsupported, act).with_detail(detail));
         }
-        if let Some(fence) = &options.fence {
-            fence.check(&act)?;
-        }
         let put = self.write(&act, allowed(body.len()), |client| {
             let request = client
                 .put_object()
@@ -277,9 +264,14 @@ impl Backend for S3 {
                 .set_content_encoding(options.content_encoding.clone())
                 .set_metadata(metadata(&options.user))
                 .set_storage_class(self.storage_class())
-                .set_if_none_match(options.if_absent.then(|| "*".to_owned()));
+                .set_if_none_match(options.if_absent.then(|| "*".to_owned()))
+                .customize();
+            let request = match &options.fence {
+                Some(fence) => request.interceptor(Look(fence.clone())),
+                None => request,
+            };
             if self.0.is_unsigned {
-                Box::pin(request.customize().disable_payload_signing().send())
+                Box::pin(request.disable_payload_signing().send())
             } else {
                 Box::pin(request.send())
             }

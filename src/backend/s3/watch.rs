@@ -35,7 +35,8 @@ const UNKNOWN: i64 = i64::MIN;
 #[derive(Debug)]
 pub(super) struct Watch {
     clock: Clock,
-    /// Milliseconds that the server's clock is ahead of ours, from the latest answer.
+    /// The server's time since 1970 less the time elapsed here, in milliseconds, from the latest
+    /// answer. Our own time of day is not asked: it may be wrong, and somebody may set it.
     offset_ms: AtomicI64,
     /// Whose server it is, once an answer has told.
     provider: OnceLock<Provider>,
@@ -52,18 +53,21 @@ impl Watch {
     }
 
     /// Returns the server's time, if any answer has told it.
+    ///
+    /// Answers tell whole seconds, and are read after they were dated, so this is at most a little
+    /// behind.
     pub(super) fn now(&self) -> Option<SystemTime> {
         let offset = self.offset_ms.load(Relaxed);
         if offset == UNKNOWN {
             return None;
         }
-        let size = Duration::from_millis(offset.unsigned_abs());
-        let now = self.clock.now();
-        if offset < 0 {
-            now.checked_sub(size)
-        } else {
-            now.checked_add(size)
-        }
+        let since = self.elapsed_ms()?.checked_add(offset)?;
+        let since = Duration::from_millis(u64::try_from(since).ok()?);
+        SystemTime::UNIX_EPOCH.checked_add(since)
+    }
+
+    fn elapsed_ms(&self) -> Option<i64> {
+        i64::try_from(self.clock.elapsed().as_millis()).ok()
     }
 
     /// Returns whose server it is, if any answer has told.
@@ -80,10 +84,7 @@ impl Watch {
         let Ok(date) = DateTime::from_str(date, DateTimeFormat::HttpDate) else {
             return;
         };
-        let Ok(ours) = self.clock.now().duration_since(SystemTime::UNIX_EPOCH) else {
-            return;
-        };
-        let Ok(ours) = i64::try_from(ours.as_millis()) else {
+        let Some(ours) = self.elapsed_ms() else {
             return;
         };
         let theirs = date.secs().saturating_mul(1000);

@@ -117,7 +117,7 @@ impl Retrying {
                 }
                 Err(error) => error,
             };
-            if has_no_answer(&error.kind) {
+            if error.kind.has_no_answer() {
                 if let Some(fence) = asked.fence {
                     fence.doubt();
                 }
@@ -133,7 +133,7 @@ impl Retrying {
                 let was_in_doubt = doubt.is_some();
                 // A refusal at last does not undo what may have happened before it.
                 let told = match doubt {
-                    Some(earlier) if asked.fence.is_some() && !has_no_answer(&error.kind) => {
+                    Some(earlier) if asked.fence.is_some() && !error.kind.has_no_answer() => {
                         earlier
                     }
                     _ => error,
@@ -194,11 +194,6 @@ impl Retrying {
         // A full budget stays as it is.
         self.left.fetch_update(Relaxed, Relaxed, more).ok();
     }
-}
-
-/// Returns whether a request that failed like this may have happened, or may yet.
-fn has_no_answer(kind: &Kind) -> bool {
-    matches!(kind, Kind::Unreachable | Kind::TimedOut | Kind::Malformed)
 }
 
 /// Returns whether a request that failed like this may go well the next time.

@@ -4,6 +4,8 @@
 //! `endpoint=http://…,region=…,key=…,secret=…`, and `ca=FILE` for a server with an authority of its own.
 //! The tests make buckets of their own there.
 
+mod fenced;
+
 use std::{
     net::SocketAddr,
     sync::{Arc, Mutex},
@@ -587,11 +589,15 @@ fn real(variable: &str) -> S3Config {
             _ => unreachable!("{name}"),
         }
     }
-    config.credentials = CredentialChoice::Keys(Keys {
-        access_key_id: key,
-        secret_access_key: secret,
-    });
+    config.credentials = keys_of(&key, &secret);
     config
+}
+
+fn keys_of(key: &str, secret: &str) -> CredentialChoice {
+    CredentialChoice::Keys(Keys {
+        access_key_id: key.to_owned(),
+        secret_access_key: secret.to_owned(),
+    })
 }
 
 fn endpoint(text: &str) -> Endpoint {
