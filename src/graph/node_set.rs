@@ -3,7 +3,7 @@
 use super::{Graph, Node, index};
 
 /// How many nodes a mark looks up at a time: the memory answers so many questions at once.
-const BATCH: usize = 32;
+const BATCH: usize = 64;
 
 /// A set of nodes of one graph.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -86,6 +86,7 @@ impl Graph {
     pub fn mark(&self, roots: impl IntoIterator<Item = Node>) -> NodeSet {
         let mut marked = NodeSet::new(self.len());
         let mut to_visit: Vec<Node> = Vec::new();
+        let mut references: Vec<Node> = Vec::new();
         let mut roots = roots.into_iter().fuse();
         loop {
             // Roots come in while there is little to do, so that they need no memory of their own.
@@ -98,20 +99,27 @@ impl Graph {
             if to_visit.is_empty() {
                 return marked;
             }
-            // The rows of a batch are looked up before any is read: one after the other, each would
-            // wait for the memory alone.
-            let batch = to_visit.split_off(to_visit.len().saturating_sub(BATCH));
+            // Looked up one after the other, each row would wait for the memory alone: so the rows of a
+            // batch are found, then fetched, then judged.
+            let rest = to_visit.len().saturating_sub(BATCH);
             let mut rows: [&[Node]; BATCH] = [&[]; BATCH];
-            for (row, &node) in rows.iter_mut().zip(&batch) {
+            for (row, &node) in rows.iter_mut().zip(&to_visit[rest..]) {
                 *row = self.references(node);
             }
+            references.clear();
             for row in rows {
-                for &reference in row {
-                    if marked.insert(reference) {
-                        to_visit.push(reference);
-                    }
-                }
+                references.extend_from_slice(row);
             }
+            // Every node is written, and stays if it is new: whether it is, nobody could foretell, and
+            // a branch would be taken wrongly half of the time.
+            to_visit.truncate(rest);
+            to_visit.resize(rest + references.len(), 0);
+            let mut end = rest;
+            for &node in &references {
+                to_visit[end] = node;
+                end += usize::from(marked.insert(node));
+            }
+            to_visit.truncate(end);
         }
     }
 }
