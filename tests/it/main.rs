@@ -13,6 +13,7 @@ mod backend;
 mod copy;
 mod endurance;
 mod interop;
+mod model;
 mod s3;
 mod seeds;
 mod serve;

@@ -1,0 +1,108 @@
+//! The scenarios to exhaustion: no invariant falls, and what they are there for has happened.
+
+use super::{
+    Reached,
+    explore::explore,
+    scenario::Fault,
+    scenarios::{EXPLORATIONS, Size, named},
+};
+
+/// Explores a scenario and compares it with what is written down.
+#[track_caller]
+fn holds(name: &str) {
+    let wanted = named(name);
+    let found = explore(wanted.scenario.clone(), Fault::None, 1);
+    assert!(
+        found.broken.is_empty(),
+        "`{name}` breaks {:?}:\n{}",
+        found.broken,
+        found.trace
+    );
+    for what in wanted.reaches {
+        assert!(
+            found.reached.contains(what),
+            "`{name}` never came by {what:?}"
+        );
+    }
+    assert_eq!(found.n_states, wanted.n_states, "the states of `{name}`");
+}
+
+/// Explores all scenarios of a size whose turn it is: two tests share them, as there are two cores.
+fn all_hold(size: Size, turn: usize) {
+    let all = EXPLORATIONS
+        .iter()
+        .filter(|exploration| exploration.size == size);
+    for exploration in all.skip(turn).step_by(2) {
+        holds(exploration.name);
+    }
+}
+
+#[test]
+fn sweeps_alone_take_all_garbage_and_nothing_else() {
+    holds("sweeps alone");
+}
+
+#[test]
+fn a_copy_beside_sweeps_keeps_what_it_reported() {
+    holds("a copy");
+    holds("a copy of what is buried");
+}
+
+#[test]
+fn deletion_keeps_what_copies_and_readers_rely_on() {
+    holds("after the grace");
+    holds("a second burial");
+}
+
+#[test]
+fn a_copy_that_was_suspended_starts_again() {
+    holds("after the grace, two lapses");
+}
+
+#[test]
+fn two_deleting_sweeps_do_not_harm_each_other() {
+    holds("after the grace, two deleters");
+}
+
+#[test]
+fn foreign_writers_lose_nothing_for_good() {
+    holds("after the grace, a foreign writer too");
+    holds("a foreign writer that is sure");
+    holds("a foreign writer and an orphan");
+}
+
+#[test]
+fn an_orphan_that_is_used_again_is_not_deleted() {
+    holds("an orphan is used again");
+}
+
+#[test]
+fn doubt_keeps() {
+    holds("an unreadable narinfo");
+}
+
+#[test]
+#[ignore = "real: needs minutes"]
+fn larger_scenarios_hold() {
+    all_hold(Size::Minutes, 0);
+}
+
+#[test]
+#[ignore = "real: needs minutes"]
+fn other_larger_scenarios_hold() {
+    all_hold(Size::Minutes, 1);
+}
+
+#[test]
+fn everything_worth_reaching_is_reached_by_a_quick_scenario() {
+    let quick = EXPLORATIONS
+        .iter()
+        .filter(|exploration| exploration.size == Size::Quick);
+    let reached: Vec<_> = quick.flat_map(|exploration| exploration.reaches).collect();
+    for what in Reached::ALL {
+        assert!(
+            what == Reached::Quiet || reached.contains(&&what),
+            "{what:?} is reached nowhere"
+        );
+    }
+}

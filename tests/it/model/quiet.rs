@@ -1,0 +1,121 @@
+//! What must come true in the end: from every quiet state, complete runs lead to a clean cache.
+//!
+//! A state is quiet where every writer has ended or is known to be dead, and so has every run, and every
+//! narinfo can be read. From there time and sweeps go on alone, without choices, so one path of steps says what will happen: this is
+//! "eventually", without the gaps that a checker of such formulas has where paths join.
+
+use super::{
+    Protocol, Reached,
+    world::{
+        At, ForeignAt, Info, Intent, Journal, Life, N_RUNS, Run, Stage, World, closure, members,
+    },
+};
+
+/// What became of a quiet state; both hold in a state that is not quiet.
+pub(super) struct Ending {
+    /// I7, and the end of I3's exception: one complete run mends all that can be mended.
+    pub(super) is_healed: bool,
+    /// I10: what no root keeps is gone after a window, a grace and two runs; no journal stays half way.
+    pub(super) is_clean: bool,
+}
+
+impl Protocol {
+    fn is_quiet(&self, world: &World) -> bool {
+        world.foreign.at == ForeignAt::Done
+            && !world.infos.iter().any(|info| info.is(Info::WRECK))
+            && world.copies.iter().all(Self::is_silent)
+            && world.runs[..self.scenario.runs]
+                .iter()
+                .all(|run| (run.is_over() || run.at == At::Idle) && !run.is_waiting_for_answers())
+    }
+
+    /// Lets the sweeps go on alone from a quiet state.
+    pub(super) fn judge_quiet(&self, world: &World) -> Ending {
+        if !self.is_quiet(world) {
+            return Ending {
+                is_healed: true,
+                is_clean: true,
+            };
+        }
+        self.reach(Reached::Quiet);
+        let alone = Self {
+            is_thorough: true,
+            ..Self::new(self.scenario.clone(), self.fault)
+        };
+        let mut world = world.clone();
+        let is_healed = alone.complete_run(&mut world) && Self::is_mended(&world);
+        let is_clean = is_healed
+            && (0..4).all(|_| alone.pass_time_and_run(&mut world))
+            && Self::is_swept(&world);
+        if is_clean && alone.has_reached(Reached::BodyDeleted) {
+            self.reach(Reached::AllGarbageGone);
+        }
+        Ending {
+            is_healed,
+            is_clean,
+        }
+    }
+
+    fn pass_time_and_run(&self, world: &mut World) -> bool {
+        Self::pass_window(world);
+        self.act(world, super::events::Act::Grace) && self.complete_run(world)
+    }
+
+    /// Carries out one sweep from S0 to S10 in a slot that the ledger no longer needs.
+    fn complete_run(&self, world: &mut World) -> bool {
+        let is_free = |slot: &usize| {
+            let journal = &world.journals[*slot];
+            *journal == Journal::default()
+        };
+        let Some(slot) = (0..N_RUNS).find(is_free) else {
+            return false;
+        };
+        world.runs[slot] = Run::default();
+        // Far more than the steps of a run.
+        for _ in 0..500 {
+            if world.runs[slot].is_waiting_for_answers() {
+                self.arrive(world, slot);
+            } else if !self.run_step(world, slot) {
+                world.runs[slot] = Run {
+                    at: At::Done,
+                    life: Life::Up,
+                    ..Run::default()
+                };
+                return true;
+            }
+        }
+        false
+    }
+
+    /// After a complete run: what can be restored is, nothing dangles, no journal is half way.
+    fn is_mended(world: &World) -> bool {
+        let visible = world.visible();
+        let is_whole = members(visible).all(|path| {
+            let info = world.info(path);
+            let needs = closure(1 << path);
+            world.has_its_body(path) && (info.is_excused() || needs & !visible == 0)
+        });
+        let is_half_way = |journal: &Journal| {
+            matches!(journal.stage, Stage::Written | Stage::Condemned)
+                || journal.doom | journal.dangling != 0
+        };
+        is_whole && !world.journals.iter().any(is_half_way)
+    }
+
+    /// In the end: the closures of the roots, whole, and nothing else.
+    fn is_swept(world: &World) -> bool {
+        let kept = Self::rooted(world);
+        let named = members(world.visible()).filter_map(|path| world.body_named(path));
+        let named = named.fold(0, |set, body| set | 1 << body);
+        world.visible() & !kept == 0
+            && world.bodies_here() == named
+            && world
+                .journals
+                .iter()
+                .all(|journal| *journal == Journal::default())
+            && world
+                .copies
+                .iter()
+                .all(|copy| copy.intent == Intent::Absent)
+    }
+}
