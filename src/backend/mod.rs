@@ -15,6 +15,7 @@
 
 mod fence;
 pub mod file;
+pub mod listing;
 pub mod memory;
 mod rules;
 pub mod s3;
@@ -178,8 +179,20 @@ pub struct ListQuery {
     pub prefix: String,
     /// Stop at the next slash: keys below it are folded into [`ListPage::folders`].
     pub is_shallow: bool,
+    /// Only names behind this one.
+    pub start_after: Option<String>,
     /// Go on where the page ended that gave this token.
     pub token: Option<String>,
+}
+
+impl ListQuery {
+    /// Returns the name behind which the page begins, where a token is the last name of its page.
+    fn behind(&self) -> &str {
+        self.token
+            .as_deref()
+            .max(self.start_after.as_deref())
+            .unwrap_or_default()
+    }
 }
 
 /// One page of a listing.

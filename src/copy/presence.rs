@@ -276,6 +276,7 @@ fn narinfo_query(prefix: String, token: Option<String>) -> ListQuery {
         prefix,
         is_shallow: true,
         token,
+        ..ListQuery::default()
     }
 }
 

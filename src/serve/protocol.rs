@@ -239,14 +239,12 @@ impl S3 for Protocol {
             return Err(S3ErrorCode::NotImplemented.into());
         }
         let encode = encoder(input.encoding_type.as_ref());
-        let token = match &input.continuation_token {
-            Some(token) => Some(read_token(token)?),
-            None => input.start_after.clone(),
-        };
+        let token = input.continuation_token.as_deref().map(read_token);
         let query = ListQuery {
             prefix: input.prefix.clone().unwrap_or_default(),
             is_shallow: input.delimiter.is_some(),
-            token,
+            start_after: input.start_after.clone(),
+            token: token.transpose()?,
         };
         let max_keys = input.max_keys.unwrap_or(MAX_NAMES).clamp(0, MAX_NAMES);
         let most = index(max_keys)?;

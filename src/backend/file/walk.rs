@@ -25,7 +25,7 @@ use crate::{
 pub(super) fn page(root: &Path, query: &ListQuery, page_size: usize) -> io::Result<ListPage> {
     let mut walk = Walk {
         query,
-        token: query.token.as_deref().unwrap_or_default().as_bytes(),
+        token: query.behind().as_bytes(),
         page_size,
         page: ListPage::default(),
         last: String::new(),

@@ -199,7 +199,7 @@ impl Memory {
     pub fn list_names(&self, query: &ListQuery, max: usize) -> Result<NamePage, Error> {
         let mut page = NamePage::default();
         let state = self.ask(Verb::List, &query.prefix)?;
-        let start = query.token.as_deref().unwrap_or_default();
+        let start = query.behind();
         let mut from = if start < query.prefix.as_str() {
             Bound::Included(query.prefix.clone())
         } else {

@@ -200,6 +200,9 @@ impl Backend for S3 {
         if !can_begin_a_key(&query.prefix) {
             return Ok(ListPage::default());
         }
+        // Whoever has a token goes on from there.
+        let behind = query.start_after.as_ref().filter(|_| query.token.is_none());
+        let behind = behind.map(|name| format!("{}{name}", self.0.prefix));
         let asked = self.call(&act, LISTING, |client| {
             let request = client
                 .list_objects_v2()
@@ -207,6 +210,7 @@ impl Backend for S3 {
                 .prefix(format!("{}{}", self.0.prefix, query.prefix))
                 .encoding_type(EncodingType::Url)
                 .set_delimiter(query.is_shallow.then(|| "/".to_owned()))
+                .set_start_after(behind.clone())
                 .set_continuation_token(query.token.clone());
             Box::pin(request.send())
         });

@@ -22,7 +22,7 @@ use narhaul::{
 };
 
 use self::sweep::{
-    a_part_of_an_object_is_exactly_what_was_asked_for,
+    a_listing_begins_behind_a_name, a_part_of_an_object_is_exactly_what_was_asked_for,
     behind_its_fence_nothing_is_written_or_deleted, what_the_bucket_does_by_itself_is_told,
     what_was_deleted_is_visible_again_where_versions_are_kept,
 };
@@ -86,6 +86,7 @@ pub(crate) async fn conformance(backend: Arc<dyn Backend>, traits: Traits) {
         uploads_are_found_by_their_key,
         a_part_of_an_object_is_exactly_what_was_asked_for,
         behind_its_fence_nothing_is_written_or_deleted,
+        a_listing_begins_behind_a_name,
         what_the_bucket_does_by_itself_is_told,
         what_was_deleted_is_visible_again_where_versions_are_kept,
         what_was_never_sent_cannot_be_completed,
@@ -128,7 +129,7 @@ impl Case<'_> {
         let mut query = ListQuery {
             prefix,
             is_shallow,
-            token: None,
+            ..ListQuery::default()
         };
         let mut pages = Vec::new();
         loop {

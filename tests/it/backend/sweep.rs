@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use narhaul::{
-    backend::{Fence, Kind, Known, PutOptions, Versioning},
+    backend::{Fence, Kind, Known, ListQuery, PutOptions, Versioning},
     clock::Clock,
 };
 
@@ -87,4 +87,38 @@ pub(super) async fn what_was_deleted_is_visible_again_where_versions_are_kept(ca
         !case.backend.undelete(&never).await.unwrap(),
         "it was never there"
     );
+}
+
+pub(super) async fn a_listing_begins_behind_a_name(case: &Case<'_>) {
+    for name in ["a", "b", "b/1", "b/2", "bb", "c/1", "d"] {
+        if name != "b" {
+            case.put(name, "").await;
+        }
+    }
+    let behind = async |name: &str, is_shallow| {
+        let mut query = ListQuery {
+            prefix: case.prefix.clone(),
+            is_shallow,
+            start_after: Some(format!("{}{name}", case.prefix)),
+            token: None,
+        };
+        let own = |name: &str| name[case.prefix.len()..].to_owned();
+        let mut names = Vec::new();
+        loop {
+            let page = case.backend.list(&query).await.unwrap();
+            names.extend(page.objects.iter().map(|(key, _)| own(key.as_str())));
+            names.extend(page.folders.iter().map(|folder| own(folder)));
+            query.token = page.token;
+            if query.token.is_none() {
+                names.sort();
+                return names;
+            }
+        }
+    };
+    assert_eq!(behind("a", false).await, ["b/1", "b/2", "bb", "c/1", "d"]);
+    assert_eq!(behind("b/1", false).await, ["b/2", "bb", "c/1", "d"]);
+    // The name need not be there.
+    assert_eq!(behind("b", true).await, ["b/", "bb", "c/", "d"]);
+    assert_eq!(behind("bbbb", true).await, ["c/", "d"]);
+    assert_eq!(behind("z", true).await, [""; 0]);
 }
