@@ -271,15 +271,19 @@ fn the_judge_of_plans_shares_no_function_with_the_planners() {
     let mut slips = Vec::new();
     for file in sources().filter(|file| file.path.starts_with("src/plan/check")) {
         let product = file.product();
-        for planner in ["copy::", "sweep::"] {
+        for planner in ["copy::", "sweep::", "bodies::", "heal::", "retention::"] {
             for (at, _) in product.match_indices(planner) {
                 // The judge's own files bear the planners' names.
                 if product[..at].ends_with("self::") {
                     continue;
                 }
                 // Types begin with a capital, in a list too: `copy::{CopyItem, CopyPlan}`.
-                let rest = product[at + planner.len()..].split([';', '}', '(']).next();
-                let items = rest.unwrap_or_default().trim_start_matches('{').split(',');
+                let rest = &product[at + planner.len()..];
+                let (list, ends): (&str, &[char]) = match rest.strip_prefix('{') {
+                    Some(list) => (list, &[';', '}']),
+                    None => (rest, &[';', '}', '(', ',']),
+                };
+                let items = list.split(ends).next().unwrap_or_default().split(',');
                 let functions =
                     items.filter(|item| item.trim().starts_with(|c: char| c.is_lowercase()));
                 slips.extend(functions.map(|item| format!("{}: `{planner}{item}`", file.path)));
