@@ -200,7 +200,8 @@ impl ListQuery {
 pub struct ListPage {
     /// The keys, in ascending order of their bytes.
     pub objects: Vec<(ObjectKey, ObjectMeta)>,
-    /// What a shallow listing folded, each with its final slash.
+    /// What a shallow listing folded, each with its final slash. In a bucket that keeps versions there
+    /// may be nothing left below one.
     pub folders: Vec<String>,
     /// Names that no [`ObjectKey`] can have. They are somebody else's, and are only counted.
     pub n_foreign: u64,

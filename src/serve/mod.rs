@@ -7,12 +7,15 @@
 //! Connections belong to the server: when it is shut down or dropped, they end. HTTP/1.1 without TLS,
 //! path-style addresses, one access key; anonymous reads if allowed.
 //!
-//! Not here: policies, lifecycles, versions, tags, copies (all answered 501), and any wish to keep data
+//! Not here: policies, tags, copies, changes of versioning (all answered 501), and any wish to keep data
 //! safe. It is no product for storing things.
 
 mod bucket;
 mod faults;
 mod protocol;
+mod rules;
+mod versions;
+mod words;
 
 use std::{
     collections::BTreeMap,

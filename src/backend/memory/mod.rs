@@ -22,8 +22,8 @@ use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use sha2::{Digest, Sha256};
 
-pub use self::modes::Modes;
 use self::versions::Versions;
+pub use self::{modes::Modes, versions::Kept};
 use super::{
     Backend, Created, Error, Fence, Kind, Limits, ListPage, ListQuery, Object, ObjectMeta, Part,
     PartChecksum, PutOptions, Rules, Upload,
@@ -56,6 +56,8 @@ pub struct Stored {
     pub meta: ObjectMeta,
     /// How it was written: the headers that a server gives back.
     pub options: PutOptions,
+    /// What this version is called; 0 before it is visible.
+    version: u64,
 }
 
 /// An unfinished upload.
@@ -266,6 +268,7 @@ impl Memory {
             body,
             meta,
             options: kept(options),
+            version: 0,
         }
     }
 
@@ -309,21 +312,22 @@ impl Memory {
 
 impl State {
     /// Makes an object visible.
-    fn insert(&mut self, name: &str, stored: Stored, is_versioned: bool) {
+    fn insert(&mut self, name: &str, mut stored: Stored, is_versioned: bool) {
+        stored.version = self.versions.fresh_id();
         let older = self.objects.insert(name.to_owned(), Arc::new(stored));
         if is_versioned && let Some(older) = older {
             self.versions.hide(name, older);
         }
     }
 
-    /// Makes an object invisible; in a bucket that keeps versions, by a marker.
-    fn delete(&mut self, name: &str, is_versioned: bool) {
+    /// Makes an object invisible; in a bucket that keeps versions, by a marker put at `now`.
+    fn delete(&mut self, name: &str, now: SystemTime, is_versioned: bool) {
         let older = self.objects.remove(name);
         if is_versioned {
             if let Some(older) = older {
                 self.versions.hide(name, older);
             }
-            self.versions.mark(name);
+            self.versions.mark(name, now);
         }
     }
 
@@ -459,6 +463,7 @@ impl Backend for Memory {
         if let Some(fence) = fence {
             fence.check(&format!("delete {} objects", keys.len()))?;
         }
+        let now = self.clock.now();
         self.counts.add(Verb::Delete, 0);
         let mut state = self.lock();
         if !state.is_made {
@@ -469,7 +474,7 @@ impl Backend for Memory {
         }
         for key in keys {
             state.note(Verb::Delete, key.as_str());
-            state.delete(key.as_str(), self.modes.is_versioned);
+            state.delete(key.as_str(), now, self.modes.is_versioned);
         }
         Ok(Vec::new())
     }
@@ -542,6 +547,7 @@ impl Backend for Memory {
             body,
             meta,
             options,
+            version: 0,
         };
         state.insert(name, stored, self.modes.is_versioned);
         Ok(())

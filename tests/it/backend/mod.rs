@@ -376,7 +376,11 @@ async fn a_shallow_listing_folds_at_the_next_slash(case: &Case<'_>) {
         let folders = pages.iter().flat_map(|page| &page.folders);
         (keys, folders.map(|folder| own(folder)).collect::<Vec<_>>())
     };
-    let (keys, folders) = seen("").await;
+    let (keys, mut folders) = seen("").await;
+    if case.traits.keeps_versions {
+        // MinIO folds what lies below the markers of deletions, too.
+        folders.retain(|folder| folder != "gone/");
+    }
     assert_eq!(keys, ["a", "nar-x", "nar0"]);
     assert_eq!(folders, ["nar/", "narhaul/", "z/"]);
     let (keys, folders) = seen("nar/").await;

@@ -5,6 +5,7 @@
 //! The tests make buckets of their own there.
 
 mod fenced;
+mod rules;
 
 use std::{
     net::SocketAddr,
