@@ -56,7 +56,8 @@ impl Protocol {
         journal.doom
     }
 
-    /// Tells whether a copy has to wait at C2: a living run is about to delete a body of its closure.
+    /// Tells whether a copy has to wait at C2: a living run is about to delete a body of its closure, or a
+    /// narinfo of it that has lost its body.
     pub(super) fn must_wait_for_doom(&self, world: &World, copy: usize) -> bool {
         if self.fault == Fault::NoWaitForDoom {
             return false;
@@ -66,8 +67,42 @@ impl Protocol {
             let doom = self.open_doom(world, run);
             let nameless = doom & world.journals[run].nameless;
             let hit = paths_of(doom & !nameless) & closure | nameless & closure;
-            hit != 0 && self.is_held_alive(world, run)
+            let dangling = match self.fault {
+                Fault::NoWaitForDangling => 0,
+                _ => world.journals[run].dangling & closure,
+            };
+            hit | dangling != 0 && self.is_held_alive(world, run)
         })
+    }
+
+    /// Returns the doom lists with bodies that no path is known for.
+    pub(super) fn nameless_lists(&self, world: &World) -> u8 {
+        if matches!(
+            self.fault,
+            Fault::BodiesOfOrphansNotAsked | Fault::BodiesNotAsked
+        ) {
+            return 0;
+        }
+        let journals = world.journals.iter().zip(0u8..);
+        journals.fold(0, |all, (journal, number)| {
+            all | u8::from(journal.nameless != 0) << number
+        })
+    }
+
+    /// Returns the paths that were published after one of these doom lists was written.
+    pub(super) fn published_since(world: &World, lists: u8) -> Paths {
+        members(lists).fold(0, |all, list| all | world.journals[usize::from(list)].since)
+    }
+
+    /// Tells whether a living run is about to delete the body that a visible narinfo names, and knows no
+    /// path for it, so that it will not see whose intent holds it.
+    pub(super) fn is_going(&self, world: &World, path: u8) -> bool {
+        let going = (0..N_RUNS).filter(|&run| self.is_held_alive(world, run));
+        let going = going.fold(0, |all, run| {
+            all | self.open_doom(world, run) & world.journals[run].nameless
+        });
+        self.fault != Fault::BodiesOfOrphansNotAsked
+            && world.body_named(path).is_some_and(|body| has(going, body))
     }
 
     /// Tells whether a copy has to wait at C5: a living run has condemned a path of its closure and has not
@@ -124,15 +159,15 @@ impl Protocol {
         })
     }
 
-    /// Returns the paths of whose bodies a copy has to convince itself: kept doom lists name them, or they
-    /// were published after a list of bodies whose paths nobody knows.
+    /// Returns the paths of whose bodies a copy has to convince itself, because kept doom lists name them.
     pub(super) fn doubts(&self, world: &World) -> Paths {
         if self.fault == Fault::BodiesNotAsked {
             return 0;
         }
         world.journals.iter().fold(0, |all, journal| {
-            let listed = journal.doom | journal.shut;
-            all | paths_of(listed & !journal.nameless) | journal.since
+            let is_forgotten = journal.is_shut_long && self.fault == Fault::DoomListsByAge;
+            let listed = journal.doom | if is_forgotten { 0 } else { journal.shut };
+            all | paths_of(listed & !journal.nameless)
         })
     }
 

@@ -34,7 +34,14 @@ impl Protocol {
                     return false;
                 }
                 self.read_journals(world, copy);
-                CopyAt::Again(0)
+                let me = &mut world.copies[copy];
+                let is_quiet = me.tombs | me.doubts | me.nameless_lists == 0 && !me.has_lapsed;
+                if self.fault == Fault::NoRecheckWhereQuiet && is_quiet {
+                    (me.borrowed, me.settled) = (0, 0);
+                    CopyAt::Root
+                } else {
+                    CopyAt::Again(0)
+                }
             }
             CopyAt::Again(path) => self.ask_again(world, copy, path),
             CopyAt::Root => {
@@ -76,10 +83,12 @@ impl Protocol {
         let closure = self.closure_of(copy);
         let (tombs, foreign) = Self::tombstones(world);
         let doubts = self.doubts(world);
+        let nameless_lists = self.nameless_lists(world);
         let me = &mut world.copies[copy];
         me.tombs = tombs & closure;
         me.tombs_foreign = foreign & closure;
         me.doubts = doubts & closure;
+        me.nameless_lists = nameless_lists;
     }
 
     fn after(&self, copy: usize, path: Path) -> Option<Path> {
@@ -89,9 +98,11 @@ impl Protocol {
     /// C2 and C3, for one path: present and not condemned is skipped.
     fn ask(&self, world: &mut World, copy: usize, path: Path) -> CopyAt {
         let is_visible = world.info(path).is_visible();
-        let has_body = world.has_its_body(path);
+        let has_body = world.has_its_body(path) && !self.is_going(world, path);
+        let lists = world.copies[copy].nameless_lists;
+        let doubts = world.copies[copy].doubts | Self::published_since(world, lists);
         let me = &mut world.copies[copy];
-        let is_whole = is_visible && (has_body || !has(me.doubts, path));
+        let is_whole = is_visible && (has_body || !has(doubts, path));
         if !is_whole || has(me.tombs, path) {
             me.todo |= 1 << path;
         }
@@ -105,7 +116,7 @@ impl Protocol {
     /// Forgets what is needed no more and goes on to the bodies, or past them.
     fn after_asking(&self, world: &mut World, copy: usize, otherwise: CopyAt) -> CopyAt {
         let me = &mut world.copies[copy];
-        me.doubts = 0;
+        (me.doubts, me.nameless_lists) = (0, 0);
         me.tombs &= me.todo;
         me.tombs_foreign &= me.todo;
         if me.todo == 0 {
@@ -199,9 +210,11 @@ impl Protocol {
     /// C5, for one path: visible, and its body there where that was not written by this copy.
     fn ask_again(&self, world: &mut World, copy: usize, path: Path) -> CopyAt {
         let is_visible = world.info(path).is_visible();
-        let has_body = world.has_its_body(path);
+        let has_body = world.has_its_body(path) && !self.is_going(world, path);
+        let lists = world.copies[copy].nameless_lists;
+        let doubts = world.copies[copy].doubts | Self::published_since(world, lists);
         let me = &mut world.copies[copy];
-        let asks_body = has(me.borrowed | me.doubts, path);
+        let asks_body = has(me.borrowed | doubts, path);
         if !is_visible || asks_body && !has_body {
             me.todo |= 1 << path;
             me.settled &= !(1 << path);
@@ -224,6 +237,18 @@ impl Protocol {
             foreign: me.foreign & me.puts_out,
             ..Copier::default()
         };
+    }
+
+    /// Ghost: tells whether a copy that needs a path has read the journals for the last time.
+    fn has_been_checked(&self, world: &World, path: Path) -> bool {
+        (0..self.scenario.copies.len()).any(|copy| {
+            let me = &world.copies[copy];
+            let is_past = matches!(
+                me.at,
+                CopyAt::Again(_) | CopyAt::Root | CopyAt::Look | CopyAt::End | CopyAt::Done
+            );
+            is_past && !me.is_crashed && has(self.closure_of(copy), path)
+        })
     }
 
     /// Takes the next step of the foreign writer.
@@ -252,12 +277,14 @@ impl Protocol {
             ForeignAt::Put => {
                 let is_doomed = !world.is_here(body) || has(world.doomed(), body);
                 let risky = if is_doomed { Info::RISKY } else { 0 };
+                let is_harm = is_doomed && self.has_been_checked(world, path);
                 let late = if Self::is_late(world, path) {
                     Info::LATE
                 } else {
                     0
                 };
                 world.put_info(path, writer.has_own_keys, risky | late);
+                world.harmed |= u8::from(is_harm) << path;
                 world.foreign.missing &= !(1 << path);
                 if world.foreign.missing == 0 {
                     ForeignAt::Done

@@ -78,7 +78,7 @@ impl Protocol {
                 let orphans = world.runs[run].listed & !Self::journalled_bodies(world, 0);
                 let buried =
                     members(ripe).fold(0, |all, number| all | Self::ripe_bodies(world, number));
-                let chosen = self.sift(world, run, buried | orphans);
+                let chosen = self.sift(world, run, buried | orphans, orphans & !buried);
                 let me = &mut world.runs[run];
                 me.later = chosen;
                 me.listed = 0;
@@ -109,7 +109,7 @@ impl Protocol {
 
     /// Returns which of these bodies may go by what the run has read; notes whether others are left for the
     /// next run because an intent or a need holds them.
-    fn sift(&self, world: &mut World, run: usize, bodies: Bodies) -> Bodies {
+    fn sift(&self, world: &mut World, run: usize, bodies: Bodies, nameless: Bodies) -> Bodies {
         let me = world.runs[run];
         if self.is_in_doubt(&me) {
             world.runs[run].leaves = true;
@@ -124,7 +124,8 @@ impl Protocol {
             Fault::NoTransitiveNeed => 0,
             _ => both_bodies(closure(me.seen) & !me.seen),
         };
-        let nameless = world.journals[run].nameless;
+        // What no journal names could not be restored from one.
+        let needed = needed & !nameless;
         let held = Self::held_bodies(me.intents, nameless) | needed;
         if unnamed & held != 0 {
             world.runs[run].leaves = true;
@@ -159,7 +160,8 @@ impl Protocol {
             },
             _ => {
                 let doomed = world.runs[run].doomed;
-                let left = self.sift(world, run, doomed);
+                let nameless = world.journals[run].nameless;
+                let left = self.sift(world, run, doomed, nameless);
                 if left != doomed {
                     self.reach(Reached::Struck);
                 }
@@ -224,7 +226,7 @@ impl Protocol {
             At::ListOld => {
                 let dead = self.dead_intents(world);
                 world.runs[run].noted = dead;
-                if dead == 0 && !self.has_old_books(world) {
+                if dead == 0 && !Self::has_old_books(world, run) {
                     self.end(world, run)
                 } else {
                     At::DropOld
@@ -266,6 +268,12 @@ impl Protocol {
     fn dangling(&self, world: &mut World, run: usize) -> At {
         match world.runs[run].at {
             At::DanglingInfos(from) => {
+                if from == 0 {
+                    let lists = world.journals.iter().zip(0u8..);
+                    world.runs[run].old_dooms = lists.fold(0, |old, (journal, number)| {
+                        old | u8::from(journal.is_shut_long) << number
+                    });
+                }
                 if let Some(next) = self.list(world, run, from) {
                     return At::DanglingInfos(next);
                 }
@@ -311,7 +319,12 @@ impl Protocol {
                 At::DanglingIntents
             }
             At::DanglingIntents => {
-                world.runs[run].dead &= !self.intents(world);
+                let intents = self.intents(world);
+                let me = &mut world.runs[run];
+                if me.dead & intents != 0 {
+                    me.old_dooms = 0;
+                }
+                me.dead &= !intents;
                 if world.runs[run].dead == 0 {
                     At::Close
                 } else {
@@ -323,6 +336,9 @@ impl Protocol {
                     let dangles = world.info(path).is_visible() && !world.has_its_body(path);
                     set | u8::from(dangles) << path
                 });
+                if world.runs[run].dead != still {
+                    world.runs[run].old_dooms = 0;
+                }
                 world.runs[run].dead = still;
                 if still == 0 {
                     At::Close
@@ -360,23 +376,21 @@ impl Protocol {
         (me.dead, me.ripe, me.leaves, me.later, me.doomed) = (0, 0, false, 0, 0);
     }
 
-    fn has_old_books(&self, world: &World) -> bool {
-        world
-            .journals
-            .iter()
-            .any(|journal| journal.is_shut_long || journal.stage == Stage::Deleted)
+    fn has_old_books(world: &World, run: usize) -> bool {
+        let is_over = |journal: &Journal| journal.stage == Stage::Deleted;
+        world.runs[run].old_dooms != 0 || world.journals.iter().any(is_over)
     }
 
     /// S10: dead intents that were listed, finished journals, doom lists that are old enough.
     fn drop_old(&self, world: &mut World, run: usize) {
-        let noted = world.runs[run].noted;
+        let (noted, old_dooms) = (world.runs[run].noted, world.runs[run].old_dooms);
         for (copy, number) in world.copies.iter_mut().zip(0u8..) {
             if copy.intent != Intent::Absent && has(noted, Self::intent_bit(number, copy.id)) {
                 copy.intent = Intent::Absent;
             }
         }
-        for journal in &mut world.journals {
-            if journal.is_shut_long {
+        for (journal, number) in world.journals.iter_mut().zip(0u8..) {
+            if has(old_dooms, number) {
                 (journal.shut, journal.is_shut_long) = (0, false);
                 (journal.nameless, journal.since) = (journal.nameless & journal.doom, 0);
             }
@@ -388,7 +402,7 @@ impl Protocol {
 
     fn end(&self, world: &mut World, run: usize) -> At {
         let me = &mut world.runs[run];
-        (me.noted, me.met_wreck, me.ripe) = (0, false, 0);
+        (me.noted, me.met_wreck, me.old_dooms) = (0, false, 0);
         At::Done
     }
 }

@@ -184,7 +184,8 @@ impl Protocol {
             let sound = members(world.visible()).filter(|&path| !world.info(path).is(Info::RISKY));
             acts.extend(sound.map(Act::Read));
         }
-        if is_quiet_on_the_wire {
+        // A foreign writer publishes within a week of asking for the body.
+        if is_quiet_on_the_wire && world.foreign.at != ForeignAt::Put {
             let waits =
                 |journal: &Journal| journal.stage == Stage::Buried && !journal.is_past_grace;
             if budget.graces > 0 && world.journals.iter().any(waits) {

@@ -51,6 +51,7 @@ fn a_copy_beside_sweeps_keeps_what_it_reported() {
 #[test]
 fn deletion_keeps_what_copies_and_readers_rely_on() {
     holds("after the grace");
+    holds("after the grace, one body at a time");
     holds("a second burial");
 }
 
@@ -67,13 +68,17 @@ fn two_deleting_sweeps_do_not_harm_each_other() {
 #[test]
 fn foreign_writers_lose_nothing_for_good() {
     holds("after the grace, a foreign writer too");
+    holds("after the grace, foreign keys");
     holds("a foreign writer that is sure");
     holds("a foreign writer and an orphan");
+    holds("a foreign writer that ends, a window");
+    holds("after the grace, a week");
 }
 
 #[test]
 fn an_orphan_that_is_used_again_is_not_deleted() {
     holds("an orphan is used again");
+    holds("an orphan under a foreign key");
 }
 
 #[test]
@@ -103,6 +108,22 @@ fn everything_worth_reaching_is_reached_by_a_quick_scenario() {
         assert!(
             what == Reached::Quiet || reached.contains(&&what),
             "{what:?} is reached nowhere"
+        );
+    }
+}
+
+#[test]
+fn every_quick_scenario_has_its_test() {
+    let text = include_str!("holds.rs");
+    for exploration in EXPLORATIONS
+        .iter()
+        .filter(|found| found.size == Size::Quick)
+    {
+        let call = format!("holds(\"{}\")", exploration.name);
+        assert!(
+            text.contains(&call),
+            "nobody explores `{}`",
+            exploration.name
         );
     }
 }

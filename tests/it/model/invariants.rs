@@ -46,14 +46,15 @@ impl Protocol {
                 let is_reported = copy.at == CopyAt::Done && !copy.is_crashed;
                 !is_kept
                     || !is_reported
-                    || members(CLOSURES[usize::from(root)]).all(|path| world.has_its_body(path))
+                    || members(CLOSURES[usize::from(root)] & !world.harmed)
+                        .all(|path| world.has_its_body(path))
             })
     }
 
     /// I2: what a visible narinfo needs is visible, or journalled with its body there.
     fn references_can_be_restored(&self, world: &World) -> bool {
         let visible = world.visible();
-        let missing = closure(visible) & !visible;
+        let missing = closure(visible) & !visible & !world.harmed;
         if missing == 0 {
             return true;
         }

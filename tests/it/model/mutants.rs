@@ -164,3 +164,41 @@ fn bodies_not_asked_for() {
 fn a_dead_sweeps_deletion_arrives_late() {
     dies(Fault::DeleteAfterDeath, "a copy of what is buried", &["I1"]);
 }
+
+#[test]
+fn bodies_of_orphans_not_asked_for() {
+    dies(
+        Fault::BodiesOfOrphansNotAsked,
+        "an orphan under a foreign key",
+        &["I1"],
+    );
+}
+
+#[test]
+fn doom_lists_forgotten_by_age() {
+    dies(Fault::DoomListsByAge, "after the grace, a week", &["I1"]);
+}
+
+#[test]
+fn no_wait_at_c2_for_a_dangling_narinfo() {
+    dies(
+        Fault::NoWaitForDangling,
+        "after the grace, foreign keys",
+        &["I2"],
+    );
+}
+
+/// No mutant: what may be left out is explored like the rest.
+#[test]
+fn the_last_look_may_be_left_out_where_the_ledger_is_quiet() {
+    for scenario in ["a copy", "after the grace", "after the grace, a week"] {
+        let scenario = named(scenario).scenario.clone();
+        let found = explore(scenario, Fault::NoRecheckWhereQuiet, 1);
+        assert!(
+            found.broken.is_empty(),
+            "{:?}\n{}",
+            found.broken,
+            found.trace
+        );
+    }
+}

@@ -63,11 +63,11 @@ impl Protocol {
 
     /// Carries out one sweep from S0 to S10 in a slot that the ledger no longer needs.
     fn complete_run(&self, world: &mut World) -> bool {
-        let is_free = |slot: &usize| {
-            let journal = &world.journals[*slot];
-            *journal == Journal::default()
-        };
-        let Some(slot) = (0..N_RUNS).find(is_free) else {
+        let is_free = |world: &World, slot: usize| world.journals[slot] == Journal::default();
+        if !(0..N_RUNS).any(|slot| is_free(world, slot)) {
+            Self::make_room(world);
+        }
+        let Some(slot) = (0..N_RUNS).find(|&slot| is_free(world, slot)) else {
             return false;
         };
         world.runs[slot] = Run::default();
@@ -87,13 +87,34 @@ impl Protocol {
         false
     }
 
+    /// Moves a closed doom list that is all that is left of a run to another run's books: it does not matter
+    /// whose it was, and the model has few slots.
+    fn make_room(world: &mut World) {
+        let is_only_shut = |journal: &&mut Journal| {
+            journal.stage == Stage::None
+                && journal.doom | journal.dangling | journal.dangled == 0
+                && journal.shut != 0
+        };
+        let Some(from) = world.journals.iter_mut().find(is_only_shut) else {
+            return;
+        };
+        let moved = std::mem::take(from);
+        let has_room = |journal: &&mut Journal| {
+            journal.stage != Stage::None && journal.doom | journal.shut == 0
+        };
+        if let Some(into) = world.journals.iter_mut().find(has_room) {
+            (into.shut, into.is_shut_long) = (moved.shut, moved.is_shut_long);
+            (into.nameless, into.since) = (moved.nameless, moved.since);
+        }
+    }
+
     /// After a complete run: what can be restored is, nothing dangles, no journal is half way.
     fn is_mended(world: &World) -> bool {
         let visible = world.visible();
         let is_whole = members(visible).all(|path| {
             let info = world.info(path);
             let needs = closure(1 << path);
-            world.has_its_body(path) && (info.is_excused() || needs & !visible == 0)
+            world.has_its_body(path) && (info.is_excused() || needs & !visible & !world.harmed == 0)
         });
         let is_half_way = |journal: &Journal| {
             matches!(journal.stage, Stage::Written | Stage::Condemned)

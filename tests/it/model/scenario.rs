@@ -123,11 +123,16 @@ pub(super) enum Fault {
     // Copies.
     IntentAfterPresence,
     NoWaitForDoom,
+    NoWaitForDangling,
     NoWaitForBurial,
     LapseIgnored,
     IntentRevived,
     BodiesNotAsked,
+    BodiesOfOrphansNotAsked,
+    DoomListsByAge,
     LivenessByLease,
     // Assumptions.
     DeleteAfterDeath,
+    // No fault: the last look of a copy is left out where the ledger names nothing of its closure.
+    NoRecheckWhereQuiet,
 }

@@ -49,6 +49,10 @@ const SURE_C: ForeignWriter = ForeignWriter {
     ..NIX_C
 };
 const NIX_D: ForeignWriter = ForeignWriter { root: 3, ..NIX_C };
+const OWN_KEYS_D: ForeignWriter = ForeignWriter {
+    has_own_keys: true,
+    ..NIX_D
+};
 const SURE_D: ForeignWriter = ForeignWriter {
     believed: 0b0001,
     ..NIX_D
@@ -153,7 +157,7 @@ pub(super) const EXPLORATIONS: &[Exploration] = &[
     Exploration {
         name: "after the grace, two deleters",
         size: Size::Quick,
-        n_states: 143_429,
+        n_states: 162_085,
         scenario: Scenario {
             turns: Turns::Overlapping,
             runs: 3,
@@ -164,7 +168,7 @@ pub(super) const EXPLORATIONS: &[Exploration] = &[
     Exploration {
         name: "after the grace, a foreign writer too",
         size: Size::Quick,
-        n_states: 48_814,
+        n_states: 49_446,
         scenario: Scenario {
             runs: 3,
             foreign: Some(NIX_D),
@@ -202,7 +206,7 @@ pub(super) const EXPLORATIONS: &[Exploration] = &[
     Exploration {
         name: "a foreign writer and an orphan",
         size: Size::Quick,
-        n_states: 7296,
+        n_states: 5600,
         scenario: Scenario {
             visible: 0b0001,
             orphans: 0b1000,
@@ -215,7 +219,7 @@ pub(super) const EXPLORATIONS: &[Exploration] = &[
     Exploration {
         name: "an orphan is used again",
         size: Size::Quick,
-        n_states: 93_413,
+        n_states: 91_766,
         scenario: Scenario {
             visible: 0b0001,
             orphans: 0b1000,
@@ -310,7 +314,7 @@ pub(super) const EXPLORATIONS: &[Exploration] = &[
     Exploration {
         name: "a copy and a foreign writer of the same",
         size: Size::Minutes,
-        n_states: 362_217,
+        n_states: 303_181,
         scenario: Scenario {
             runs: 3,
             foreign: Some(NIX_D),
@@ -322,7 +326,7 @@ pub(super) const EXPLORATIONS: &[Exploration] = &[
     Exploration {
         name: "a copy and a sure foreign writer of the same",
         size: Size::Minutes,
-        n_states: 119_121,
+        n_states: 92_429,
         scenario: Scenario {
             foreign: Some(SURE_D),
             budget: GRACE,
@@ -362,7 +366,7 @@ pub(super) const EXPLORATIONS: &[Exploration] = &[
     Exploration {
         name: "after the grace, two deleters and a reader",
         size: Size::Minutes,
-        n_states: 377_448,
+        n_states: 432_560,
         scenario: Scenario {
             turns: Turns::Overlapping,
             runs: 3,
@@ -377,7 +381,7 @@ pub(super) const EXPLORATIONS: &[Exploration] = &[
     Exploration {
         name: "two sweeps at once, a sure foreign writer",
         size: Size::Minutes,
-        n_states: 308_638,
+        n_states: 310_076,
         scenario: Scenario {
             turns: Turns::Overlapping,
             foreign: Some(SURE_C),
@@ -403,7 +407,7 @@ pub(super) const EXPLORATIONS: &[Exploration] = &[
     Exploration {
         name: "two sweeps at once",
         size: Size::ByHand,
-        n_states: 5_214_746,
+        n_states: 5_351_212,
         scenario: Scenario {
             turns: Turns::Overlapping,
             budget: GRACE,
@@ -414,7 +418,7 @@ pub(super) const EXPLORATIONS: &[Exploration] = &[
     Exploration {
         name: "after the grace, two deleters and a foreign writer",
         size: Size::ByHand,
-        n_states: 4_163_005,
+        n_states: 4_673_229,
         scenario: Scenario {
             turns: Turns::Overlapping,
             runs: 3,
@@ -422,5 +426,161 @@ pub(super) const EXPLORATIONS: &[Exploration] = &[
             ..LATER
         },
         reaches: &[Reached::Overlapped, Reached::DanglingCondemned],
+    },
+    Exploration {
+        name: "after the grace, foreign keys",
+        size: Size::Quick,
+        n_states: 76_354,
+        scenario: Scenario {
+            visible_foreign: 0b0111,
+            foreign: Some(OWN_KEYS_D),
+            runs: 3,
+            ..LATER
+        },
+        reaches: &[Reached::DanglingCondemned, Reached::WaitedAtC2],
+    },
+    Exploration {
+        name: "after the grace, a week",
+        size: Size::Quick,
+        n_states: 24_139,
+        scenario: Scenario {
+            foreign: Some(NIX_D),
+            budget: Budget {
+                weeks: 1,
+                ..NOTHING
+            },
+            ..LATER
+        },
+        reaches: &[Reached::DanglingCondemned],
+    },
+    Exploration {
+        name: "after the grace, one body at a time",
+        size: Size::Quick,
+        n_states: 69_326,
+        scenario: Scenario {
+            doom_chunk: 1,
+            runs: 3,
+            budget: Budget {
+                run_crashes: 1,
+                copy_crashes: 1,
+                reads: 1,
+                ..NOTHING
+            },
+            ..LATER
+        },
+        reaches: &[Reached::Struck],
+    },
+    Exploration {
+        name: "an orphan under a foreign key",
+        size: Size::Quick,
+        n_states: 127_206,
+        scenario: Scenario {
+            visible: 0b0001,
+            orphans: 0b1000_0000,
+            foreign: Some(OWN_KEYS_D),
+            ..PLAIN
+        },
+        reaches: &[Reached::DanglingCondemned],
+    },
+    Exploration {
+        name: "a foreign writer that ends, a window",
+        size: Size::Quick,
+        n_states: 23_367,
+        scenario: Scenario {
+            copies: &[],
+            runs: 3,
+            foreign: Some(NIX_D),
+            budget: Budget {
+                windows: 1,
+                foreign_crashes: 1,
+                ..GRACE
+            },
+            ..PLAIN
+        },
+        reaches: &[Reached::DanglingCondemned],
+    },
+    Exploration {
+        name: "a copy and a foreign writer with its own keys",
+        size: Size::Minutes,
+        n_states: 467_403,
+        scenario: Scenario {
+            visible_foreign: 0b0111,
+            foreign: Some(OWN_KEYS_D),
+            runs: 3,
+            budget: GRACE,
+            ..PLAIN
+        },
+        reaches: &[Reached::DanglingCondemned],
+    },
+    Exploration {
+        name: "a window, a root expires",
+        size: Size::Minutes,
+        n_states: 340_711,
+        scenario: Scenario {
+            runs: 3,
+            budget: Budget {
+                windows: 1,
+                expiries: 1,
+                reads: 1,
+                ..GRACE
+            },
+            ..PLAIN
+        },
+        reaches: &[Reached::Spared],
+    },
+    Exploration {
+        name: "a window, a root expires, a foreign writer",
+        size: Size::Minutes,
+        n_states: 377_940,
+        scenario: Scenario {
+            runs: 3,
+            foreign: Some(NIX_D),
+            budget: Budget {
+                windows: 1,
+                expiries: 1,
+                foreign_crashes: 1,
+                ..NOTHING
+            },
+            ..LATER
+        },
+        reaches: &[Reached::DanglingCondemned],
+    },
+    Exploration {
+        name: "an unreadable narinfo beside a copy",
+        size: Size::Minutes,
+        n_states: 204_468,
+        scenario: Scenario {
+            runs: 3,
+            budget: Budget { wrecks: 1, ..GRACE },
+            ..PLAIN
+        },
+        reaches: &[Reached::Rescued],
+    },
+    Exploration {
+        name: "an unreadable narinfo beside two writers",
+        size: Size::Minutes,
+        n_states: 279_145,
+        scenario: Scenario {
+            runs: 3,
+            foreign: Some(NIX_D),
+            budget: Budget {
+                wrecks: 1,
+                ..NOTHING
+            },
+            ..LATER
+        },
+        reaches: &[Reached::Rescued],
+    },
+    Exploration {
+        name: "two deleters, one body at a time",
+        size: Size::Minutes,
+        n_states: 351_047,
+        scenario: Scenario {
+            turns: Turns::Overlapping,
+            doom_chunk: 1,
+            runs: 3,
+            ..LATER
+        },
+        reaches: &[Reached::Overlapped],
     },
 ];

@@ -267,6 +267,8 @@ pub(super) struct Run {
     pub(super) later: Bodies,
     /// Something was struck because an intent or a need holds it: the journals stay unfinished.
     pub(super) leaves: bool,
+    /// The closed doom lists that were old before S8f began to look: S10 may drop them.
+    pub(super) old_dooms: u8,
     /// The dead intents that S10 is about to drop.
     pub(super) noted: u8,
     /// Requests on their way: DELETEs of narinfos, of bodies, PUTs of narinfos.
@@ -343,6 +345,8 @@ pub(super) struct Copier {
     pub(super) tombs: Paths,
     pub(super) tombs_foreign: Paths,
     pub(super) doubts: Paths,
+    /// Doom lists with bodies whose paths nobody knows: younger narinfos are to be asked for their bodies.
+    pub(super) nameless_lists: u8,
     /// What is to be published; whose body is settled; whose body was found and not written; which body.
     pub(super) todo: Paths,
     pub(super) settled: Paths,
@@ -398,6 +402,9 @@ pub(super) struct World {
     /// What the reader may still fetch.
     pub(super) claim: Bodies,
     pub(super) budget: Budget,
+    /// Ghost: paths that a foreign writer wrote over after a copy had read the journals for the last time,
+    /// with a narinfo whose body is gone or about to go. Nobody can keep it from doing so.
+    pub(super) harmed: Paths,
     /// Ghost: the invariants that a step has broken, by their numbers.
     pub(super) broken: u16,
 }
@@ -442,6 +449,7 @@ impl World {
     /// Publishes a narinfo: its date is now.
     pub(super) fn put_info(&mut self, path: Path, is_foreign: bool, ghosts: u8) {
         self.infos[usize::from(path)] = Info::new(is_foreign, Info::YOUNG | ghosts);
+        self.harmed &= !(1 << path);
         for journal in &mut self.journals {
             if journal.nameless != 0 {
                 journal.since |= 1 << path;
