@@ -1,5 +1,7 @@
 //! The scenarios to exhaustion: no invariant falls, and what they are there for has happened.
 
+use std::{fs, path::Path};
+
 use super::{
     Reached,
     explore::explore,
@@ -124,6 +126,32 @@ fn every_quick_scenario_has_its_test() {
             text.contains(&call),
             "nobody explores `{}`",
             exploration.name
+        );
+    }
+}
+
+#[test]
+fn the_document_has_the_same_counts_and_names_every_mutant() {
+    let clone = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(clone.join("docs/sweep-protocol.md")).unwrap();
+    for exploration in EXPLORATIONS {
+        let size = match exploration.size {
+            Size::Quick => "quick",
+            Size::Minutes => "minutes",
+            Size::ByHand => "by hand",
+        };
+        let row = format!(
+            "| {} | {} | {size} |",
+            exploration.name, exploration.n_states
+        );
+        assert!(text.contains(&row), "not in the table: {row}");
+    }
+    let mutants = include_str!("mutants.rs").lines();
+    for name in mutants.filter_map(|line| line.strip_prefix("fn ")?.strip_suffix("() {")) {
+        let is_mutant = !name.starts_with("the_last_look");
+        assert!(
+            !is_mutant || text.contains(&format!("| `{name}` |")),
+            "not in the table: {name}"
         );
     }
 }
