@@ -277,35 +277,7 @@ impl Protocol {
                 if let Some(next) = self.list(world, run, from) {
                     return At::DanglingInfos(next);
                 }
-                let me = world.runs[run];
-                let mut dangling = members(me.seen).fold(0, |set, path| {
-                    let body = path
-                        + if has(me.seen_foreign, path) {
-                            N_PATHS
-                        } else {
-                            0
-                        };
-                    set | u8::from(!world.is_here(body)) << path
-                });
-                if self.fault == Fault::DanglingOnlyOwn {
-                    let dead = (0..N_RUNS).filter(|&other| world.runs[other].life == Life::Dead);
-                    let lists = dead
-                        .chain([run])
-                        .fold(0, |all, list| all | world.journals[list].doom);
-                    dangling &= super::world::paths_of(lists);
-                }
-                if self.is_in_doubt(&me) {
-                    dangling = 0;
-                }
-                let me = &mut world.runs[run];
-                me.dead = dangling;
-                (me.seen, me.seen_young) = (0, 0);
-                me.seen_foreign &= dangling;
-                match dangling {
-                    0 => At::Close,
-                    _ if self.fault == Fault::DanglingWithoutCondemning => At::DanglingDelete,
-                    _ => At::DanglingJournal,
-                }
+                self.note_dangling(world, run)
             }
             At::DanglingJournal => {
                 let me = &mut world.runs[run];
@@ -359,6 +331,39 @@ impl Protocol {
                 }
                 At::Close
             }
+        }
+    }
+
+    /// Chooses the narinfos of the listing that have no body; the next step.
+    fn note_dangling(&self, world: &mut World, run: usize) -> At {
+        let me = world.runs[run];
+        let mut dangling = members(me.seen).fold(0, |set, path| {
+            let body = path
+                + if has(me.seen_foreign, path) {
+                    N_PATHS
+                } else {
+                    0
+                };
+            set | u8::from(!world.is_here(body)) << path
+        });
+        if self.fault == Fault::DanglingOnlyOwn {
+            let dead = (0..N_RUNS).filter(|&other| world.runs[other].life == Life::Dead);
+            let lists = dead
+                .chain([run])
+                .fold(0, |all, list| all | world.journals[list].doom);
+            dangling &= super::world::paths_of(lists);
+        }
+        if self.is_in_doubt(&me) {
+            dangling = 0;
+        }
+        let me = &mut world.runs[run];
+        me.dead = dangling;
+        (me.seen, me.seen_young) = (0, 0);
+        me.seen_foreign &= dangling;
+        match dangling {
+            0 => At::Close,
+            _ if self.fault == Fault::DanglingWithoutCondemning => At::DanglingDelete,
+            _ => At::DanglingJournal,
         }
     }
 
