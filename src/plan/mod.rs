@@ -9,6 +9,8 @@
 pub mod bodies;
 pub mod check;
 pub mod copy;
+pub mod cost;
+pub mod explain;
 pub mod heal;
 pub mod probe;
 pub mod recipe;
@@ -16,3 +18,4 @@ pub mod retention;
 pub mod sweep;
 #[cfg(test)]
 mod tests;
+pub mod weigh;

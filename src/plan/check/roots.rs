@@ -4,7 +4,7 @@
 //! written no longer than so before the group's newest; if no newer record of the group lies in the same
 //! hour (day, week, month, year) and fewer of these than the rule counts hold newer records; or if it is
 //! the oldest of all and there are fewer of these than the rule counts. For size, only what the window
-//! does not keep may go, the oldest first, and only while what is alive is too large.
+//! does not keep may go, the oldest first, and only while what is alive is too large and all was read.
 
 use std::{
     cmp::Reverse,
@@ -102,7 +102,7 @@ fn check_size(scene: &Scene<'_>, plan: &SweepPlan) -> Result<(), Broken> {
     let Some((newest, _)) = gone.max_by_key(|(root, _)| age(root)) else {
         return Ok(());
     };
-    let Some(max_size) = scene.settings.max_size else {
+    let Some(max_size) = scene.settings.max_size.filter(|_| scene.is_readable) else {
         return Err(Broken::RootLost(newest.key.clone()));
     };
     let is_skipped = |(root, fate): &(&RootSeen, &Fate)| {

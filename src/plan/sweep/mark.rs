@@ -48,7 +48,7 @@ pub(super) fn mark(scene: &Scene<'_>, fates: &[Fate]) -> Vec<Verdict> {
 /// Returns what is alive by itself, each node once for each reason, the weightiest reason first.
 ///
 /// Ordered by names and not by places in a list, so that the reasons do not depend on how a listing came.
-pub(super) fn sources<'a>(
+pub(in crate::plan) fn sources<'a>(
     scene: &'a Scene<'a>,
     fates: &'a [Fate],
 ) -> impl Iterator<Item = (Node, KeepReason)> + 'a {

@@ -30,6 +30,7 @@ use crate::{
     plan::retention::{self, Fate},
 };
 
+pub(in crate::plan) use self::mark::sources;
 pub use self::{
     levels::{Levels, in_levels},
     refusal::Refusal,

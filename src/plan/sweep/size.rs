@@ -16,7 +16,8 @@ use crate::{
 /// The same as adding roots from the newest on until one does not fit: that one and all older ones go,
 /// also those that would cost nothing, since the oldest goes first.
 pub(super) fn fit(scene: &Scene<'_>, fates: &mut [Fate]) -> u64 {
-    let Some(max_size) = scene.settings.max_size else {
+    // What could not be read has a size too: how much there is, is not known then.
+    let Some(max_size) = scene.settings.max_size.filter(|_| scene.is_readable) else {
         return 0;
     };
     let mut by_rule: Vec<(usize, &RootSeen)> = Vec::new();

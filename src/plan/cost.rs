@@ -1,0 +1,397 @@
+//! What a plan costs: requests, bytes, money.
+//!
+//! In comes what a plan would do and how large the cache is; out come requests by the kind that providers
+//! bill, bytes moved and freed, and their price by a provider's list. Requests are counted as the engines
+//! make them when nothing fails and nobody else is at work: retries and waits come on top.
+//!
+//! Prices are list prices without allowances, rebates and taxes, of the month that [`Provider::as_of`]
+//! names; they are there to tell a cent from a hundred dollars. Not here: which provider a cache is at
+//! (the face's business, by the host's name).
+
+use std::{fmt, ops::Add};
+
+use crate::plan::{copy::CopyPlan, sweep::SweepPlan};
+
+/// Keys in one page of a listing, and in one request that deletes: S3's limit for both.
+const PER_REQUEST: u64 = 1000;
+
+/// A billionth of a provider's currency: one GET costs hundreds of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Nanos(pub u64);
+
+/// A provider's list prices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Provider {
+    /// Its name.
+    pub name: &'static str,
+    /// `$` or `€`.
+    pub currency: &'static str,
+    /// The month whose prices these are.
+    pub as_of: &'static str,
+    /// A PUT, or a part of one.
+    pub put: Nanos,
+    /// A page of a listing.
+    pub list: Nanos,
+    /// A GET or a HEAD.
+    pub get: Nanos,
+    /// A request that deletes, of one key or of a thousand.
+    pub delete: Nanos,
+    /// A gigabyte (10⁹ bytes) that leaves the provider.
+    pub gigabyte_out: Nanos,
+    /// A gigabyte that is kept for a month.
+    pub gigabyte_month: Nanos,
+    /// What else somebody who deletes there should know.
+    pub note: Option<&'static str>,
+}
+
+/// AWS S3, Standard, `us-east-1`. Gigabytes out are those to the internet; within the region they cost
+/// nothing.
+pub const AWS: Provider = Provider {
+    name: "AWS S3",
+    currency: "$",
+    as_of: "2024-04",
+    put: Nanos(5_000),
+    list: Nanos(5_000),
+    get: Nanos(400),
+    delete: Nanos(0),
+    gigabyte_out: Nanos(90_000_000),
+    gigabyte_month: Nanos(23_000_000),
+    note: None,
+};
+
+/// Cloudflare R2, standard storage: class A are PUT and LIST, class B are GET and HEAD.
+pub const R2: Provider = Provider {
+    name: "Cloudflare R2",
+    currency: "$",
+    as_of: "2026-08",
+    put: Nanos(4_500),
+    list: Nanos(4_500),
+    get: Nanos(360),
+    delete: Nanos(0),
+    gigabyte_out: Nanos(0),
+    gigabyte_month: Nanos(15_000_000),
+    note: None,
+};
+
+/// Backblaze B2: uploads and deletes are free, GET and HEAD are class B, listings class C.
+pub const B2: Provider = Provider {
+    name: "Backblaze B2",
+    currency: "$",
+    as_of: "2023-10",
+    put: Nanos(0),
+    list: Nanos(4_000),
+    get: Nanos(400),
+    delete: Nanos(0),
+    gigabyte_out: Nanos(10_000_000),
+    gigabyte_month: Nanos(6_000_000),
+    note: Some(
+        "a delete hides the file; its space comes back by the bucket's rule for hidden files",
+    ),
+};
+
+/// Wasabi: no price on requests and traffic.
+pub const WASABI: Provider = Provider {
+    name: "Wasabi",
+    currency: "$",
+    as_of: "2023-07",
+    put: Nanos(0),
+    list: Nanos(0),
+    get: Nanos(0),
+    delete: Nanos(0),
+    gigabyte_out: Nanos(0),
+    gigabyte_month: Nanos(6_990_000),
+    note: Some("what is deleted in its first 90 days is billed for all of them"),
+};
+
+/// Hetzner Object Storage, beyond what its base price includes: € 0.0067 for a terabyte and an hour.
+pub const HETZNER: Provider = Provider {
+    name: "Hetzner",
+    currency: "€",
+    as_of: "2024-12",
+    put: Nanos(0),
+    list: Nanos(0),
+    get: Nanos(0),
+    delete: Nanos(0),
+    gigabyte_out: Nanos(1_000_000),
+    gigabyte_month: Nanos(4_891_000),
+    note: Some("the first terabyte is in the base price, whether it is used or not"),
+};
+
+/// A server of one's own.
+pub const SELF_HOSTED: Provider = Provider {
+    name: "self-hosted",
+    currency: "$",
+    as_of: "always",
+    put: Nanos(0),
+    list: Nanos(0),
+    get: Nanos(0),
+    delete: Nanos(0),
+    gigabyte_out: Nanos(0),
+    gigabyte_month: Nanos(0),
+    note: None,
+};
+
+/// All of them.
+pub const PROVIDERS: [Provider; 6] = [AWS, R2, B2, WASABI, HETZNER, SELF_HOSTED];
+
+/// What a run asks of a server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cost {
+    /// Objects and parts written.
+    pub n_puts: u64,
+    /// Pages of listings.
+    pub n_lists: u64,
+    /// Objects read or asked for.
+    pub n_gets: u64,
+    /// Requests that delete.
+    pub n_deletes: u64,
+    /// Bytes written.
+    pub bytes_in: u64,
+    /// Bytes read.
+    pub bytes_out: u64,
+    /// Bytes that are no longer kept afterwards.
+    pub bytes_freed: u64,
+}
+
+impl Add for Cost {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            n_puts: self.n_puts + other.n_puts,
+            n_lists: self.n_lists + other.n_lists,
+            n_gets: self.n_gets + other.n_gets,
+            n_deletes: self.n_deletes + other.n_deletes,
+            bytes_in: self.bytes_in + other.bytes_in,
+            bytes_out: self.bytes_out + other.bytes_out,
+            bytes_freed: self.bytes_freed + other.bytes_freed,
+        }
+    }
+}
+
+impl Cost {
+    /// Returns how many requests there are.
+    #[must_use]
+    pub const fn n_requests(&self) -> u64 {
+        self.n_puts + self.n_lists + self.n_gets + self.n_deletes
+    }
+
+    /// Returns what requests and traffic cost at a provider.
+    #[must_use]
+    pub fn price(&self, at: &Provider) -> Nanos {
+        let requests = [
+            (self.n_puts, at.put),
+            (self.n_lists, at.list),
+            (self.n_gets, at.get),
+            (self.n_deletes, at.delete),
+        ];
+        let requests = requests.map(|(n, Nanos(each))| u128::from(n) * u128::from(each));
+        Nanos::new(requests.iter().sum::<u128>() + per_gigabyte(self.bytes_out, at.gigabyte_out))
+    }
+
+    /// Returns what is saved in every month that follows, once bodies are gone.
+    #[must_use]
+    pub fn saved_each_month(&self, at: &Provider) -> Nanos {
+        Nanos::new(per_gigabyte(self.bytes_freed, at.gigabyte_month))
+    }
+}
+
+fn per_gigabyte(bytes: u64, Nanos(each): Nanos) -> u128 {
+    u128::from(bytes) * u128::from(each) / 1_000_000_000
+}
+
+impl Nanos {
+    fn new(nanos: u128) -> Self {
+        Self(u64::try_from(nanos).unwrap_or(u64::MAX))
+    }
+}
+
+/// With as many digits as say something: `0.00`, `0.0004`, `12.35`.
+impl fmt::Display for Nanos {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        /// Ten millionths: what is shown of less than a cent.
+        const FINE: u64 = 100_000;
+        /// A hundredth.
+        const CENT: u64 = 10_000_000;
+        let Self(nanos) = *self;
+        if nanos >= CENT || nanos == 0 {
+            let cents = nanos / CENT + u64::from(nanos % CENT >= CENT / 2);
+            return write!(f, "{}.{:02}", cents / 100, cents % 100);
+        }
+        // Never nothing for something.
+        write!(f, "0.{:04}", nanos.div_ceil(FINE))
+    }
+}
+
+/// How large a cache is, as far as a sweep's requests hang on it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CacheSize {
+    /// Narinfos and whatever else lies beside them.
+    pub n_narinfo_keys: u64,
+    /// Bodies.
+    pub n_body_keys: u64,
+    /// Narinfos that the last snapshot does not have as they are now.
+    pub n_new: u64,
+    /// Files of the ledger.
+    pub n_ledger_keys: u64,
+    /// Whether paths have a `.ls` beside their narinfo.
+    pub has_listings: bool,
+}
+
+/// A narinfo's usual size, by which bytes are reckoned: a kilobyte or two.
+const NARINFO_BYTES: u64 = 1_500;
+
+/// Returns what a sweep costs that carries out `plan` and deletes `n_bodies` with so many bytes.
+#[must_use]
+pub fn sweep(plan: &SweepPlan, size: CacheSize, n_bodies: u64, bytes_freed: u64) -> Cost {
+    let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+    let pages = |n_keys: u64| n_keys.div_ceil(PER_REQUEST).max(1);
+    let keys_per_path = if size.has_listings { 2 } else { 1 };
+    let n_condemned = count(plan.totals.n_condemned);
+    let levels = plan.levels.iter();
+    let n_batches: u64 = levels
+        .map(|level| (count(level.len()) * keys_per_path).div_ceil(PER_REQUEST))
+        .sum();
+    let n_doom_lists = n_bodies.div_ceil(PER_REQUEST);
+    // The census; the look before burying and that after; those around a doom list.
+    let n_looks = 1 + if n_condemned > 0 { 2 } else { 0 } + if n_bodies > 0 { 2 } else { 0 };
+    let n_body_looks = if n_bodies > 0 { 2 } else { 1 };
+    // Time, beat and lease at first, the snapshot and the lease at last.
+    let housekeeping = Cost {
+        n_puts: 4,
+        n_gets: size.n_ledger_keys + 3,
+        n_lists: n_looks * (pages(size.n_narinfo_keys) + pages(size.n_ledger_keys))
+            + n_body_looks * pages(size.n_body_keys),
+        n_deletes: 1,
+        ..Cost::default()
+    };
+    // Index, texts and two markers, of which the first two are read back. Before each batch intents are
+    // listed again. A text that no snapshot has must be read to be kept.
+    let burying = Cost {
+        n_puts: if n_condemned > 0 { 4 } else { 0 },
+        n_gets: n_condemned + if n_condemned > 0 { 2 } else { 0 },
+        n_lists: n_batches,
+        n_deletes: n_batches,
+        bytes_in: n_condemned * NARINFO_BYTES,
+        bytes_out: 2 * n_condemned * NARINFO_BYTES,
+        ..Cost::default()
+    };
+    let deleting = Cost {
+        n_puts: n_doom_lists + if n_bodies > 0 { 2 } else { 0 },
+        n_gets: n_doom_lists,
+        n_deletes: n_doom_lists,
+        bytes_freed,
+        ..Cost::default()
+    };
+    let reading = Cost {
+        n_gets: size.n_new,
+        bytes_out: size.n_new * NARINFO_BYTES,
+        ..Cost::default()
+    };
+    housekeeping + reading + burying + deleting
+}
+
+/// How a copy asks and writes, as far as its requests hang on it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CopySize {
+    /// Requests by which presence was or would be learnt.
+    pub n_asked: u64,
+    /// Of these, pages of listings.
+    pub n_pages: u64,
+    /// Bytes of the bodies to be written, as far as they are known: after compression, or before.
+    pub bytes: u64,
+    /// Bodies that go in parts, and their parts.
+    pub n_large: u64,
+    /// See [`Self::n_large`].
+    pub n_parts: u64,
+}
+
+/// Returns what a copy costs that carries out `plan`.
+#[must_use]
+pub fn copy(plan: &CopyPlan, size: CopySize) -> Cost {
+    let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
+    let counts = plan.counts();
+    let (n_uploads, n_reused) = (count(counts.n_upload), count(counts.n_reuse));
+    // A narinfo for each path; a body in one request, or its parts between a beginning and an end.
+    let n_bodies = n_uploads.saturating_sub(size.n_large) + size.n_parts + 2 * size.n_large;
+    Cost {
+        n_puts: n_bodies + n_uploads + n_reused + LEDGER_PUTS,
+        n_lists: size.n_pages + LEDGER_LISTS,
+        n_gets: size.n_asked.saturating_sub(size.n_pages),
+        n_deletes: 1,
+        bytes_in: size.bytes + (n_uploads + n_reused) * NARINFO_BYTES,
+        ..Cost::default()
+    }
+}
+
+/// Intent, first beat, root record, and the probe of the server's time.
+const LEDGER_PUTS: u64 = 4;
+
+/// The ledger before and after.
+const LEDGER_LISTS: u64 = 2;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::sweep::{self as sweeping, tests::world::World};
+
+    #[test]
+    fn money_is_shown_with_the_digits_that_say_something() {
+        let show = |nanos| Nanos(nanos).to_string();
+        assert_eq!(show(0), "0.00");
+        assert_eq!(show(1), "0.0001");
+        assert_eq!(show(400_000), "0.0004");
+        assert_eq!(show(9_999_999), "0.0100");
+        assert_eq!(show(12_345_000_000), "12.35");
+        assert_eq!(Nanos::new(u128::MAX), Nanos(u64::MAX));
+    }
+
+    #[test]
+    fn prices_are_per_request_and_per_gigabyte() {
+        let cost = Cost {
+            n_puts: 1_000_000,
+            n_lists: 1_000,
+            n_gets: 1_000_000,
+            n_deletes: 1_000_000,
+            bytes_out: 1_000_000_000_000,
+            bytes_freed: 1_000_000_000_000,
+            ..Cost::default()
+        };
+        let prices = PROVIDERS.map(|at| {
+            let (once, each_month) = (cost.price(&at), cost.saved_each_month(&at));
+            format!("{}: {}{once}, {each_month}", at.name, at.currency)
+        });
+        insta::assert_snapshot!(prices.join("\n"), @r"
+    AWS S3: $95.41, 23.00
+    Cloudflare R2: $4.86, 15.00
+    Backblaze B2: $10.40, 6.00
+    Wasabi: $0.00, 6.99
+    Hetzner: €1.00, 4.89
+    self-hosted: $0.00, 0.00
+    ");
+    }
+
+    #[test]
+    fn a_quiet_sweep_lists_each_folder_once_and_a_busy_one_looks_again() {
+        let size = CacheSize {
+            n_narinfo_keys: 10_000,
+            n_body_keys: 5_000,
+            n_new: 100,
+            n_ledger_keys: 20,
+            has_listings: true,
+        };
+        let quiet = World::of("a; b");
+        let plan = sweeping::plan(&quiet.scene()).unwrap();
+        let cost = sweep(&plan, size, 0, 0);
+        assert_eq!((cost.n_lists, cost.n_deletes), (10 + 1 + 5, 1));
+        assert_eq!(cost.n_gets, 100 + 20 + 3);
+
+        let busy = World::of("a@99 -> b; b@99");
+        let plan = sweeping::plan(&busy.scene()).unwrap();
+        let cost = sweep(&plan, size, 1_001, 7);
+        assert_eq!(cost.n_lists, 5 * (10 + 1) + 2 * 5 + 2);
+        assert_eq!(cost.n_deletes, 1 + 2 + 2);
+        assert_eq!(cost.bytes_freed, 7);
+        assert!(cost.n_requests() > 5 * 11);
+    }
+}
