@@ -5,7 +5,7 @@
 //! | level | rooms | what they do |
 //! |--:|---|---|
 //! | 4 | [`cli`] | talks to people; reads arguments, environment and clock |
-//! | 3 | [`copy`], [`setup`]; [`tomb`] below them | engines: know the order of things |
+//! | 3 | [`copy`], [`sweep`], [`setup`]; [`tomb`] below them | engines: know the order of things |
 //! | 2 | [`backend`], [`source`], [`serve`] | know the world: buckets, folders, stores |
 //! | 1 | [`graph`], [`plan`], [`ledger`] | decide; pure |
 //! | 0 | [`nix`] | the formats; pure |
@@ -37,5 +37,7 @@ pub mod setup;
 pub mod source;
 #[cfg(feature = "cli")]
 pub mod stop;
+#[cfg(feature = "cli")]
+pub mod sweep;
 #[cfg(feature = "cli")]
 pub mod tomb;

@@ -19,6 +19,7 @@ mod seeds;
 mod serve;
 mod sim;
 mod source;
+mod sweep;
 mod tidy;
 mod vectors;
 mod wrap;

@@ -1,0 +1,309 @@
+//! Reads what the cache holds: bodies and families first, then narinfos, and of those only what is new.
+//!
+//! A listing names every narinfo with its entity tag and date. Where both are those of a row that is
+//! known (from the last sweep's snapshot, or from an earlier look of this run), the row stays; all others
+//! are fetched. What cannot be read is collected and does not end the run: it makes the census unfit for
+//! condemning, and that is decided elsewhere.
+//!
+//! A listing is no snapshot. Which one comes before which is the protocol's proof, so nothing here is
+//! reordered or remembered across two looks.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures::{StreamExt as _, stream};
+
+use super::{
+    Context, Error,
+    report::{Totals, Unknown, Unreadable, WhyUnreadable},
+};
+use crate::{
+    backend::{Kind, ListQuery, ObjectMeta},
+    graph::{Census, CensusBuilder, Etag, Row, Seconds},
+    meter::Phase,
+    nix::{
+        narinfo::NarInfo,
+        object_key::{BODY_PREFIX, LEDGER_PREFIX, ObjectKey},
+        store_path::{HashPart, StorePath},
+    },
+};
+
+/// What lies beside narinfos and bodies and follows them: logs of builds, realisations in both of
+/// their formats, indexes of debug infos.
+pub(super) const FAMILIES: [&str; 4] = ["build-trace-v2/", "debuginfo/", "log/", "realisations/"];
+
+/// As many unreadable narinfos and unknown keys are named one by one; the rest is counted.
+const MAX_NAMED: usize = 20;
+
+/// All pages of a listing.
+#[derive(Debug, Default)]
+pub(super) struct Listing {
+    pub(super) objects: Vec<(ObjectKey, ObjectMeta)>,
+    folders: Vec<String>,
+    n_foreign: u64,
+}
+
+/// Bodies and families, as they were listed.
+#[derive(Debug, Default)]
+pub(super) struct Bulk {
+    /// Everything below `nar/`, in the order of keys.
+    pub(super) bodies: Vec<(ObjectKey, ObjectMeta)>,
+    /// Everything below the other families' folders, likewise.
+    pub(super) families: Vec<(ObjectKey, ObjectMeta)>,
+    /// Names below them that no key can have.
+    pub(super) n_foreign: u64,
+}
+
+/// Narinfos, as they were listed and read.
+#[derive(Debug, Default)]
+pub(super) struct Narinfos {
+    /// All that could be read, and what an earlier look knew of the buried.
+    pub(super) census: Census,
+    /// The paths that were written since the earlier look: new, or with another tag or date.
+    pub(super) written: BTreeSet<HashPart>,
+    /// The listings of contents (`.ls`) beside them.
+    pub(super) ls: BTreeMap<HashPart, ObjectMeta>,
+    /// The paths whose narinfos could not be read: they are not absent.
+    pub(super) wrecks: BTreeSet<HashPart>,
+    /// The first of those, each with why.
+    pub(super) unreadable: Vec<Unreadable>,
+    /// What else lies at the top.
+    pub(super) unknown: Unknown,
+}
+
+impl Bulk {
+    /// Returns a body's metadata, if it was there.
+    pub(super) fn body(&self, key: &ObjectKey) -> Option<&ObjectMeta> {
+        let found = self.bodies.binary_search_by(|(listed, _)| listed.cmp(key));
+        found.ok().map(|at| &self.bodies[at].1)
+    }
+
+    pub(super) fn totals(&self, census: &Census) -> Totals {
+        Totals {
+            n_narinfos: count(census.n_visible()),
+            n_bodies: count(self.bodies.len()),
+            body_bytes: self.bodies.iter().map(|(_, meta)| meta.size).sum(),
+        }
+    }
+}
+
+impl Context {
+    /// Lists bodies and families: what may be deleted later is listed before what may name it.
+    pub(super) async fn bulk(&self) -> Result<Bulk, Error> {
+        self.go_on()?;
+        let mut bulk = Bulk::default();
+        let nar = self.list(BODY_PREFIX, false).await?;
+        bulk.n_foreign += nar.n_foreign;
+        bulk.bodies = nar.objects;
+        for family in FAMILIES {
+            let listed = self.list(family, false).await?;
+            bulk.n_foreign += listed.n_foreign;
+            bulk.families.extend(listed.objects);
+        }
+        Ok(bulk)
+    }
+
+    /// Lists the top, and reads the narinfos that `base` does not know as they are.
+    pub(super) async fn narinfos(&self, base: Census, signed: &Signed) -> Result<Narinfos, Error> {
+        self.go_on()?;
+        let top = self.list("", true).await?;
+        let mut found = Narinfos::default();
+        found.unknown.n_keys = top.n_foreign;
+        found.unknown.folders = unknown_folders(top.folders);
+        let mut builder = base.amend();
+        let mut wanted = Vec::new();
+        let mut listed = BTreeSet::new();
+        for (key, meta) in top.objects {
+            let Some(part) = key.narinfo_hash_part() else {
+                note_other(&mut found, key, meta);
+                continue;
+            };
+            listed.insert(part);
+            if !is_known(builder.so_far(), part, &meta) {
+                wanted.push((part, key, meta));
+            }
+        }
+        let gone: Vec<HashPart> = {
+            let so_far = builder.so_far();
+            let visible = so_far.visible().iter().map(|node| so_far.part(node));
+            visible.filter(|part| !listed.contains(part)).collect()
+        };
+        for part in &gone {
+            builder.remove(part);
+        }
+        self.read_wanted(&mut builder, wanted, signed, &mut found)
+            .await?;
+        found.census = builder.build();
+        Ok(found)
+    }
+
+    async fn read_wanted(
+        &self,
+        builder: &mut CensusBuilder,
+        wanted: Vec<(HashPart, ObjectKey, ObjectMeta)>,
+        signed: &Signed,
+        found: &mut Narinfos,
+    ) -> Result<(), Error> {
+        self.meter
+            .expect_more(Phase::Census, count(wanted.len()), 0);
+        let mut reading = stream::iter(wanted)
+            .map(|(part, key, listed)| async move {
+                self.go_on()?;
+                let read = self.read_row(part, &key, &listed).await?;
+                self.meter.add(Phase::Census, 1, 0);
+                Ok::<_, Error>((part, key, read))
+            })
+            .buffer_unordered(self.request.n_requests);
+        while let Some(done) = reading.next().await {
+            let (part, key, read) = done?;
+            let known_birth = signed.birth(builder.so_far(), part, &read);
+            builder.remove(&part);
+            match read {
+                Ok(None) => {}
+                Ok(Some(row)) => {
+                    let birth = known_birth.unwrap_or(row.modified);
+                    builder.push(Row { birth, ..row }).map_err(Error::Census)?;
+                    found.written.insert(part);
+                }
+                Err(why) => {
+                    found.wrecks.insert(part);
+                    if found.unreadable.len() < MAX_NAMED {
+                        found.unreadable.push(Unreadable { key, why });
+                    }
+                }
+            }
+        }
+        found.unreadable.sort_by(|a, b| a.key.cmp(&b.key));
+        Ok(())
+    }
+
+    /// Reads one narinfo; none if it is gone since it was listed.
+    async fn read_row(
+        &self,
+        part: HashPart,
+        key: &ObjectKey,
+        listed: &ObjectMeta,
+    ) -> Result<Result<Option<Row>, WhyUnreadable>, Error> {
+        let object = match self.dest.get(key).await {
+            Ok(object) => object,
+            Err(error) if error.kind == Kind::NotFound => return Ok(Ok(None)),
+            // Whoever may read none would collect them all.
+            Err(error) if error.kind == Kind::Denied => return Err(self.fail(error)),
+            Err(error) => return Ok(Err(WhyUnreadable::Cache(error))),
+        };
+        // The listing's date, where it is about the same text: some servers tell fractions of seconds
+        // in one answer and not in the other, and rows are compared with listings.
+        let meta = if object.meta.etag == listed.etag {
+            listed
+        } else {
+            &object.meta
+        };
+        Ok(self.row(part, meta, &object.body).map(Some))
+    }
+
+    fn row(&self, part: HashPart, meta: &ObjectMeta, body: &[u8]) -> Result<Row, WhyUnreadable> {
+        let modified = Seconds::from(meta.last_modified.ok_or(WhyUnreadable::NoDate)?);
+        let narinfo = self.parse(part, body)?;
+        let references = narinfo.path_info.references.iter();
+        Ok(Row {
+            part,
+            references: references.map(StorePath::hash_part).collect(),
+            body: narinfo.body_key().map_err(WhyUnreadable::Body)?,
+            // Nobody checks it, so an absurd one does no more than make the report absurd.
+            file_size: narinfo.file_size.unwrap_or(narinfo.path_info.nar_size),
+            modified,
+            birth: modified,
+            etag: meta.etag.as_deref().map(Etag::of),
+            is_content_addressed: narinfo.path_info.ca.is_some(),
+        })
+    }
+
+    /// Reads the text of a narinfo that must be about `part`.
+    pub(super) fn parse(&self, part: HashPart, text: &[u8]) -> Result<NarInfo, WhyUnreadable> {
+        let text = str::from_utf8(text).map_err(|_not_utf8| WhyUnreadable::NoText)?;
+        let narinfo = NarInfo::parse(&self.store_dir, text).map_err(WhyUnreadable::Parse)?;
+        if narinfo.path_info.path.hash_part() == part {
+            Ok(narinfo)
+        } else {
+            Err(WhyUnreadable::OtherPath(narinfo.path_info.path))
+        }
+    }
+
+    /// Lists all keys that begin with `prefix`.
+    pub(super) async fn list(&self, prefix: &str, is_shallow: bool) -> Result<Listing, Error> {
+        let mut query = ListQuery {
+            prefix: prefix.to_owned(),
+            is_shallow,
+            token: None,
+        };
+        let mut all = Listing::default();
+        loop {
+            self.go_on()?;
+            let page = self.dest.list(&query).await;
+            let page = page.map_err(|error| self.fail(error))?;
+            all.objects.extend(page.objects);
+            all.folders.extend(page.folders);
+            all.n_foreign += page.n_foreign;
+            match page.token {
+                Some(token) => query.token = Some(token),
+                None => return Ok(all),
+            }
+        }
+    }
+}
+
+/// The narinfos that we ourselves have signed again, with the tags that they had from then on.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Signed(pub(super) BTreeMap<HashPart, Etag>);
+
+impl Signed {
+    /// Returns the older birth of a narinfo whose change is our own doing.
+    fn birth(
+        &self,
+        so_far: &Census,
+        part: HashPart,
+        read: &Result<Option<Row>, WhyUnreadable>,
+    ) -> Option<Seconds> {
+        let row = read.as_ref().ok()?.as_ref()?;
+        let node = so_far.node(&part).filter(|&node| so_far.is_visible(node))?;
+        let is_ours = row.etag.is_some() && self.0.get(&part) == row.etag.as_ref();
+        is_ours.then(|| so_far.birth(node))
+    }
+}
+
+/// Whether a census has a narinfo exactly as a listing tells it.
+fn is_known(census: &Census, part: HashPart, listed: &ObjectMeta) -> bool {
+    let node = census.node(&part).filter(|&node| census.is_visible(node));
+    let (Some(node), Some(etag), Some(date)) = (node, &listed.etag, listed.last_modified) else {
+        return false;
+    };
+    census.etag(node) == Some(Etag::of(etag)) && census.modified(node) == Seconds::from(date)
+}
+
+/// Notes what lies beside narinfos at the top.
+fn note_other(found: &mut Narinfos, key: ObjectKey, meta: ObjectMeta) {
+    let ls = key
+        .as_str()
+        .strip_suffix(".ls")
+        .and_then(|part| part.parse().ok());
+    if let Some(part) = ls {
+        found.ls.insert(part, meta);
+    } else if key != ObjectKey::cache_info() {
+        found.unknown.n_keys += 1;
+        if found.unknown.first.len() < MAX_NAMED {
+            found.unknown.first.push(key);
+        }
+    }
+}
+
+fn unknown_folders(folders: Vec<String>) -> Vec<String> {
+    let ours = [BODY_PREFIX, LEDGER_PREFIX];
+    let is_ours = |folder: &&String| ours.iter().chain(&FAMILIES).any(|known| known == folder);
+    folders
+        .into_iter()
+        .filter(|folder| !is_ours(&folder))
+        .collect()
+}
+
+pub(super) fn count(n: usize) -> u64 {
+    u64::try_from(n).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,215 @@
+//! S8f: removes visible narinfos without a body, and with `repair` those of broken closures.
+//!
+//! They are condemned like any other: a journal of their own, its marker, the intents once more, each
+//! narinfo once more, and only then the deletion. A miss is better than a download that breaks.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
+use futures::{StreamExt as _, stream};
+
+use super::{
+    Context, Error,
+    condemn::Journal,
+    context::Deletion,
+    delete::journals,
+    report::{Condemned, Fate, Report, Spared, Warning},
+    steps::Sight,
+};
+use crate::{
+    graph::{Census, Etag, Node, Seconds},
+    ledger::{JournalFile, journal::Reason},
+    nix::{object_key::ObjectKey, store_path::HashPart},
+    plan::{
+        bodies::{self, BodySet},
+        heal,
+        sweep::IntentSeen,
+    },
+    tomb::Books,
+};
+
+impl Context {
+    /// Finds, condemns and buries what has lost its body.
+    pub(super) async fn dangling(
+        &self,
+        report: &mut Report,
+        sight: &mut Sight,
+        books: &Books,
+    ) -> Result<(), Error> {
+        let mut reasons = self.bodiless(sight).await?;
+        if self.request.options.repair {
+            for node in broken(sight) {
+                reasons.entry(node).or_insert(Reason::Broken);
+            }
+        }
+        if reasons.is_empty() {
+            return Ok(());
+        }
+        if !self.is_dry_run() {
+            // They may have been written for a body that is under way.
+            sight.living.intents = self.intents().await?;
+        }
+        let nodes: Vec<Node> = reasons.keys().copied().collect();
+        let seen = journals(books, sight, &self.request.run);
+        let look = self.look(sight, &seen, &[], books.now);
+        let guard = self.request.settings.config.guard_percent;
+        let plan = bodies::dangling(&look, &nodes, guard);
+        if plan.is_over_guard {
+            report.warnings.push(Warning::ManyDangling(nodes.len()));
+        }
+        let reason = |node: Node| reasons.get(&node).copied().unwrap_or(Reason::Dangling);
+        let ordered = plan.levels.iter().flatten();
+        let condemned: Vec<(Node, Reason)> = ordered.map(|&node| (node, reason(node))).collect();
+        let spared = plan.spared.iter();
+        let mut fates: BTreeMap<Node, Fate> = spared
+            .map(|(node, _)| (*node, Fate::Spared(Spared::Intent)))
+            .collect();
+        if self.is_dry_run() {
+            fates.extend(condemned.iter().map(|(node, _)| (*node, Fate::Buried)));
+        } else if !condemned.is_empty() {
+            report.has_begun = true;
+            let run = self.request.run.part('f');
+            let journal = self.condemn(run, &sight.found.census, &condemned).await?;
+            let left_out = journal.left_out.iter().cloned();
+            fates.extend(left_out);
+            let buried = self
+                .bury_dangling(report, sight, &plan.levels, &journal)
+                .await?;
+            fates.extend(buried);
+        }
+        let census = &sight.found.census;
+        report.dangling = fates
+            .iter()
+            .filter_map(|(&node, fate)| {
+                Some(Condemned {
+                    part: census.part(node),
+                    body: census.body(node)?,
+                    file_size: census.file_size(node),
+                    reason: reason(node),
+                    fate: fate.clone(),
+                })
+            })
+            .collect();
+        report.dangling.sort_by_key(|item| item.part);
+        forget(sight, &fates);
+        Ok(())
+    }
+
+    /// Returns the visible nodes whose bodies were not listed, and are not there when asked for.
+    async fn bodiless(&self, sight: &Sight) -> Result<BTreeMap<Node, Reason>, Error> {
+        let census = &sight.found.census;
+        let listed = sight.bulk.bodies.iter().map(|(key, _)| key);
+        let suspects = bodies::bodiless(census, &BodySet::new(census, listed));
+        let mut asked = stream::iter(suspects)
+            .map(|node| async move {
+                self.go_on()?;
+                let Some(body) = census.body(node) else {
+                    return Ok(None);
+                };
+                let is_gone = self.head(&body).await?.is_none();
+                Ok::<_, Error>(is_gone.then_some(node))
+            })
+            .buffer_unordered(self.request.n_requests);
+        let mut gone = BTreeMap::new();
+        while let Some(node) = asked.next().await {
+            gone.extend(node?.map(|node| (node, Reason::Dangling)));
+        }
+        Ok(gone)
+    }
+
+    /// Looks once more, deletes level by level, and marks the journal.
+    async fn bury_dangling(
+        &self,
+        report: &mut Report,
+        sight: &Sight,
+        levels: &[Vec<Node>],
+        journal: &Journal,
+    ) -> Result<BTreeMap<Node, Fate>, Error> {
+        let census = &sight.found.census;
+        let intents = self.intents().await?;
+        let relied: HashSet<HashPart> = intents
+            .iter()
+            .flat_map(|intent| intent.parts.iter().copied())
+            .collect();
+        let bodies: HashSet<&ObjectKey> = intents
+            .iter()
+            .flat_map(|intent: &IntentSeen| &intent.bodies)
+            .collect();
+        let written = journal.entries.iter().map(|(node, _)| *node);
+        let written: BTreeSet<Node> = written.collect();
+        let mut fates = BTreeMap::new();
+        let mut all = Deletion::default();
+        for level in levels {
+            let mut keys = Vec::new();
+            for node in level.iter().copied().filter(|node| written.contains(node)) {
+                let part = census.part(node);
+                let is_relied = relied.contains(&part)
+                    || census.body(node).is_some_and(|body| bodies.contains(&body));
+                if is_relied {
+                    fates.insert(node, Fate::Spared(Spared::Intent));
+                } else if !self.is_unchanged(census, node).await? {
+                    fates.insert(node, Fate::Spared(Spared::Changed));
+                } else {
+                    fates.insert(node, Fate::Buried);
+                    keys.push(ObjectKey::narinfo(part));
+                    if sight.found.ls.contains_key(&part) {
+                        keys.push(ObjectKey::listing(part));
+                    }
+                }
+            }
+            all.add(self.delete(&keys).await?);
+        }
+        let left = self.settle(all).await?;
+        let left_keys: BTreeSet<&ObjectKey> = left.iter().map(|left| &left.key).collect();
+        for (&node, fate) in &mut fates {
+            if left_keys.contains(&ObjectKey::narinfo(census.part(node))) {
+                *fate = Fate::Left;
+            }
+        }
+        report.not_deleted.extend(left);
+        self.mark(&journal.run, JournalFile::Buried).await?;
+        Ok(fates)
+    }
+
+    async fn is_unchanged(&self, census: &Census, node: Node) -> Result<bool, Error> {
+        self.go_on()?;
+        let Some(object) = self.get(&ObjectKey::narinfo(census.part(node))).await? else {
+            return Ok(true);
+        };
+        let tag = object.meta.etag.as_deref().map(Etag::of);
+        let date = object.meta.last_modified.map(Seconds::from);
+        Ok(tag == census.etag(node) && date == Some(census.modified(node)))
+    }
+}
+
+/// Returns the visible nodes that need something that is gone for good.
+fn broken(sight: &Sight) -> Vec<Node> {
+    let census = &sight.found.census;
+    let upstream = sight
+        .living
+        .roots
+        .iter()
+        .flat_map(|root| root.upstream.iter().copied());
+    let missing = heal::missing(census, &[], &upstream.collect());
+    let is_lost = |missing: &heal::Missing| {
+        missing.place == heal::Place::Lost
+            && !sight.found.wrecks.contains(&census.part(missing.node))
+    };
+    let lost: Vec<heal::Missing> = missing.into_iter().filter(is_lost).collect();
+    if lost.is_empty() {
+        return Vec::new();
+    }
+    heal::broken(census, &lost).iter().collect()
+}
+
+/// Takes what was buried out of sight.
+fn forget(sight: &mut Sight, fates: &BTreeMap<Node, Fate>) {
+    let census = &sight.found.census;
+    let buried = fates.iter().filter(|(_, fate)| **fate == Fate::Buried);
+    let buried: Vec<HashPart> = buried.map(|(node, _)| census.part(*node)).collect();
+    let mut builder = std::mem::take(&mut sight.found.census).amend();
+    for part in &buried {
+        builder.remove(part);
+        sight.found.ls.remove(part);
+    }
+    sight.found.census = builder.build();
+}

@@ -1,0 +1,229 @@
+//! S10 and its counterpart: the snapshot of the last sweep, and what this one leaves and takes away.
+//!
+//! The snapshot is written before root records go: it is what says that they were meant to. Files that
+//! say that something is finished go last, so that a run that dies in between leaves nothing half.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+
+use super::{
+    Context, Error,
+    census::Signed,
+    report::{Planned, Report, Warning},
+    steps::{Sight, is_over},
+};
+use crate::{
+    graph::Census,
+    ledger::{IntentFile, JournalFile, Name, RunId, file::DecodeError, snapshot::Snapshot},
+    nix::object_key::ObjectKey,
+    tomb::books::{Books, RunBook},
+};
+
+/// A listing and the reading of what it named may fall on both sides of another sweep's end.
+const MAX_TRIES: usize = 3;
+
+/// A snapshot larger than this is sent in parts.
+const MAX_PUT: usize = 64 << 20;
+
+/// What the last sweep left.
+#[derive(Debug)]
+pub(super) struct Last {
+    /// What was there then.
+    pub(super) census: Census,
+    /// What we have signed again.
+    pub(super) signed: Signed,
+    /// The roots and pins that were there.
+    pub(super) named: Vec<ObjectKey>,
+    /// Whether it could be read. If not, nobody knows whether a root has vanished.
+    pub(super) is_readable: bool,
+    /// All snapshots.
+    keys: Vec<ObjectKey>,
+}
+
+impl Context {
+    /// Reads the newest snapshot.
+    pub(super) async fn read_snapshot(&self, report: &mut Report) -> Result<Last, Error> {
+        for _ in 0..MAX_TRIES {
+            let listed = self.list("narhaul/snapshot/", false).await?.objects;
+            let keys: Vec<ObjectKey> = listed.into_iter().map(|(key, _)| key).collect();
+            let nothing = Last {
+                census: Census::default(),
+                signed: Signed::default(),
+                named: Vec::new(),
+                is_readable: true,
+                keys: keys.clone(),
+            };
+            // Names sort by the server's time.
+            let Some(key) = keys.last() else {
+                return Ok(nothing);
+            };
+            let Some(Name::Snapshot(_)) = Name::parse(key) else {
+                return Err(Error::Foreign(key.clone()));
+            };
+            let Some(object) = self.get(key).await? else {
+                continue;
+            };
+            return match Snapshot::decode(&object.body) {
+                Ok(last) => Ok(Last {
+                    census: last.census,
+                    signed: Signed(last.resigned),
+                    named: last.roots.into_iter().chain(last.pins).collect(),
+                    is_readable: true,
+                    keys,
+                }),
+                Err(source @ DecodeError::Newer { .. }) => Err(Error::Ledger {
+                    key: key.clone(),
+                    source,
+                }),
+                Err(_) => {
+                    report.warnings.push(Warning::NoSnapshot);
+                    Ok(Last {
+                        is_readable: false,
+                        ..nothing
+                    })
+                }
+            };
+        }
+        Err(Error::NotKept(
+            Name::Snapshot(self.request.run.clone()).key(),
+        ))
+    }
+
+    /// Writes down what this cache's sweeps go by, if that is new.
+    pub(super) async fn write_config(&self) -> Result<(), Error> {
+        let config = &self.request.settings.config;
+        if self.is_dry_run() || self.known.config.as_ref() == Some(config) {
+            return Ok(());
+        }
+        // One that differs has been refused unless it is to be replaced; the guard alone is each
+        // sweep's own.
+        let may_write = self.known.config.is_none() || self.request.settings.may_change;
+        if may_write {
+            self.put(&Name::Config.key(), config.encode()).await?;
+        }
+        Ok(())
+    }
+
+    /// S10, but for lease and beat.
+    pub(super) async fn finish(
+        &self,
+        report: &mut Report,
+        sight: &mut Sight,
+        planned: &Planned,
+        last: Last,
+    ) -> Result<(), Error> {
+        let expired = self.expired(report, sight, planned);
+        let snapshot = Name::Snapshot(self.request.run.owner()).key();
+        if !self.is_dry_run() {
+            self.write_snapshot(report, sight, &expired, &snapshot)
+                .await?;
+        }
+        let books = self.books().await?;
+        let (mut first, mut then) = (Vec::new(), Vec::new());
+        for book in &books.runs {
+            self.worn_out(book, &books, &sight.finished, &mut first, &mut then);
+        }
+        let mut reader = self.readers.lock().await.intents.clone();
+        let intents = reader.read(&*self.dest, self.timing()).await?;
+        for book in intents.iter().filter(|book| !book.is_alive) {
+            let files = [IntentFile::Closure, IntentFile::Beat, IntentFile::Ended];
+            first.extend(files.map(|file| Name::intent(&book.id, file).key()));
+        }
+        first.extend(last.keys.into_iter().filter(|key| *key < snapshot));
+        first.extend(expired.iter().cloned());
+        report.expired = expired.into_iter().collect();
+        for keys in [first, then] {
+            if !self.is_dry_run() {
+                let left = self.drop_files(&keys).await?;
+                let left = left.into_iter().map(|left| Warning::Kept {
+                    key: left.key,
+                    why: left.why,
+                });
+                report.warnings.extend(left);
+            }
+            report.dropped.extend(keys);
+        }
+        report.dropped.sort();
+        Ok(())
+    }
+
+    async fn write_snapshot(
+        &self,
+        report: &Report,
+        sight: &mut Sight,
+        expired: &BTreeSet<ObjectKey>,
+        key: &ObjectKey,
+    ) -> Result<(), Error> {
+        let kept = |key: &&ObjectKey| !expired.contains(*key);
+        let roots = sight.living.roots.iter().map(|root| &root.key);
+        let pins = sight.living.pins.iter().map(|pin| &pin.key);
+        let snapshot = Snapshot {
+            run: self.request.run.owner(),
+            taken: report.began,
+            roots: roots.filter(kept).cloned().collect(),
+            pins: pins.filter(kept).cloned().collect(),
+            resigned: sight.signed.0.clone(),
+            census: std::mem::take(&mut sight.found.census),
+        };
+        let bytes = Bytes::from(snapshot.encode());
+        if bytes.len() <= MAX_PUT {
+            return self.put(key, bytes).await;
+        }
+        self.put_in_parts(key, &bytes).await
+    }
+
+    /// Adds the files of a run that nobody needs any more: to `then` those that say so.
+    fn worn_out(
+        &self,
+        book: &RunBook,
+        books: &Books,
+        finished: &[RunId],
+        first: &mut Vec<ObjectKey>,
+        then: &mut Vec<ObjectKey>,
+    ) {
+        let add = |keys: &mut Vec<ObjectKey>, file, is_there: bool| {
+            if is_there {
+                keys.push(Name::journal(&book.run, file).key());
+            }
+        };
+        if book.deleted.is_some() || finished.contains(&book.run) {
+            add(first, JournalFile::Index, book.index_written.is_some());
+            add(first, JournalFile::Text, book.has_text);
+            add(first, JournalFile::Condemned, book.condemned.is_some());
+            add(first, JournalFile::Buried, book.buried.is_some());
+            add(then, JournalFile::Deleted, true);
+        }
+        let kept = self.timing().doom_kept + self.timing().margin;
+        let age = book.closed.map(|closed| books.now.duration_since(closed));
+        if matches!(age, Some(Ok(age)) if age > kept) {
+            for doom in &book.dooms {
+                add(first, JournalFile::Doom(doom.number), true);
+            }
+            add(then, JournalFile::Closed, true);
+        }
+        let is_own = book.run.owner() == self.request.run.owner();
+        let has_beat = book.beat.is_some() && book.run.owner() == book.run;
+        add(
+            first,
+            JournalFile::Beat,
+            has_beat && !book.is_alive && !is_own,
+        );
+    }
+
+    /// Returns the root records that no rule keeps and the pins whose end has passed.
+    fn expired(&self, report: &Report, sight: &Sight, planned: &Planned) -> BTreeSet<ObjectKey> {
+        // In doubt nothing goes that says what is alive.
+        if !sight.is_readable() {
+            return BTreeSet::new();
+        }
+        let roots = planned
+            .plan
+            .expired()
+            .filter_map(|at| planned.roots.get(at));
+        let roots = roots.map(|root| root.key.clone());
+        let pins = planned.pins.iter();
+        let pins = pins.filter(|pin| is_over(self, pin.until, report.began));
+        roots.chain(pins.map(|pin| pin.key.clone())).collect()
+    }
+}

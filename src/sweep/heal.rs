@@ -1,0 +1,260 @@
+//! S1 and S7: puts back what something visible needs and a sweep has buried.
+//!
+//! A copy that died, or a foreign writer that trusted its presence cache, leaves a visible narinfo whose
+//! reference only a journal has. What is needed is followed through the journals' texts; then it is
+//! restored under an intent of its own, by [`tomb::restore`].
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    mem,
+    sync::{Arc, atomic::Ordering::Relaxed},
+};
+
+use super::{Context, Error, report::Healed, steps::Sight};
+use crate::{
+    graph::{Census, Row},
+    ledger::{
+        IntentId, Timing,
+        intent::{Intent, Relied},
+        state::Step,
+    },
+    nix::{
+        object_key::ObjectKey,
+        store_path::{HashPart, StorePath},
+    },
+    tomb::{
+        self, Books, Held, Tombstone,
+        restore::{Lost, Restored},
+    },
+};
+
+/// A restoration whose intent lapses is begun anew; one that lapses every time is on a machine that
+/// sleeps more than it works.
+const MAX_TRIES: usize = 3;
+
+/// What is missing and in some journal.
+#[derive(Debug, Default)]
+pub(super) struct Needed {
+    /// The tombstones of all that visible narinfos need and that is not visible.
+    pub(super) tombstones: BTreeMap<HashPart, Tombstone>,
+    /// Those of which the text makes no sense.
+    unreadable: BTreeSet<HashPart>,
+}
+
+/// What came of putting things back.
+#[derive(Debug, Default)]
+pub(super) struct Healing {
+    /// What was put back.
+    pub(super) healed: Vec<Healed>,
+    /// What could not be.
+    pub(super) lost: BTreeMap<HashPart, Lost>,
+}
+
+impl Context {
+    /// Adds to the census what journals have of that which is needed, however far away: by visible
+    /// narinfos, and by what roots, pins and lists name.
+    ///
+    /// Narinfos that are there and cannot be read are not missing.
+    pub(super) async fn follow(&self, sight: &mut Sight, books: &Books) -> Result<Needed, Error> {
+        let mut needed = Needed::default();
+        let wrecks = &sight.found.wrecks;
+        let census = &sight.found.census;
+        let dangling = census.dangling().map(|node| census.part(node));
+        let named = sight.named.iter().copied();
+        let mut wanted: BTreeSet<HashPart> = dangling.chain(named).collect();
+        wanted.retain(|part| is_missing(census, *part) && !wrecks.contains(part));
+        if wanted.is_empty() {
+            return Ok(needed);
+        }
+        let mut builder = mem::take(&mut sight.found.census).amend();
+        while !wanted.is_empty() {
+            self.go_on()?;
+            let found = books.tombstones(&wanted);
+            wanted.clear();
+            for (part, tombstone) in found {
+                match self.row_of(&tombstone).await? {
+                    Some(row) => {
+                        wanted.extend(row.references.iter().copied());
+                        builder.push_buried(row).map_err(Error::Census)?;
+                    }
+                    None => {
+                        needed.unreadable.insert(part);
+                    }
+                }
+                needed.tombstones.insert(part, tombstone);
+            }
+            wanted.retain(|part| {
+                is_missing(builder.so_far(), *part)
+                    && !wrecks.contains(part)
+                    && !needed.tombstones.contains_key(part)
+            });
+        }
+        sight.found.census = builder.build();
+        Ok(needed)
+    }
+
+    /// Reads what a journal has of a path; none if its text makes no sense.
+    async fn row_of(&self, tombstone: &Tombstone) -> Result<Option<Row>, Error> {
+        let entry = &tombstone.entry;
+        let text = tomb::restore::text(&*self.dest, tombstone).await?;
+        let Ok(narinfo) = self.parse(entry.part, &text) else {
+            return Ok(None);
+        };
+        let info = &narinfo.path_info;
+        Ok(Some(Row {
+            part: entry.part,
+            references: info.references.iter().map(StorePath::hash_part).collect(),
+            body: entry.body.clone(),
+            file_size: narinfo.file_size.unwrap_or(info.nar_size),
+            modified: entry.birth,
+            birth: entry.birth,
+            etag: None,
+            is_content_addressed: info.ca.is_some(),
+        }))
+    }
+
+    /// Puts back what is needed, under an intent of its own.
+    pub(super) async fn heal(&self, needed: &Needed, step: Step) -> Result<Healing, Error> {
+        if needed.tombstones.is_empty() {
+            return Ok(Healing::default());
+        }
+        let restored = self.restore(&needed.tombstones, step).await?;
+        let from = |part: &HashPart| needed.tombstones.get(part).map(|stone| stone.run.clone());
+        let healed = restored.put_back.iter();
+        Ok(Healing {
+            healed: healed
+                .filter_map(|part| {
+                    Some(Healed {
+                        part: *part,
+                        from: from(part)?,
+                    })
+                })
+                .collect(),
+            lost: restored.lost,
+        })
+    }
+
+    pub(super) async fn restore(
+        &self,
+        tombstones: &BTreeMap<HashPart, Tombstone>,
+        step: Step,
+    ) -> Result<Restored, Error> {
+        self.go_on()?;
+        let relies = tombstones.iter().map(|(part, stone)| Relied {
+            part: *part,
+            body: stone.entry.body.clone(),
+        });
+        let intent = Intent {
+            store_dir: self.store_dir.clone(),
+            roots: Vec::new(),
+            relies: relies.collect(),
+        };
+        let (clock, timing): (_, Timing) = (self.clock().clone(), *self.timing());
+        let dest = Arc::clone(&self.dest);
+        let mut held = Held::take(dest, clock, timing, self.intent_id(), intent).await?;
+        let parts: BTreeSet<HashPart> = tombstones.keys().copied().collect();
+        let restored = self.restore_held(&mut held, &parts, step).await?;
+        held.end().await?;
+        Ok(restored)
+    }
+
+    /// Puts `parts` back under an intent; begins anew where that lapses.
+    pub(super) async fn restore_held(
+        &self,
+        held: &mut Held,
+        parts: &BTreeSet<HashPart>,
+        step: Step,
+    ) -> Result<Restored, Error> {
+        let mut n_tries = 1;
+        loop {
+            self.go_on()?;
+            match tomb::restore(&*self.dest, held, self.timing(), parts, step).await {
+                Err(error) if error.is_lapse() && n_tries < MAX_TRIES => {
+                    n_tries += 1;
+                    held.renew().await?;
+                }
+                // What was written stays under an intent that dies by its age.
+                done => return Ok(done?),
+            }
+        }
+    }
+
+    /// Returns a name that no other intent has.
+    fn intent_id(&self) -> IntentId {
+        let n = self.n_intents.fetch_add(1, Relaxed);
+        let text = format!("{}-h{n}", self.request.run);
+        match text.parse() {
+            Ok(id) => id,
+            Err(_) => unreachable!("a sweep's name and a number are a name"),
+        }
+    }
+}
+
+fn is_missing(census: &Census, part: HashPart) -> bool {
+    !census
+        .node(&part)
+        .is_some_and(|node| census.is_visible(node))
+}
+
+/// What putting back would come to, for a run that writes nothing.
+pub(super) fn foresee(
+    census: Census,
+    needed: &Needed,
+    is_there: impl Fn(&ObjectKey) -> bool,
+    books: &Books,
+) -> (Census, Healing) {
+    let doomed = books.doomed_by_the_living();
+    let mut healing = Healing::default();
+    for (part, stone) in &needed.tombstones {
+        let body = &stone.entry.body;
+        if doomed.contains(body) {
+            healing.lost.insert(*part, Lost::Doomed);
+        } else if !is_there(body) {
+            healing.lost.insert(*part, Lost::BodyGone);
+        } else if needed.unreadable.contains(part) {
+            healing.lost.insert(*part, Lost::Unreadable);
+        }
+    }
+    // What needs something that is lost is lost itself.
+    loop {
+        let needs = |part: &HashPart| {
+            let node = census.node(part)?;
+            let references = census.graph().references(node).iter();
+            let mut parts = references.map(|&reference| census.part(reference));
+            parts.find(|reference| healing.lost.contains_key(reference))
+        };
+        let open = needed
+            .tombstones
+            .keys()
+            .filter(|part| !healing.lost.contains_key(part));
+        let more: Vec<(HashPart, Lost)> = open
+            .filter_map(|part| Some((*part, Lost::Needs(needs(part)?))))
+            .collect();
+        if more.is_empty() {
+            break;
+        }
+        healing.lost.extend(more);
+    }
+    let restored = |part: &&HashPart| !healing.lost.contains_key(part);
+    let restored: Vec<HashPart> = needed.tombstones.keys().filter(restored).copied().collect();
+    let rows: Vec<Row> = restored
+        .iter()
+        .filter_map(|part| census.row(census.node(part)?))
+        .collect();
+    let mut builder = census.amend();
+    for row in rows {
+        // A buried row takes the place of itself, so it can neither be twice nor one too many.
+        builder.push(row).ok();
+    }
+    let from = |part: &HashPart| needed.tombstones.get(part).map(|stone| stone.run.clone());
+    let healed = restored.iter();
+    healing.healed = healed
+        .filter_map(|part| {
+            Some(Healed {
+                part: *part,
+                from: from(part)?,
+            })
+        })
+        .collect();
+    (builder.build(), healing)
+}

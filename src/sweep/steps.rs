@@ -1,0 +1,366 @@
+//! The steps of a sweep, one after the other.
+//!
+//! Reads like the protocol: what is looked at, decided and done, in that order and in no other. What is
+//! looked at stays in a [`Sight`] until the next look replaces it. In a dry run every step that would
+//! write changes the sight instead, so that the steps after it see what they would see.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashSet},
+    mem,
+    sync::Arc,
+    time::SystemTime,
+};
+
+use super::{
+    Context, Error,
+    adopt::Orphaned,
+    census::{Bulk, Narinfos, Signed},
+    condemn::Journal,
+    finish::Last,
+    heal::{Healing, foresee},
+    living::{Living, Records},
+    report::{Condemned, Fate, Missing, Planned, Report, WhyMissing},
+};
+use crate::{
+    graph::{Census, Node},
+    ledger::{
+        RunId,
+        journal::{Entry, Index, Reason},
+        state::Step,
+    },
+    nix::store_path::HashPart,
+    plan::{
+        heal, retention,
+        sweep::{Known, Scene, Verdict},
+    },
+    tomb::{Books, restore::Lost},
+};
+
+/// What was looked at last.
+#[derive(Debug, Default)]
+pub(super) struct Sight {
+    pub(super) bulk: Bulk,
+    pub(super) found: Narinfos,
+    pub(super) living: Living,
+    /// The paths that kept roots, pins and lists name.
+    pub(super) named: Vec<HashPart>,
+    pub(super) signed: Signed,
+    pub(super) records: Records,
+    /// The journals that this run has brought to their end.
+    pub(super) finished: Vec<RunId>,
+    /// Whether the last snapshot could be read, or there was none.
+    pub(super) knows_last: bool,
+    /// In a dry run: the journal that would have been written, and when.
+    pub(super) foreseen: Option<(Index, SystemTime)>,
+}
+
+impl Sight {
+    /// Whether all that was looked at could be read: in doubt nothing goes.
+    pub(super) fn is_readable(&self) -> bool {
+        self.found.wrecks.is_empty() && self.knows_last
+    }
+}
+
+/// Carries out the steps S1 to S10.
+pub(super) async fn run(context: &Context, report: &mut Report) -> Result<(), Error> {
+    let last = context.read_snapshot(report).await?;
+    let mut sight = Sight {
+        signed: last.signed.clone(),
+        bulk: context.bulk().await?,
+        knows_last: last.is_readable,
+        ..Sight::default()
+    };
+    sight.found = context.narinfos(last.census.clone(), &sight.signed).await?;
+    let (orphaned, healing) = first_heal(context, report, &mut sight).await?;
+    sight.living = context.living(&mut sight.records).await?;
+    report.adopted = orphaned.told();
+    tell_found(&sight, report);
+    let planned = plan(context, report, &mut sight, &last)?;
+    tell_missing(&sight, &healing, report);
+    bury(context, report, &mut sight, &planned).await?;
+    context.delete_bodies(report, &mut sight, &orphaned).await?;
+    context.finish(report, &mut sight, &planned, last).await
+}
+
+/// S1, S1b: puts back what is needed and ends what the dead have begun.
+///
+/// Where something was put back, everything is looked at again: this is also the first half of S2.
+async fn first_heal(
+    context: &Context,
+    report: &mut Report,
+    sight: &mut Sight,
+) -> Result<(Orphaned, Healing), Error> {
+    let living = context.living(&mut sight.records).await?;
+    sight.named = named(context, &living, report.began);
+    let books = context.books().await?;
+    let orphaned = Orphaned::find(&books, &context.request.run.owner());
+    let healing = heal(context, report, sight, &books).await?;
+    if !context.is_dry_run() {
+        if !healing.healed.is_empty() {
+            sight.bulk = context.bulk().await?;
+            look_again(context, sight).await?;
+        }
+        context.adopt(&orphaned).await?;
+    }
+    Ok((orphaned, healing))
+}
+
+/// Puts back what visible narinfos need, and what is named as alive, from the journals.
+async fn heal(
+    context: &Context,
+    report: &mut Report,
+    sight: &mut Sight,
+    books: &Books,
+) -> Result<Healing, Error> {
+    let needed = context.follow(sight, books).await?;
+    let healing = if context.is_dry_run() {
+        let is_there = |body: &_| sight.bulk.body(body).is_some();
+        let census = mem::take(&mut sight.found.census);
+        let (census, healing) = foresee(census, &needed, is_there, books);
+        sight.found.census = census;
+        healing
+    } else {
+        context.heal(&needed, Step::Heal).await?
+    };
+    report.healed.extend(healing.healed.iter().cloned());
+    Ok(healing)
+}
+
+/// Lists the narinfos again, and reads what was written since.
+pub(super) async fn look_again(context: &Context, sight: &mut Sight) -> Result<(), Error> {
+    let census = mem::take(&mut sight.found.census);
+    sight.found = context.narinfos(census, &sight.signed).await?;
+    Ok(())
+}
+
+/// Returns what roots, pins and lists name, as far as the rules keep them.
+pub(super) fn named(context: &Context, living: &Living, now: SystemTime) -> Vec<HashPart> {
+    let settings = &context.request.settings;
+    let fates = retention::apply(settings, &living.roots, now);
+    let roots = living.roots.iter().zip(&fates);
+    let roots = roots
+        .filter(|(_, fate)| fate.is_kept())
+        .flat_map(|(root, _)| &root.parts);
+    let pins = living.pins.iter();
+    let pins = pins
+        .filter(|pin| !is_over(context, pin.until, now))
+        .flat_map(|pin| &pin.parts);
+    let imported = context.request.imported.iter().flat_map(|list| &list.parts);
+    let named: BTreeSet<HashPart> = roots.chain(pins).chain(imported).copied().collect();
+    named.into_iter().collect()
+}
+
+/// Whether a pin's end has passed, as the planner sees it.
+pub(super) fn is_over(context: &Context, until: Option<SystemTime>, now: SystemTime) -> bool {
+    let since = until.and_then(|until| now.duration_since(until).ok());
+    since.is_some_and(|since| since >= context.request.settings.margin)
+}
+
+/// S3, S4: decides, judges, and passes or refuses.
+fn plan(
+    context: &Context,
+    report: &mut Report,
+    sight: &mut Sight,
+    last: &Last,
+) -> Result<Planned, Error> {
+    // Shared with the report, so that whoever reads it can ask why.
+    let census = Arc::new(sight.found.census.clone());
+    let known = Known {
+        named: last.named.clone(),
+        ended: Vec::new(),
+    };
+    let scene = Scene {
+        now: report.began,
+        census: &census,
+        is_readable: sight.is_readable(),
+        settings: &context.request.settings,
+        config: context.known.config.as_ref(),
+        roots: &sight.living.roots,
+        pins: &sight.living.pins,
+        imported: &context.request.imported,
+        intents: &sight.living.intents,
+        known: &known,
+        expiries: &context.known.expiries,
+    };
+    let plan = crate::plan::sweep::plan(&scene)?;
+    let kept = sight.living.roots.iter().zip(&plan.fates);
+    let kept = kept
+        .filter(|(_, fate)| fate.is_kept())
+        .map(|(root, _)| root.clone());
+    let kept = Living {
+        roots: kept.collect(),
+        ..sight.living.clone()
+    };
+    sight.named = named(context, &kept, report.began);
+    let planned = Planned {
+        plan: Arc::new(plan),
+        roots: sight.living.roots.clone(),
+        pins: sight.living.pins.clone(),
+        intents: sight.living.intents.clone(),
+        census,
+    };
+    report.plan = Some(planned.clone());
+    Ok(planned)
+}
+
+/// S5 to S7: condemns, looks again, buries, and heals what was published meanwhile.
+async fn bury(
+    context: &Context,
+    report: &mut Report,
+    sight: &mut Sight,
+    planned: &Planned,
+) -> Result<(), Error> {
+    context.write_config().await?;
+    let condemned: Vec<(Node, Reason)> = planned
+        .plan
+        .condemned()
+        .filter_map(|node| match planned.plan.verdict(node) {
+            Verdict::Condemn(reason) => Some((node, reason)),
+            Verdict::Keep(_) | Verdict::Absent => None,
+        })
+        .collect();
+    if condemned.is_empty() {
+        return Ok(());
+    }
+    report.journal = Some(context.request.run.clone());
+    if context.is_dry_run() {
+        foresee_burial(report, sight, planned, &condemned);
+        return Ok(());
+    }
+    let run = context.request.run.clone();
+    let journal = context.condemn(run, &planned.census, &condemned).await?;
+    report.has_begun = true;
+    let fates = carry_out(context, report, sight, planned, &journal).await;
+    tell_condemned(&planned.census, &condemned, fates.as_ref().ok(), report);
+    fates?;
+    context.wait(context.timing().linger).await?;
+    look_again(context, sight).await?;
+    let books = context.books().await?;
+    let healing = heal(context, report, sight, &books).await?;
+    if !healing.healed.is_empty() {
+        look_again(context, sight).await?;
+    }
+    Ok(())
+}
+
+/// S6.
+async fn carry_out(
+    context: &Context,
+    report: &mut Report,
+    sight: &mut Sight,
+    planned: &Planned,
+    journal: &Journal,
+) -> Result<BTreeMap<Node, Fate>, Error> {
+    let living = context.living(&mut sight.records).await?;
+    look_again(context, sight).await?;
+    let nothing = Known::default();
+    let scene = Scene {
+        now: report.began,
+        census: &planned.census,
+        is_readable: true,
+        settings: &context.request.settings,
+        config: context.known.config.as_ref(),
+        roots: &planned.roots,
+        pins: &planned.pins,
+        imported: &context.request.imported,
+        intents: &planned.intents,
+        known: &nothing,
+        expiries: &context.known.expiries,
+    };
+    let second = (living, &sight.found);
+    let burial = context.bury(&scene, &planned.plan, journal, second).await?;
+    report.not_deleted.extend(burial.left);
+    let mut fates = burial.fates;
+    fates.extend(journal.left_out.iter().cloned());
+    Ok(fates)
+}
+
+/// What burying would come to, for a run that writes nothing.
+fn foresee_burial(
+    report: &mut Report,
+    sight: &mut Sight,
+    planned: &Planned,
+    condemned: &[(Node, Reason)],
+) {
+    let census = &planned.census;
+    let buried = condemned.iter().map(|(node, _)| (*node, Fate::Buried));
+    tell_condemned(census, condemned, Some(&buried.collect()), report);
+    let entries = condemned.iter().filter_map(|&(node, reason)| {
+        Some(Entry {
+            part: census.part(node),
+            body: census.body(node)?,
+            birth: census.birth(node),
+            reason,
+            text: 0..0,
+        })
+    });
+    let index = Index {
+        entries: entries.collect(),
+    };
+    let mut builder = mem::take(&mut sight.found.census).amend();
+    for entry in &index.entries {
+        builder.remove(&entry.part);
+        sight.found.ls.remove(&entry.part);
+    }
+    sight.found.census = builder.build();
+    sight.foreseen = Some((index, report.began));
+}
+
+fn tell_condemned(
+    census: &Census,
+    condemned: &[(Node, Reason)],
+    fates: Option<&BTreeMap<Node, Fate>>,
+    report: &mut Report,
+) {
+    let tell = |&(node, reason): &(Node, Reason)| {
+        let fate = fates.and_then(|fates| fates.get(&node).cloned());
+        Some(Condemned {
+            part: census.part(node),
+            body: census.body(node)?,
+            file_size: census.file_size(node),
+            reason,
+            fate: fate.unwrap_or(Fate::Left),
+        })
+    };
+    report.condemned = condemned.iter().filter_map(tell).collect();
+    report.condemned.sort_by_key(|condemned| condemned.part);
+}
+
+fn tell_found(sight: &Sight, report: &mut Report) {
+    report.seen = sight.bulk.totals(&sight.found.census);
+    report.unreadable = sight.found.unreadable.clone();
+    report.n_unreadable = sight.found.wrecks.len();
+    report.unknown = sight.found.unknown.clone();
+    report.unknown.n_keys += sight.bulk.n_foreign;
+}
+
+fn tell_missing(sight: &Sight, healing: &Healing, report: &mut Report) {
+    let census = &sight.found.census;
+    let upstream = sight.living.roots.iter().flat_map(|root| &root.upstream);
+    let upstream: HashSet<HashPart> = upstream.copied().collect();
+    let tell = |missing: heal::Missing| {
+        let part = census.part(missing.node);
+        if sight.found.wrecks.contains(&part) {
+            return None;
+        }
+        let why = match missing.place {
+            heal::Place::Upstream => return None,
+            heal::Place::Lost => WhyMissing::Unknown,
+            heal::Place::Buried => match healing.lost.get(&part)? {
+                Lost::Doomed => WhyMissing::Doomed,
+                Lost::Unknown | Lost::Changed => WhyMissing::Unknown,
+                Lost::Unreadable => WhyMissing::Unreadable,
+                Lost::BodyGone | Lost::Needs(_) => WhyMissing::BodyGone,
+            },
+        };
+        let needed_by = missing.referrer.map(|node| census.part(node));
+        Some(Missing {
+            part,
+            needed_by,
+            why,
+        })
+    };
+    let missing = heal::missing(census, &sight.named, &upstream);
+    report.missing = missing.into_iter().filter_map(tell).collect();
+    report.missing.sort_by_key(|missing| missing.part);
+}

@@ -1,0 +1,214 @@
+//! Takes a sweep back: a heal with a fixed list.
+//!
+//! What the sweep buried is put back under an intent, as far as its body is there. A bucket that keeps
+//! what is deleted gives back more: bodies that a later sweep deleted, the journal itself, and listings.
+//! What was put back has a new date, so the next sweep leaves it alone for a window; by then somebody
+//! should have said by a root or a pin why it is to stay.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use futures::{StreamExt as _, stream};
+
+use super::{Context, Error, Options, Request};
+use crate::{
+    backend::{Backend, Kind},
+    clock::Clock,
+    ledger::{
+        IntentId, JournalFile, Name, RunId, Timing,
+        intent::{Intent, Relied},
+        state::Step,
+    },
+    meter::Meter,
+    nix::{object_key::ObjectKey, store_path::HashPart},
+    plan::sweep::Settings,
+    stop::Stop,
+    tomb::{Books, Held, Tombstone, restore::Lost},
+};
+
+/// What is to be taken back.
+#[derive(Clone, Debug)]
+pub struct UndoRequest {
+    /// The sweep.
+    pub run: RunId,
+    /// The name of the intent that this is done under; nobody else has used it.
+    pub id: IntentId,
+    /// What durations are measured by.
+    pub clock: Clock,
+    /// The durations of the protocol.
+    pub timing: Timing,
+    /// How many requests may be under way at once.
+    pub n_requests: usize,
+}
+
+/// What was taken back.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UndoReport {
+    /// The paths whose narinfos were put back.
+    pub put_back: BTreeSet<HashPart>,
+    /// Those whose narinfos were there.
+    pub there: BTreeSet<HashPart>,
+    /// Those that could not be put back, each with why.
+    pub lost: BTreeMap<HashPart, Lost>,
+    /// Objects that the bucket had kept and that are visible again.
+    pub undeleted: BTreeSet<ObjectKey>,
+}
+
+/// Puts back what a sweep has buried.
+pub async fn undo(
+    dest: Arc<dyn Backend>,
+    request: UndoRequest,
+    meter: Arc<Meter>,
+    stop: Stop,
+) -> Result<UndoReport, Error> {
+    let (run, id) = (request.run.owner(), request.id);
+    let request = Request {
+        run: run.clone(),
+        clock: request.clock,
+        timing: request.timing,
+        settings: Settings::default(),
+        imported: Vec::new(),
+        n_requests: request.n_requests,
+        options: Options::default(),
+    };
+    let mut context = Context::new(dest, request, meter, stop);
+    context.store_dir = context.read_store_dir().await?;
+    let mut report = UndoReport::default();
+    let tombstones = context.buried_by(&run, &mut report).await?;
+    if !tombstones.is_empty() {
+        context.take_back(id, &tombstones, &mut report).await?;
+    }
+    Ok(report)
+}
+
+impl Context {
+    /// Returns what the journals of a sweep name; journals that were dropped are made visible first.
+    async fn buried_by(
+        &self,
+        run: &RunId,
+        report: &mut UndoReport,
+    ) -> Result<BTreeMap<HashPart, Tombstone>, Error> {
+        let mut books = self.books().await?;
+        let is_of = |books: &Books| {
+            let mut unfinished = books.unfinished();
+            unfinished.any(|book| book.run.owner() == *run)
+        };
+        if !is_of(&books) {
+            for journal in [run.clone(), run.part('f')] {
+                self.undelete_journal(&journal, report).await?;
+            }
+            books = self.books().await?;
+            if !is_of(&books) {
+                return Err(Error::NoSuchRun(run.clone()));
+            }
+        }
+        let own = books.unfinished().filter(|book| book.run.owner() == *run);
+        let entries = own.flat_map(|book| book.index.iter().flat_map(|index| &index.entries));
+        let parts: BTreeSet<HashPart> = entries.map(|entry| entry.part).collect();
+        Ok(books.tombstones(&parts))
+    }
+
+    /// Makes a journal visible again that a bucket has kept.
+    async fn undelete_journal(&self, run: &RunId, report: &mut UndoReport) -> Result<(), Error> {
+        let files = [
+            JournalFile::Text,
+            JournalFile::Index,
+            JournalFile::Buried,
+            JournalFile::Condemned,
+        ];
+        let keys = files.map(|file| Name::journal(run, file).key());
+        let mut is_back = false;
+        for key in keys {
+            is_back |= self.undelete(&key, report).await?;
+        }
+        if is_back {
+            // Its end is no longer true: what it names can be put back.
+            let end = Name::journal(run, JournalFile::Deleted).key();
+            let left = self.drop_files(&[end]).await?;
+            if let Some(left) = left.into_iter().next() {
+                return Err(self.fail(left.why));
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes an object visible again, where the bucket has kept it.
+    async fn undelete(&self, key: &ObjectKey, report: &mut UndoReport) -> Result<bool, Error> {
+        self.go_on()?;
+        match self.dest.undelete(key).await {
+            Ok(true) => {
+                report.undeleted.insert(key.clone());
+                Ok(true)
+            }
+            Ok(false) => Ok(false),
+            Err(error) if error.kind == Kind::Unsupported => Ok(false),
+            Err(error) => Err(self.fail(error)),
+        }
+    }
+
+    /// Puts back under an intent, and once more after bodies have been made visible.
+    async fn take_back(
+        &self,
+        id: IntentId,
+        tombstones: &BTreeMap<HashPart, Tombstone>,
+        report: &mut UndoReport,
+    ) -> Result<(), Error> {
+        let relies = tombstones.iter().map(|(part, stone)| Relied {
+            part: *part,
+            body: stone.entry.body.clone(),
+        });
+        let intent = Intent {
+            store_dir: self.store_dir.clone(),
+            roots: Vec::new(),
+            relies: relies.collect(),
+        };
+        let dest = Arc::clone(&self.dest);
+        let (clock, timing) = (self.clock().clone(), *self.timing());
+        let mut held = Held::take(dest, clock, timing, id, intent).await?;
+        let mut parts: BTreeSet<HashPart> = tombstones.keys().copied().collect();
+        self.restore_under(&mut held, &parts, report).await?;
+        let gone = report.lost.iter();
+        let gone = gone.filter(|(_, lost)| matches!(lost, Lost::BodyGone | Lost::Needs(_)));
+        parts = gone.map(|(part, _)| *part).collect();
+        let mut is_back = false;
+        for part in &parts {
+            if let Some(stone) = tombstones.get(part) {
+                is_back |= self.undelete(&stone.entry.body, report).await?;
+            }
+        }
+        if is_back {
+            self.restore_under(&mut held, &parts, report).await?;
+        }
+        let listings = report.put_back.clone();
+        let mut undeleting = stream::iter(listings)
+            .map(|part| async move {
+                let key = ObjectKey::listing(part);
+                let mut own = UndoReport::default();
+                self.undelete(&key, &mut own).await?;
+                Ok::<_, Error>(own.undeleted)
+            })
+            .buffer_unordered(self.request.n_requests);
+        while let Some(undeleted) = undeleting.next().await {
+            report.undeleted.extend(undeleted?);
+        }
+        Ok(held.end().await?)
+    }
+
+    async fn restore_under(
+        &self,
+        held: &mut Held,
+        parts: &BTreeSet<HashPart>,
+        report: &mut UndoReport,
+    ) -> Result<(), Error> {
+        let restored = self.restore_held(held, parts, Step::Undo).await?;
+        for part in restored.put_back.iter().chain(&restored.there) {
+            report.lost.remove(part);
+        }
+        report.put_back.extend(restored.put_back);
+        report.there.extend(restored.there);
+        report.lost.extend(restored.lost);
+        Ok(())
+    }
+}

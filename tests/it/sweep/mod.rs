@@ -1,0 +1,282 @@
+//! The sweep engine over the memory back end, in virtual time: what goes, what stays, what is put back.
+
+mod crash;
+mod traps;
+mod world;
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use narhaul::{
+    backend::memory::Modes,
+    plan::sweep::Refusal,
+    stop::Stop,
+    sweep::{
+        self, Error,
+        report::{BodyFate, Fate},
+    },
+};
+
+use world::{World, body_key, narinfo_key, part};
+
+/// A cache with a root, what it needs, and garbage.
+async fn with_garbage() -> World {
+    let world = World::new();
+    world.push("sys -> glibc; glibc");
+    world.push("old -> lib glibc; lib -> glibc");
+    world.root("web", &["sys"]);
+    world.days(32).await;
+    world
+}
+
+fn live() -> BTreeSet<String> {
+    World::names_of(&["sys", "glibc"])
+}
+
+/// What may be handed to another thread while it waits.
+fn may_move<T: Send>(work: T) -> T {
+    work
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sweep_may_run_on_any_thread() {
+    let world = World::new();
+    let request = world.request();
+    let dest = Arc::new(world.memory.clone());
+    let work = may_move(sweep::run(dest, request, Arc::default(), Stop::default()));
+    let error = work.await.unwrap_err();
+    assert!(
+        matches!(error, Error::Refused(Refusal::NoRoots)),
+        "{error:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn garbage_is_buried_at_once_and_gone_after_the_grace() {
+    let world = with_garbage().await;
+    let report = world.sweep().await;
+    let condemned: BTreeSet<_> = report.condemned.iter().map(|item| item.part).collect();
+    assert_eq!(condemned, BTreeSet::from([part("old"), part("lib")]));
+    assert!(
+        report
+            .condemned
+            .iter()
+            .all(|item| item.fate == Fate::Buried)
+    );
+    assert!(world.has("sys") && world.has("glibc") && !world.has("old") && !world.has("lib"));
+    assert!(
+        world.has_body("old"),
+        "bodies outlive their narinfos by the grace"
+    );
+
+    world.days(20).await;
+    let report = world.sweep().await;
+    assert!(report.condemned.is_empty() && report.bodies.is_empty());
+    assert!(world.has_body("old"));
+
+    world.days(12).await;
+    let report = world.sweep().await;
+    let gone: BTreeSet<&str> = report.bodies.iter().map(|body| body.key.as_str()).collect();
+    assert_eq!(
+        gone,
+        BTreeSet::from([body_key("old").as_str(), &body_key("lib")])
+    );
+    assert!(
+        report
+            .bodies
+            .iter()
+            .all(|body| body.fate == BodyFate::Deleted)
+    );
+    assert_eq!(world.names(), live());
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_leaks_after_window_grace_and_two_runs() {
+    let world = with_garbage().await;
+    // An orphan, a listing without its path, an unfinished upload.
+    world
+        .memory
+        .plant(&body_key("nobody"), "left by a copy that died");
+    world.memory.plant(&format!("{}.ls", part("old")), "{}");
+    world.memory.plant(&format!("{}.ls", part("gone")), "{}");
+    world.days(8).await;
+    world.sweep().await;
+    world.days(32).await;
+    world.sweep().await;
+    assert_eq!(world.names(), live());
+    world.days(8).await;
+    world.sweep().await;
+    let mut ledger = world.ledger();
+    ledger.retain(|name| !name.starts_with("narhaul/roots/"));
+    assert_eq!(ledger.len(), 2, "configuration and snapshot: {ledger:?}");
+    assert_eq!(world.names(), live());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_night_reads_only_what_is_new() {
+    let world = with_garbage().await;
+    world.sweep().await;
+    world.days(1).await;
+    world.push("new -> glibc");
+    world.memory.take_log();
+    world.sweep().await;
+    let log = world.memory.take_log();
+    let read = log.iter().filter(|request| {
+        request.verb == narhaul::backend::wrap::count::Verb::Get
+            && request.name.ends_with(".narinfo")
+    });
+    assert_eq!(read.count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dry_run_writes_nothing_and_says_what_the_real_one_does() {
+    let world = with_garbage().await;
+    world
+        .memory
+        .plant(&body_key("nobody"), "left by a copy that died");
+    world.days(8).await;
+    for days in [32, 8, 40] {
+        let before = world.memory.names();
+        let foreseen = world.dry_run().await;
+        assert_eq!(world.memory.names(), before);
+        let done = world.sweep().await;
+        assert_eq!(foreseen.condemned, done.condemned);
+        assert_eq!(foreseen.bodies, done.bodies);
+        assert_eq!(foreseen.dangling, done.dangling);
+        assert_eq!(foreseen.healed, done.healed);
+        assert_eq!(foreseen.companions, done.companions);
+        assert_eq!(foreseen.expired, done.expired);
+        assert_eq!(foreseen.dropped, done.dropped);
+        assert_eq!(foreseen.missing, done.missing);
+        world.days(days).await;
+        // Published by somebody who believes that lib is there: the next run heals.
+        world.push("app -> lib");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_foreign_writers_trust_is_healed() {
+    let world = with_garbage().await;
+    world.sweep().await;
+    world.days(5).await;
+    world.publish("old", &["lib", "glibc"]);
+    assert!(!world.holes().is_empty());
+    let report = world.sweep().await;
+    let healed: Vec<_> = report.healed.iter().map(|healed| healed.part).collect();
+    assert_eq!(healed, [part("lib")]);
+    assert_eq!(world.holes(), Vec::<String>::new());
+    world.days(27).await;
+    world.sweep().await;
+    assert_eq!(world.holes(), Vec::<String>::new());
+    assert!(world.has("old") && world.has_body("lib"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unreadable_narinfo_condemns_nothing() {
+    let world = with_garbage().await;
+    let wreck = narinfo_key("wreck");
+    world.memory.plant(&wreck, "StorePath: nonsense\n");
+    let report = world.sweep().await;
+    assert!(report.condemned.is_empty() && report.n_unreadable == 1);
+    assert_eq!(report.unreadable[0].key.as_str(), wreck);
+    assert!(world.has("old"));
+    world.memory.remove(&wreck);
+    assert_eq!(world.sweep().await.condemned.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_narinfo_without_a_body_is_taken_away() {
+    let world = with_garbage().await;
+    world.push("app -> glibc");
+    world.memory.remove(&body_key("app"));
+    let report = world.sweep().await;
+    assert_eq!(report.dangling.len(), 1);
+    assert_eq!(
+        (report.dangling[0].part, &report.dangling[0].fate),
+        (part("app"), &Fate::Buried)
+    );
+    assert!(!world.has("app") && world.holes().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_guard_does_not_let_pass_is_refused() {
+    let world = with_garbage().await;
+    let mut request = world.request();
+    request.settings.config.guard_percent = 20;
+    let before = world.names();
+    let error = world.sweep_as(request).await.unwrap_err();
+    assert!(
+        matches!(error, Error::Refused(Refusal::Guard { .. })),
+        "{error:?}"
+    );
+    assert_eq!(world.names(), before);
+    assert_eq!(world.ledger().len(), 1, "nothing but the root is left");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_vanished_root_is_refused_and_an_expired_one_is_not() {
+    let world = with_garbage().await;
+    world.sweep().await;
+    world.days(1).await;
+    world.push("sys2 -> glibc");
+    world.root("web", &["sys2"]);
+    world.days(31).await;
+    // Two roots of one group: the older one expires and goes, with a word.
+    let report = world.sweep().await;
+    assert_eq!(report.expired.len(), 1);
+    assert!(!world.has("sys") && world.has("sys2"));
+    world.days(1).await;
+    world.sweep().await;
+    // The other one vanishes without a word.
+    let root = world
+        .ledger()
+        .into_iter()
+        .find(|name| name.contains("/roots/"))
+        .unwrap();
+    world.memory.remove(&root);
+    world.root("other", &["glibc"]);
+    let error = world.sweep_as(world.request()).await.unwrap_err();
+    assert!(
+        matches!(error, Error::Refused(Refusal::Vanished { n_gone: 1, .. })),
+        "{error:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sweep_that_was_a_mistake_is_undone() {
+    for modes in [Modes::aws(), Modes::garage(), Modes::versioned()] {
+        let world = World::with_modes(modes);
+        world.push("sys -> glibc; glibc");
+        world.root("web", &["sys"]);
+        world.push("other -> glibc lib; lib -> glibc");
+        world.days(32).await;
+        let before = world.names();
+        let report = world.sweep().await;
+        assert_ne!(world.names(), before);
+        let undone = world.undo(&report.run).await;
+        assert!(
+            undone.lost.is_empty() && undone.put_back.len() == 2,
+            "{undone:?}"
+        );
+        assert_eq!(world.names(), before);
+        assert!(world.holes().is_empty());
+        let report = world.sweep().await;
+        assert!(report.condemned.is_empty(), "it is young again");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bucket_that_keeps_what_is_deleted_gives_even_bodies_back() {
+    let world = World::with_modes(Modes::versioned());
+    world.push("sys -> glibc; glibc");
+    world.root("web", &["sys"]);
+    world.push("other -> glibc lib; lib -> glibc");
+    world.days(32).await;
+    let before = world.names();
+    let first = world.sweep().await;
+    world.days(32).await;
+    world.sweep().await;
+    assert!(!world.has_body("lib"));
+    let undone = world.undo(&first.run).await;
+    assert!(undone.lost.is_empty(), "{undone:?}");
+    assert_eq!(world.names(), before);
+}
