@@ -26,7 +26,10 @@ use crate::{
     ledger::{IntentFile, IntentId, JournalFile, Name, journal::Entry},
     meter::Phase,
     nix::{object_key::ObjectKey, store_path::HashPart},
-    plan::sweep::{Fresh, IntentSeen, Scene, SpareReason, SweepPlan, spare},
+    plan::{
+        check,
+        sweep::{Fresh, IntentSeen, Scene, SpareReason, SweepPlan, spare},
+    },
 };
 
 /// What burying a journal came to.
@@ -52,7 +55,7 @@ struct Watch<'a> {
 
 impl Watch<'_> {
     /// Decides again what is spared; what was spared once stays so.
-    fn decide(&mut self) {
+    fn decide(&mut self) -> Result<(), Error> {
         let fresh = Fresh {
             is_readable: self.is_readable,
             intents: &self.living.intents,
@@ -60,16 +63,19 @@ impl Watch<'_> {
             pins: &self.living.pins,
             rows: &self.rows,
         };
-        for (node, reason) in spare(self.scene, self.plan, &fresh).spared {
+        let list = spare(self.scene, self.plan, &fresh);
+        check::burial(self.scene, self.plan, &fresh, &list)?;
+        for (node, reason) in list.spared {
             self.spared.entry(node).or_insert(reason);
         }
+        Ok(())
     }
 
-    fn take(&mut self, intents: Vec<IntentSeen>) {
+    fn take(&mut self, intents: Vec<IntentSeen>) -> Result<(), Error> {
         self.known
             .extend(intents.iter().map(|intent| intent.id.clone()));
         self.living.intents = intents;
-        self.decide();
+        self.decide()
     }
 }
 
@@ -97,7 +103,7 @@ impl Context {
             scene,
             plan,
         };
-        watch.decide();
+        watch.decide()?;
         let entries = journal.entries.iter().map(|(node, entry)| (*node, entry));
         let entries: BTreeMap<Node, &Entry> = entries.collect();
         self.meter.expect_more(Phase::Bury, count(entries.len()), 0);
@@ -166,7 +172,7 @@ impl Context {
                 .filter_map(|node| watch.scene.census.row(node));
             let rows: Vec<Row> = rows.collect();
             watch.rows.extend(rows);
-            watch.decide();
+            watch.decide()?;
         }
         Ok(all)
     }
@@ -224,7 +230,7 @@ impl Context {
         };
         if is_new {
             let intents = self.intents().await?;
-            watch.lock().await.take(intents);
+            watch.lock().await.take(intents)?;
         }
         Ok(())
     }

@@ -17,7 +17,10 @@ use super::{
     report::{Totals, Unknown, Unreadable, WhyUnreadable},
 };
 use crate::{
-    backend::{Kind, ListQuery, ObjectMeta},
+    backend::{
+        Kind, ObjectMeta,
+        listing::{self, Listing},
+    },
     graph::{Census, CensusBuilder, Etag, Row, Seconds},
     meter::Phase,
     nix::{
@@ -33,14 +36,6 @@ pub(super) const FAMILIES: [&str; 4] = ["build-trace-v2/", "debuginfo/", "log/",
 
 /// As many unreadable narinfos and unknown keys are named one by one; the rest is counted.
 const MAX_NAMED: usize = 20;
-
-/// All pages of a listing.
-#[derive(Debug, Default)]
-pub(super) struct Listing {
-    pub(super) objects: Vec<(ObjectKey, ObjectMeta)>,
-    folders: Vec<String>,
-    n_foreign: u64,
-}
 
 /// Bodies and families, as they were listed.
 #[derive(Debug, Default)]
@@ -230,24 +225,9 @@ impl Context {
 
     /// Lists all keys that begin with `prefix`.
     pub(super) async fn list(&self, prefix: &str, is_shallow: bool) -> Result<Listing, Error> {
-        let mut query = ListQuery {
-            prefix: prefix.to_owned(),
-            is_shallow,
-            token: None,
-        };
-        let mut all = Listing::default();
-        loop {
-            self.go_on()?;
-            let page = self.dest.list(&query).await;
-            let page = page.map_err(|error| self.fail(error))?;
-            all.objects.extend(page.objects);
-            all.folders.extend(page.folders);
-            all.n_foreign += page.n_foreign;
-            match page.token {
-                Some(token) => query.token = Some(token),
-                None => return Ok(all),
-            }
-        }
+        self.go_on()?;
+        let all = listing::all(&*self.dest, prefix, is_shallow, self.request.n_requests);
+        all.await.map_err(|error| self.fail(error))
     }
 }
 

@@ -30,6 +30,7 @@ use crate::{
     plan::bodies::{
         self, Ages, BodySeen, Candidate, Hold, JournalSeen, Look, OrphanVerdict, Orphans, Verdict,
     },
+    plan::check,
     tomb::Books,
 };
 
@@ -76,6 +77,10 @@ impl Context {
                 struck = bodies::strike(&look, &verdicts.doomed)
                     .into_iter()
                     .collect();
+                let mut left = verdicts.doomed.clone();
+                left.retain(|doomed| !struck.contains_key(&doomed.body));
+                let found = |key: &ObjectKey| sight.bulk.body(key).and_then(seen);
+                check::deletion(&look, &left, found)?;
             }
         }
         let gone = self.carry_out(report, sight, &verdicts, &struck).await?;

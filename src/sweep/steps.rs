@@ -30,7 +30,7 @@ use crate::{
     },
     nix::store_path::HashPart,
     plan::{
-        heal, retention,
+        check, heal, retention,
         sweep::{Known, Scene, Verdict},
     },
     tomb::{Books, restore::Lost},
@@ -183,6 +183,7 @@ fn plan(
         expiries: &context.known.expiries,
     };
     let plan = crate::plan::sweep::plan(&scene)?;
+    check::sweep(&scene, &plan)?;
     let kept = sight.living.roots.iter().zip(&plan.fates);
     let kept = kept
         .filter(|(_, fate)| fate.is_kept())
