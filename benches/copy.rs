@@ -17,6 +17,7 @@ use narhaul::{
     backend::{Backend, memory::Memory},
     clock::Clock,
     copy::{self, Options, Report, Request},
+    ledger::Timing,
     nix::{compression::Compression, signature::SecretKey},
     plan::recipe::Recipe,
     source::{
@@ -39,6 +40,8 @@ fn request(source: &Arc<dyn Source>, run_id: u32) -> Request {
         n_requests: 16,
         group: "bench".parse().unwrap(),
         run_id: format!("run{run_id}"),
+        clock: Clock::system(),
+        timing: Timing::default(),
         options: Options::default(),
     }
 }

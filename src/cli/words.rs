@@ -69,16 +69,25 @@ pub fn tell(context: &Context, about: About<'_>, report: &Report) -> Result<Exit
 
 fn sentence(about: About<'_>, report: &Report) -> String {
     let counts = report.counts();
-    let (n_new, n_all) = (counts.n_upload + counts.n_reuse, report.plan.items.len());
+    let (n_new, n_all) = (counts.n_new(), report.plan.items.len());
     let (place, took) = (about.place, Took(about.took));
     let all = Count::of(n_all, "path");
     if n_new == 0 {
         return format!("nothing to copy: `{place}` has all that is wanted ({all}); {took}");
     }
-    let there = match counts.n_skip {
+    let mut there = match counts.n_skip {
         0 => String::new(),
         n => format!("; {n} of {all} were there"),
     };
+    let n_rescued = if about.is_dry_run {
+        counts.n_rescue
+    } else {
+        report.n_rescued
+    };
+    if n_rescued > 0 {
+        there.push_str("; put back what a sweep had removed: ");
+        there.push_str(&Count::of(n_rescued, "path").to_string());
+    }
     if about.is_dry_run {
         let bytes = planned_bytes(report);
         return format!(
@@ -107,7 +116,7 @@ fn planned_bytes(report: &Report) -> u64 {
 
 fn failure(about: About<'_>, report: &Report) -> Option<Failure> {
     let counts = report.counts();
-    let n_wanted = counts.n_upload + counts.n_reuse;
+    let n_wanted = counts.n_new();
     let mut failure = match &report.stopped {
         Some(Stopped::Asked) => interrupted(&format!(
             "{} of {} were copied to `{}`",
@@ -116,6 +125,7 @@ fn failure(about: About<'_>, report: &Report) -> Option<Failure> {
             about.place
         )),
         Some(Stopped::Cache(error)) => given_up(about, report, n_wanted, error),
+        Some(Stopped::Restless) => restless(about),
         None if report.failures.is_empty() => return None,
         None => partly(about, report, n_wanted),
     };
@@ -196,6 +206,19 @@ fn given_up(
     failure.hint("the cache is closed; run the same command again to continue")
 }
 
+/// A copy that did not come to rest.
+fn restless(about: About<'_>) -> Failure {
+    Failure {
+        exit: Exit::Partly,
+        ..Failure::new(format!(
+            "everything was copied to `{}` several times, and some of it was gone at each look",
+            about.place
+        ))
+    }
+    .hint("something else removes objects there: an expiry rule, another program, or a machine that sleeps")
+    .hint("run the same command again; what is there will be skipped")
+}
+
 /// A run that a person has ended.
 #[must_use]
 pub fn interrupted(what: &str) -> Failure {
@@ -235,7 +258,10 @@ pub fn of_copy(to: &str, store_dir: &StoreDir, error: &copy::Error) -> Failure {
             Some(hint) => failure.hint(hint),
             None => failure,
         },
-        copy::Error::Plan(_) | copy::Error::Graph(_) => Failure {
+        copy::Error::Ledger(_) => failure.hint(
+            "what lies below `narhaul/` there is damaged, or of a newer narhaul: use the newest one",
+        ),
+        copy::Error::Plan(_) | copy::Error::Graph(_) | copy::Error::Name(_) => Failure {
             causes: failure.causes,
             ..Failure::bug(failure.message)
         },
@@ -299,6 +325,7 @@ fn as_json(about: About<'_>, report: &Report) -> serde_json::Value {
         let action = match item {
             CopyItem::Skip(_) => "skip",
             CopyItem::Reuse { .. } => "reuse",
+            CopyItem::Rescue { .. } => "rescue",
             CopyItem::Upload { .. } => "upload",
         };
         let path = about.store_dir.show(&info.path).to_string();
@@ -322,6 +349,7 @@ fn as_json(about: About<'_>, report: &Report) -> serde_json::Value {
         "paths": report.plan.items.len(),
         "present": counts.n_skip,
         "bodiesReused": counts.n_reuse,
+        "rescued": if about.is_dry_run { counts.n_rescue } else { report.n_rescued },
         "toUpload": counts.n_upload,
         "published": report.n_published,
         "bodies": report.n_bodies,
@@ -335,6 +363,7 @@ fn as_json(about: About<'_>, report: &Report) -> serde_json::Value {
             None => serde_json::Value::Null,
             Some(Stopped::Asked) => "asked".into(),
             Some(Stopped::Cache(error)) => in_a_line(error).into(),
+            Some(Stopped::Restless) => "restless".into(),
         },
         "warnings": warnings.collect::<Vec<_>>(),
         "rootRecord": report.root_record.as_ref().map(ToString::to_string),
@@ -361,6 +390,7 @@ mod tests {
                 items: Vec::new(),
                 order: Vec::new(),
             },
+            n_rescued: 0,
             n_published: 0,
             n_bodies: 0,
             nar_bytes: 0,

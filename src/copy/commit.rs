@@ -9,7 +9,6 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use super::{Request, Why};
 use crate::{
-    backend::PutOptions,
     graph::{Graph, Node, index},
     nix::{
         hash::FileHash, narinfo::NarInfo, object_key::ObjectKey, path_info::PathInfo,
@@ -29,6 +28,15 @@ pub(super) struct Body {
     pub(super) nar_size: u64,
 }
 
+/// What a narinfo that may be published is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Makings {
+    /// A body, of which it is to tell.
+    Body(Body),
+    /// The text that a sweep's journal has kept.
+    Grave,
+}
+
 /// How far each path is.
 #[derive(Debug)]
 pub(super) struct Commits<'a> {
@@ -45,7 +53,7 @@ enum State {
     /// Its body is not there yet.
     Open,
     /// Its body is there.
-    Body(Body),
+    Ready(Makings),
     /// Its narinfo is being written.
     Publishing,
     /// Its narinfo is there.
@@ -83,15 +91,19 @@ impl<'a> Commits<'a> {
     }
 
     /// Notes that a body is there; returns it if its narinfo may be published now.
-    pub(super) fn body_is_there(&mut self, node: Node, body: Body) -> Option<(Node, Body)> {
+    pub(super) fn body_is_there(
+        &mut self,
+        node: Node,
+        makings: Makings,
+    ) -> Option<(Node, Makings)> {
         if matches!(self.states[index(node)], State::Open) {
-            self.states[index(node)] = State::Body(body);
+            self.states[index(node)] = State::Ready(makings);
         }
         self.if_ready(node)
     }
 
     /// Notes that a narinfo is there; returns those that may be published now.
-    pub(super) fn is_published(&mut self, node: Node) -> Vec<(Node, Body)> {
+    pub(super) fn is_published(&mut self, node: Node) -> Vec<(Node, Makings)> {
         assert!(
             matches!(self.states[index(node)], State::Publishing),
             "only what was being published can become published",
@@ -101,7 +113,7 @@ impl<'a> Commits<'a> {
 
     /// Counts paths as published, and with them those that were there and waited for nothing else;
     /// returns those that may be published now.
-    fn settle(&mut self, mut published: Vec<Node>) -> Vec<(Node, Body)> {
+    fn settle(&mut self, mut published: Vec<Node>) -> Vec<(Node, Makings)> {
         let mut ready = Vec::new();
         while let Some(node) = published.pop() {
             self.states[index(node)] = State::Published;
@@ -127,7 +139,7 @@ impl<'a> Commits<'a> {
             .filter(|&at| needs_it[index(at)] && at != node)
         {
             let state = &mut self.states[index(referrer)];
-            if matches!(state, State::Open | State::Body(_)) {
+            if matches!(state, State::Open | State::Ready(_)) {
                 *state = State::Failed(Why::ReferenceMissing(missing.clone()));
             }
         }
@@ -148,7 +160,7 @@ impl<'a> Commits<'a> {
     pub(super) fn is_settled(&self, node: Node) -> bool {
         match self.states[index(node)] {
             State::There | State::Published | State::Failed(_) => true,
-            State::Open | State::Body(_) | State::Publishing => false,
+            State::Open | State::Ready(_) | State::Publishing => false,
         }
     }
 
@@ -156,17 +168,17 @@ impl<'a> Commits<'a> {
     pub(super) fn failure(&self, node: Node) -> Option<&Why> {
         match &self.states[index(node)] {
             State::Failed(why) => Some(why),
-            State::There | State::Open | State::Body(_) | State::Publishing | State::Published => {
+            State::There | State::Open | State::Ready(_) | State::Publishing | State::Published => {
                 None
             }
         }
     }
 
-    fn if_ready(&mut self, node: Node) -> Option<(Node, Body)> {
+    fn if_ready(&mut self, node: Node) -> Option<(Node, Makings)> {
         match self.states[index(node)] {
-            State::Body(body) if self.n_waiting[index(node)] == 0 => {
+            State::Ready(makings) if self.n_waiting[index(node)] == 0 => {
                 self.states[index(node)] = State::Publishing;
-                Some((node, body))
+                Some((node, makings))
             }
             _ => None,
         }
@@ -209,15 +221,5 @@ fn kept_signatures(info: &PathInfo, found: &Presence) -> BTreeSet<Signature> {
             old.path_info.signatures.clone()
         }
         _ => BTreeSet::new(),
-    }
-}
-
-/// How a narinfo is written: readers may keep it for a minute, so that one that is put right by a
-/// later copy is soon seen through a CDN.
-pub(super) fn narinfo_options() -> PutOptions {
-    PutOptions {
-        content_type: Some("text/x-nix-narinfo".to_owned()),
-        cache_control: Some("public, max-age=60".to_owned()),
-        ..PutOptions::default()
     }
 }

@@ -11,7 +11,7 @@ use super::{
     haul::Job,
 };
 use crate::{
-    backend::{self, Backend, Kind, Upload},
+    backend::{self, Backend, Fence, Kind, Upload},
     meter::Meter,
     plan::recipe::Recipe,
     source::Source,
@@ -26,6 +26,8 @@ pub(super) struct Context {
     pub(super) budget: Budget,
     pub(super) request: Request,
     pub(super) shares: Shares,
+    /// What every narinfo is written behind.
+    pub(super) fence: Option<Fence>,
     /// One permit for each encoder that the budget has room for.
     encoders: Arc<Semaphore>,
     /// Held by the one large NAR that is being read.
@@ -44,7 +46,8 @@ impl Context {
             request,
             shares,
             meter,
-            ..
+            stop: _,
+            fence,
         } = job;
         Self {
             source,
@@ -57,6 +60,7 @@ impl Context {
             warnings: Mutex::default(),
             request,
             shares,
+            fence,
         }
     }
 

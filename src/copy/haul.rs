@@ -21,19 +21,20 @@ use tokio::{
 use super::{
     Failure, LAST_WRITES, Report, Request, Stopped, Warning, Why,
     budget::{self, Shares, TooSmall, frame_cost},
-    commit::{self, Body, Commits},
+    commit::{self, Body, Commits, Makings},
     context::{Context, acquire},
-    leave_root_record, pack,
+    pack,
     send::{self, Room, Sent, Wish},
 };
 use crate::{
-    backend::{self, Backend, Kind, PutOptions},
+    backend::{self, Backend, Fence, Kind, PutOptions},
     graph::{Graph, Node, index},
     meter::{Meter, Phase},
     nix::{nar::listing::Listing, object_key::ObjectKey, path_info::PathInfo},
     plan::copy::{CopyItem, CopyPlan, FoundBody, Presence},
     source::Source,
     stop::Stop,
+    tomb::narinfo_options,
 };
 
 /// This many paths may fail by requests that were given up before the cache is given up.
@@ -50,6 +51,8 @@ pub(super) struct Job {
     pub(super) shares: Shares,
     pub(super) meter: Arc<Meter>,
     pub(super) stop: Stop,
+    /// What every narinfo is written behind.
+    pub(super) fence: Option<Fence>,
 }
 
 /// Shares the memory out for the largest NAR that `plan` wants to be sent.
@@ -59,7 +62,8 @@ pub(super) fn shares(
     plan: &CopyPlan,
     max_parts: u32,
 ) -> Result<Shares, TooSmall> {
-    let is_sent = |item: &CopyItem| !matches!(item, CopyItem::Skip(_));
+    let is_sent =
+        |item: &CopyItem| matches!(item, CopyItem::Reuse { .. } | CopyItem::Upload { .. });
     let sent = closure
         .iter()
         .zip(&plan.items)
@@ -74,11 +78,28 @@ pub(super) fn shares(
     )
 }
 
-/// Carries out the plan in `report` and writes into it what was done.
-pub(super) async fn run(job: Job, graph: &Graph, presence: &[Presence], report: &mut Report) {
+/// How carrying out a plan has ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// Every path is in the cache with all that it needs.
+    Whole,
+    /// Some paths were left out, or the run was stopped: the report says which and why.
+    Parts,
+    /// The intent may have been taken for dead. What was sent is there; what was known is worth nothing.
+    Lapsed,
+}
+
+/// Carries out `plan` and adds to `report` what was done.
+pub(super) async fn run(
+    job: Job,
+    graph: &Graph,
+    presence: &[Presence],
+    plan: &CopyPlan,
+    report: &mut Report,
+) -> Outcome {
     let stop = job.stop.clone();
     let context = Arc::new(Context::new(job));
-    let items = &report.plan.items;
+    let items = &plan.items;
     let is_there = |node: Node| matches!(items[index(node)], CopyItem::Skip(_));
     let mut haul = Haul {
         commits: Commits::new(graph, is_there),
@@ -92,11 +113,21 @@ pub(super) async fn run(job: Job, graph: &Graph, presence: &[Presence], report: 
         n_request_failures: 0,
         tally: Tally::default(),
     };
-    let stopped = haul.run(&stop).await;
+    let ended = haul.run(&stop).await;
     let Haul { commits, tally, .. } = haul;
-    let order = report.plan.order.clone();
+    report.n_published += tally.n_published;
+    report.n_rescued += tally.n_rescued;
+    report.n_bodies += tally.n_bodies;
+    report.nar_bytes += tally.nar_bytes;
+    report.body_bytes += tally.body_bytes;
+    report.warnings.extend(context.take_warnings());
+    let stopped = match ended {
+        Ended::Lapsed => return Outcome::Lapsed,
+        Ended::Stopped(stopped) => Some(stopped),
+        Ended::ByItself => None,
+    };
+    let order = plan.order.iter();
     report.failures = order
-        .iter()
         .filter_map(|&node| {
             let why = commits.failure(node)?.clone();
             Some(Failure {
@@ -105,10 +136,6 @@ pub(super) async fn run(job: Job, graph: &Graph, presence: &[Presence], report: 
             })
         })
         .collect();
-    report.n_published = tally.n_published;
-    report.n_bodies = tally.n_bodies;
-    report.nar_bytes = tally.nar_bytes;
-    report.body_bytes = tally.body_bytes;
     let is_whole = graph.nodes().all(|node| commits.is_whole(node));
     let is_settled = graph.nodes().all(|node| commits.is_settled(node));
     // Invariant: a run that comes to its end has decided about every path.
@@ -117,19 +144,26 @@ pub(super) async fn run(job: Job, graph: &Graph, presence: &[Presence], report: 
         "a run has forgotten a path"
     );
     report.stopped = stopped;
-    report.warnings.extend(context.take_warnings());
     if is_whole && report.stopped.is_none() {
-        let store_dir = context.source.store_dir();
-        match leave_root_record(&*context.dest, store_dir, &context.request).await {
-            Ok(key) => report.root_record = Some(key),
-            Err(error) => report.warnings.push(Warning::NoRootRecord(error)),
-        }
+        Outcome::Whole
+    } else {
+        Outcome::Parts
     }
+}
+
+/// How the loop of a run ended.
+enum Ended {
+    /// Nothing is under way any more.
+    ByItself,
+    Stopped(Stopped),
+    Lapsed,
 }
 
 /// Why the loop of a run ends early.
 enum End {
     Stopped(Stopped),
+    /// A narinfo would have been written too late.
+    Lapsed,
     /// A job panicked: a bug, which goes on upwards when the uploads are removed.
     Panicked(Box<dyn Any + Send>),
 }
@@ -150,6 +184,7 @@ type Written = (Node, Result<(), backend::Error>);
 #[derive(Debug, Default)]
 struct Tally {
     n_published: usize,
+    n_rescued: usize,
     n_bodies: usize,
     nar_bytes: u64,
     body_bytes: u64,
@@ -158,8 +193,8 @@ struct Tally {
 /// What a plan leaves to be done.
 #[derive(Debug, Default)]
 struct Work {
-    /// Paths whose body is there and known.
-    known: Vec<(Node, Body)>,
+    /// Paths whose body is there and known, or needs not be.
+    known: Vec<(Node, Makings)>,
     /// Paths whose NAR has more than one frame, or a length that nobody knows.
     large: Vec<Wanted>,
     /// All others.
@@ -204,10 +239,10 @@ struct Haul<'a> {
 }
 
 impl Haul<'_> {
-    async fn run(&mut self, stop: &Stop) -> Option<Stopped> {
+    async fn run(&mut self, stop: &Stop) -> Ended {
         let work = self.sort_out();
-        for (node, body) in work.known {
-            let ready = self.commits.body_is_there(node, body);
+        for (node, makings) in work.known {
+            let ready = self.commits.body_is_there(node, makings);
             self.publish(ready);
         }
         let (send, mut tasks) = mpsc::channel(1);
@@ -238,12 +273,13 @@ impl Haul<'_> {
                 feeders.shutdown().await;
                 self.wind_up().await;
                 match end {
-                    End::Stopped(stopped) => return Some(stopped),
+                    End::Stopped(stopped) => return Ended::Stopped(stopped),
+                    End::Lapsed => return Ended::Lapsed,
                     End::Panicked(panic) => resume_unwind(panic),
                 }
             }
         }
-        None
+        Ended::ByItself
     }
 
     /// Sorts out what is to be made, the largest first: the tail of a run is its largest path.
@@ -261,14 +297,16 @@ impl Haul<'_> {
                         },
                     ..
                 } if !self.context.wants_listing() && nar_size > 0 => {
-                    work.known.push((
-                        node,
-                        Body {
-                            file_hash: *hash,
-                            file_size: *size,
-                            nar_size,
-                        },
-                    ));
+                    let body = Body {
+                        file_hash: *hash,
+                        file_size: *size,
+                        nar_size,
+                    };
+                    work.known.push((node, Makings::Body(body)));
+                    continue;
+                }
+                CopyItem::Rescue { .. } => {
+                    work.known.push((node, Makings::Grave));
                     continue;
                 }
                 CopyItem::Reuse { body, found } => Wish::Hash(body.clone(), found.size),
@@ -303,10 +341,12 @@ impl Haul<'_> {
             .chain(&work.large)
             .map(|wanted| wanted.nar_size)
             .sum();
-        self.context.meter.expect(Phase::Pack, n_bodies, n_bytes);
         self.context
             .meter
-            .expect(Phase::Commit, n_bodies + count(work.known.len()), 0);
+            .expect_more(Phase::Pack, n_bodies, n_bytes);
+        self.context
+            .meter
+            .expect_more(Phase::Commit, n_bodies + count(work.known.len()), 0);
     }
 
     /// Begins to make and send a body.
@@ -345,7 +385,7 @@ impl Haul<'_> {
         if self.context.wants_listing() {
             self.keep_listing(node, sent.listing.as_ref());
         }
-        let ready = self.commits.body_is_there(node, sent.body);
+        let ready = self.commits.body_is_there(node, Makings::Body(sent.body));
         self.publish(ready);
         Ok(())
     }
@@ -366,7 +406,7 @@ impl Haul<'_> {
         match written {
             Err(error) => self.fail(node, Why::Cache(error)),
             Ok(()) => {
-                self.tally.n_published += 1;
+                self.note_published(node);
                 self.context.meter.add(Phase::Commit, 1, 0);
                 let ready = self.commits.is_published(node);
                 self.publish(ready);
@@ -375,24 +415,20 @@ impl Haul<'_> {
         }
     }
 
+    fn note_published(&mut self, node: Node) {
+        self.tally.n_published += 1;
+        if matches!(self.items[index(node)], CopyItem::Rescue { .. }) {
+            self.tally.n_rescued += 1;
+        }
+    }
+
     /// Begins to write narinfos, each after its listing if there is one.
-    fn publish(&mut self, ready: impl IntoIterator<Item = (Node, Body)>) {
-        for (node, body) in ready {
-            let info = &self.closure[index(node)];
-            let context = Arc::clone(&self.context);
-            let store_dir = context.source.store_dir();
-            let request = &context.request;
-            let (CopyItem::Upload { body: key, .. } | CopyItem::Reuse { body: key, .. }) =
-                &self.items[index(node)]
-            else {
-                unreachable!("what is skipped is never published")
-            };
-            let found = &self.presence[index(node)];
-            let narinfo = commit::narinfo(store_dir, info, found, key, body, request);
-            let text = narinfo.to_text(store_dir);
-            let hash_part = info.path.hash_part();
+    fn publish(&mut self, ready: impl IntoIterator<Item = (Node, Makings)>) {
+        for (node, makings) in ready {
+            let text = self.narinfo(node, makings);
+            let hash_part = self.closure[index(node)].path.hash_part();
             let listing = self.listings.remove(&node);
-            let writer = Arc::clone(&context);
+            let writer = Arc::clone(&self.context);
             self.writes.spawn(async move {
                 let dest = &writer.dest;
                 let written = async {
@@ -401,11 +437,34 @@ impl Haul<'_> {
                         dest.put(&key, listing.into(), &listing_options()).await?;
                     }
                     let key = ObjectKey::narinfo(hash_part);
-                    dest.put(&key, text.into(), &commit::narinfo_options())
-                        .await
+                    let options = PutOptions {
+                        fence: writer.fence.clone(),
+                        ..narinfo_options()
+                    };
+                    dest.put(&key, text.into(), &options).await
                 };
                 (node, written.await)
             });
+        }
+    }
+
+    /// Returns the text of a narinfo that may be published.
+    fn narinfo(&self, node: Node, makings: Makings) -> String {
+        let found = &self.presence[index(node)];
+        match (&self.items[index(node)], makings, found) {
+            (CopyItem::Rescue { .. }, Makings::Grave, Presence::Buried(grave)) => {
+                grave.text.clone()
+            }
+            (
+                CopyItem::Upload { body: key, .. } | CopyItem::Reuse { body: key, .. },
+                Makings::Body(body),
+                _,
+            ) => {
+                let store_dir = self.context.source.store_dir();
+                let (info, request) = (&self.closure[index(node)], &self.context.request);
+                commit::narinfo(store_dir, info, found, key, body, request).to_text(store_dir)
+            }
+            _ => unreachable!("the judge has seen that plan and presence fit"),
         }
     }
 
@@ -435,6 +494,9 @@ impl Haul<'_> {
                 | Kind::Malformed
                 | Kind::Other
         );
+        if error.kind == Kind::TooLate {
+            return Err(End::Lapsed);
+        }
         self.n_request_failures += 1;
         if is_about_one_key && self.n_request_failures <= MAX_REQUEST_FAILURES {
             Ok(())
@@ -455,7 +517,7 @@ impl Haul<'_> {
                 match written {
                     // What has become ready by it is left to the next run.
                     Ok(()) => {
-                        self.tally.n_published += 1;
+                        self.note_published(node);
                         self.commits.is_published(node);
                     }
                     Err(error) => {

@@ -1,14 +1,15 @@
 //! Copies the closure of store paths into a cache.
 //!
-//! In comes a source, a back end and what is wanted; out goes a report. The steps, in the order of
-//! [`run`]: greet the cache, walk the closure, ask what is there, plan, judge the plan, carry it out
-//! (pack, upload, publish), and leave a root record.
+//! In comes a source, a back end and what is wanted; out goes a report. The steps: greet the cache, walk
+//! the closure, say what is relied on, ask what is there, plan, judge the plan, carry it out (pack,
+//! upload, publish), look once more, and leave a root record. [`trip`] has their order.
 //!
 //! What a caller may rely on:
 //!
 //! - A narinfo is written only after its body and after the narinfos of all its references. A reader
 //!   sees a closed cache at every instant, whatever dies.
 //! - A NAR goes out only if its hash is the one that its store recorded.
+//! - A sweep that runs beside the copy takes nothing that the copy relies on: see [`pact`].
 //! - Memory for bytes under way is bounded by [`Request::memory`]; see [`budget`].
 //! - Dropping or stopping a run leaves nothing half-written visible; the next run goes on.
 //!
@@ -21,20 +22,20 @@ mod context;
 mod cpu;
 mod haul;
 mod pack;
+mod pact;
 mod presence;
 mod send;
+mod trip;
 mod welcome;
 
 use std::{sync::Arc, time::Duration};
 
+use self::trip::Trip;
 use crate::{
     backend::{self, Backend},
+    clock::Clock,
     graph::{self, Graph},
-    ledger::{
-        Name,
-        name::InvalidName,
-        root::{Group, RootRecord},
-    },
+    ledger::{Timing, name::InvalidName, root::Group},
     meter::{Meter, Phase},
     nix::{
         object_key::ObjectKey,
@@ -44,11 +45,12 @@ use crate::{
     },
     plan::{
         check,
-        copy::{CopyPlan, Counts, Policy, Refusal},
+        copy::{CopyPlan, Counts, Refusal},
         recipe::Recipe,
     },
     source::{self, Source},
     stop::Stop,
+    tomb,
 };
 
 /// What is to be copied, and how.
@@ -70,6 +72,10 @@ pub struct Request {
     pub group: Group,
     /// A name for this run that no other has, of letters and digits.
     pub run_id: String,
+    /// The clock by which the copy knows how long it has been silent.
+    pub clock: Clock,
+    /// The durations of the sweep's protocol.
+    pub timing: Timing,
     /// What may and shall be done beside the ordinary.
     pub options: Options,
 }
@@ -102,6 +108,8 @@ pub struct Report {
     pub plan: CopyPlan,
     /// How many narinfos were published.
     pub n_published: usize,
+    /// How many of those were put back as a sweep had kept them.
+    pub n_rescued: usize,
     /// How many bodies were sent.
     pub n_bodies: usize,
     /// Bytes of NAR that were read.
@@ -133,6 +141,8 @@ pub enum Stopped {
     Asked,
     /// The cache failed in a way that would not have got better.
     Cache(backend::Error),
+    /// What was published was gone at each look, or the copy was held up too long each time.
+    Restless,
 }
 
 /// A path that was left out.
@@ -206,6 +216,23 @@ pub enum Warning {
          writes it"
     )]
     CacheInfoUnseen,
+    /// No intent could be written.
+    #[error(
+        "no intent could be written, so a sweep that runs now cannot see this copy and may remove what \
+         it relies on; it needs to write below `narhaul/intents/`"
+    )]
+    NoIntent(#[source] backend::Error),
+    /// What sweeps have written could not be read.
+    #[error(
+        "the journals of sweeps could not be read, so what a sweep removes now is seen only by the next \
+         copy; this needs the right to list, and to read below `narhaul/journal/`"
+    )]
+    NoJournals(#[source] backend::Error),
+    /// The intent could not be taken away.
+    #[error(
+        "the intent of this copy could not be removed; it keeps its paths for about two hours more"
+    )]
+    IntentLeft(#[source] backend::Error),
     /// Everything was copied, but the record of it could not be written.
     #[error("no root record could be written, so a later sweep will not know of this copy")]
     NoRootRecord(#[source] NoRootRecord),
@@ -276,9 +303,24 @@ pub enum Error {
         /// What it answered.
         source: backend::Error,
     },
+    /// What sweeps have written makes no sense, or is newer than this program.
+    #[error(transparent)]
+    Ledger(tomb::Error),
+    /// The run's id is none.
+    #[error("the run cannot be named")]
+    Name(#[from] InvalidName),
     /// The run was stopped before anything was written.
     #[error("stopped before anything was copied")]
     Stopped,
+}
+
+impl From<tomb::Error> for Error {
+    fn from(error: tomb::Error) -> Self {
+        match error {
+            tomb::Error::Cache { place, source } => Self::Cache { place, source },
+            tomb::Error::File { .. } | tomb::Error::Vanished { .. } => Self::Ledger(error),
+        }
+    }
 }
 
 /// How long writes under way are waited for after a stop.
@@ -305,31 +347,12 @@ pub async fn run(
             .iter()
             .map(|info| (&info.path, info.references.iter())),
     )?;
-    let asking = presence::run(&dest, &source, &closure, &request, &meter);
-    let (presence, warnings) = unless_stopped(&stop, asking).await?;
-    let policy = Policy {
-        recipe: &request.recipe,
-        has_keys: !request.keys.is_empty(),
-        allow_unsigned: request.options.allow_unsigned,
-    };
-    let plan = crate::plan::copy::plan(&graph, &closure, &presence, policy)?;
-    check::copy(&graph, &closure, &presence, policy, &plan)?;
-    let shares = haul::shares(&request, &closure, &plan, dest.limits().max_parts)?;
-    let mut report = Report::of(closure, plan, warnings);
-    if !request.options.is_dry_run {
-        let prepared = welcome::prepare(found, source.store_dir(), &*dest).await?;
-        report.warnings.extend(prepared);
-        let job = haul::Job {
-            source,
-            dest,
-            request,
-            shares,
-            meter,
-            stop,
-        };
-        haul::run(job, &graph, &presence, &mut report).await;
+    let trip = Trip::new(source, dest, request, meter, stop, (closure, graph));
+    if trip.is_dry_run() {
+        Box::pin(trip.rehearse()).await
+    } else {
+        Box::pin(trip.make(found)).await
     }
-    Ok(report)
 }
 
 /// Does what can be given up at any moment, until the end is asked for.
@@ -346,17 +369,18 @@ async fn unless_stopped<T>(
 
 impl Report {
     /// Makes a report of a run that has done nothing yet.
-    fn of(closure: Vec<PathInfo>, plan: CopyPlan, warnings: Vec<Warning>) -> Self {
+    fn of(closure: Vec<PathInfo>, plan: CopyPlan) -> Self {
         Self {
             closure,
             plan,
             n_published: 0,
+            n_rescued: 0,
             n_bodies: 0,
             nar_bytes: 0,
             body_bytes: 0,
             failures: Vec::new(),
             stopped: None,
-            warnings,
+            warnings: Vec::new(),
             root_record: None,
         }
     }
@@ -376,30 +400,4 @@ async fn walk(
     closure.sort_by(|a, b| a.path.cmp(&b.path));
     meter.add(Phase::Walk, closure.len().try_into().unwrap_or(u64::MAX), 0);
     Ok(closure)
-}
-
-/// Writes down what this copy wants kept alive.
-async fn leave_root_record(
-    dest: &dyn Backend,
-    store_dir: &StoreDir,
-    request: &Request,
-) -> Result<ObjectKey, NoRootRecord> {
-    let key = Name::Root {
-        group: request.group.clone(),
-        time: dest.now().await?,
-        id: request.run_id.parse()?,
-    }
-    .key();
-    let record = RootRecord {
-        store_dir: store_dir.clone(),
-        roots: request.roots.clone(),
-        writer: env!("CARGO_PKG_VERSION").to_owned(),
-        upstream: Vec::new(),
-    };
-    let options = backend::PutOptions {
-        content_type: Some("text/plain".to_owned()),
-        ..backend::PutOptions::default()
-    };
-    dest.put(&key, record.encode().into(), &options).await?;
-    Ok(key)
 }

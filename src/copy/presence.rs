@@ -5,16 +5,21 @@
 //! even a key that cannot exist is answered with 403, 403 means "not there" (a writer without the right
 //! to list sees this on AWS).
 //!
-//! Bodies are asked for where that saves work: big ones whose narinfo is missing, since an interrupted
-//! copy may have left them; and all of them when the user asks.
+//! A path that a sweep has condemned or buried is asked for by its tombstone: while its body is there
+//! its narinfo can be put back as it was. Bodies are asked for where a sweep may have deleted them, where
+//! that saves work (big ones whose narinfo is missing, since an interrupted copy may have left them),
+//! and all of them when the user asks.
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use dashmap::DashSet;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::task::JoinSet;
 
-use super::{Error, Request, Warning};
+use super::{Error, Request, Warning, pact::Pact};
 use crate::{
     backend::{self, Backend, Kind, ListPage, ListQuery, ObjectMeta},
     meter::{Meter, Phase},
@@ -27,10 +32,11 @@ use crate::{
         store_path::HashPart,
     },
     plan::{
-        copy::{FoundBody, Presence, body_key},
+        copy::{FoundBody, Grave, Presence, body_key},
         probe::{ProbePlan, Reason},
     },
     source::Source,
+    tomb::{Books, Tombstone, restore},
 };
 
 /// The metadata under which a body's hash is noted, where a back end keeps metadata.
@@ -42,44 +48,95 @@ pub(super) const FILE_HASH: &str = "narhaul-file-hash";
 /// same key does no harm; from a megabyte on, compressing and sending cost far more.
 const BIG_NAR: u64 = 1 << 20;
 
-/// Asks the cache what it has of `closure`; the answers are in the order of its paths.
-pub(super) async fn run(
-    dest: &Arc<dyn Backend>,
-    source: &Arc<dyn Source>,
-    closure: &[PathInfo],
-    request: &Request,
-    meter: &Meter,
-) -> Result<(Vec<Presence>, Vec<Warning>), Error> {
-    meter.expect(
-        Phase::Probe,
-        closure.len().try_into().unwrap_or(u64::MAX),
-        0,
-    );
-    let mut asker = Asker {
-        dest,
-        source,
-        request,
-        meter,
-        denied_means_absent: false,
-    };
-    let has_narinfo = asker.narinfos(closure).await?;
-    let presence = asker.bodies(closure, &has_narinfo).await?;
-    let warning = asker
-        .denied_means_absent
-        .then_some(Warning::DeniedMeansAbsent);
-    Ok((presence, warning.into_iter().collect()))
+/// What a question goes by beside the closure.
+#[derive(Debug, Default)]
+pub(super) struct Question {
+    /// What journals have of the closure.
+    pub(super) tombstones: BTreeMap<HashPart, Tombstone>,
+    /// Paths whose bodies a sweep has deleted lately, perhaps.
+    pub(super) doubts: BTreeSet<HashPart>,
+    /// Asked once more after the copy (C5): for bodies that the copy did not write itself, and without
+    /// putting back what is there.
+    pub(super) again: Option<BTreeSet<HashPart>>,
+}
+
+impl Question {
+    /// Goes by what sweeps have written.
+    pub(super) fn of(books: Option<&Books>, pact: &Pact) -> Self {
+        let Some(books) = books else {
+            return Self::default();
+        };
+        Self {
+            tombstones: books.tombstones(pact.parts()),
+            doubts: books.doomed_lately(pact.relies()),
+            again: None,
+        }
+    }
+
+    /// Returns the tombstone that speaks for a path though its narinfo is there: one whose sweep may
+    /// still delete it. After `buried` nothing is under way, so what is there was published since.
+    fn condemned(&self, part: &HashPart) -> Option<&Tombstone> {
+        let tombstone = self.tombstones.get(part)?;
+        (self.again.is_none() && !tombstone.is_buried).then_some(tombstone)
+    }
+
+    /// Returns whether a narinfo that is there says too little about its body.
+    fn doubts(&self, part: &HashPart) -> bool {
+        self.doubts.contains(part)
+            || self.tombstones.contains_key(part)
+            || self
+                .again
+                .as_ref()
+                .is_some_and(|borrowed| borrowed.contains(part))
+    }
 }
 
 /// Asks one cache, for one copy.
-struct Asker<'a> {
-    dest: &'a Arc<dyn Backend>,
-    source: &'a Arc<dyn Source>,
-    request: &'a Request,
-    meter: &'a Meter,
-    denied_means_absent: bool,
+#[derive(Debug)]
+pub(super) struct Asker {
+    dest: Arc<dyn Backend>,
+    source: Arc<dyn Source>,
+    request: Request,
+    meter: Arc<Meter>,
+    /// Whether 403 means "not there"; none before that was asked.
+    denied_means_absent: Option<bool>,
 }
 
-impl Asker<'_> {
+impl Asker {
+    pub(super) fn new(
+        dest: &Arc<dyn Backend>,
+        source: &Arc<dyn Source>,
+        request: &Request,
+        meter: &Arc<Meter>,
+    ) -> Self {
+        Self {
+            dest: Arc::clone(dest),
+            source: Arc::clone(source),
+            request: request.clone(),
+            meter: Arc::clone(meter),
+            denied_means_absent: None,
+        }
+    }
+
+    /// Asks the cache what it has of `closure`; the answers are in the order of its paths.
+    pub(super) async fn ask(
+        &mut self,
+        closure: &[PathInfo],
+        question: &Question,
+    ) -> Result<Vec<Presence>, Error> {
+        let n_paths = closure.len().try_into().unwrap_or(u64::MAX);
+        self.meter.expect_more(Phase::Probe, n_paths, 0);
+        let has_narinfo = self.narinfos(closure).await?;
+        self.bodies(closure, &has_narinfo, question).await
+    }
+
+    /// Returns what a person should know of the answers.
+    pub(super) fn warning(&self) -> Option<Warning> {
+        self.denied_means_absent
+            .unwrap_or_default()
+            .then_some(Warning::DeniedMeansAbsent)
+    }
+
     fn fail(&self, source: backend::Error) -> Error {
         Error::Cache {
             place: self.dest.place().to_owned(),
@@ -101,7 +158,7 @@ impl Asker<'_> {
                 let known = DashSet::new();
                 note(&known, &page);
                 if page.token.is_some() {
-                    let dest = Arc::clone(self.dest);
+                    let dest = Arc::clone(&self.dest);
                     let listing = list(dest, String::new(), page.token, &known);
                     listing.await.map_err(|error| self.fail(error))?;
                 }
@@ -145,6 +202,9 @@ impl Asker<'_> {
 
     /// Asks for a key that nobody can have written.
     async fn learn_what_denied_means(&mut self) -> Result<(), Error> {
+        if self.denied_means_absent.is_some() {
+            return Ok(());
+        }
         // The run's id makes it fresh, so no server has an old answer for it.
         let hash = Sha256::of(self.request.run_id.as_bytes());
         let part = &base32::encode(hash.as_bytes())[..32];
@@ -152,11 +212,11 @@ impl Asker<'_> {
             unreachable!("32 base-32 digits are a hash part")
         };
         match self.dest.head(&ObjectKey::narinfo(part)).await {
-            Err(error) if error.kind == Kind::Denied => self.denied_means_absent = true,
-            Err(error) if error.kind == Kind::NotFound => {}
+            Err(error) if error.kind == Kind::Denied => self.denied_means_absent = Some(true),
+            Err(error) if error.kind == Kind::NotFound => self.denied_means_absent = Some(false),
             Err(error) if error.kind == Kind::NoBucket && self.request.options.create_cache => {}
             Err(error) => return Err(self.fail(error)),
-            Ok(_) => {}
+            Ok(_) => self.denied_means_absent = Some(false),
         }
         Ok(())
     }
@@ -179,7 +239,7 @@ impl Asker<'_> {
             Ok(meta) => Ok(Some(meta)),
             Err(error) => match error.kind {
                 Kind::NotFound => Ok(None),
-                Kind::Denied if self.denied_means_absent => Ok(None),
+                Kind::Denied if self.denied_means_absent.unwrap_or_default() => Ok(None),
                 Kind::NoBucket if self.request.options.create_cache => Ok(None),
                 _ => Err(self.fail(error)),
             },
@@ -193,7 +253,7 @@ impl Asker<'_> {
         let known = Arc::new(DashSet::new());
         let mut listings = JoinSet::new();
         for letter in base32::ALPHABET {
-            let (dest, known) = (Arc::clone(self.dest), Arc::clone(&known));
+            let (dest, known) = (Arc::clone(&self.dest), Arc::clone(&known));
             let prefix = char::from(*letter).to_string();
             listings.spawn(async move { list(dest, prefix, None, &known).await });
         }
@@ -211,17 +271,63 @@ impl Asker<'_> {
         &self,
         closure: &[PathInfo],
         has_narinfo: &[bool],
+        question: &Question,
     ) -> Result<Vec<Presence>, Error> {
         stream::iter(closure.iter().zip(has_narinfo))
-            .map(async |(info, &has_narinfo)| match has_narinfo {
-                true if self.request.options.check_bodies => self.named_body(info).await,
-                true => Ok(Presence::Present),
-                false if info.nar_size >= BIG_NAR => self.left_body(info).await,
-                false => Ok(Presence::Absent),
+            .map(async |(info, &has_narinfo)| {
+                let part = info.path.hash_part();
+                let tombstone = if has_narinfo {
+                    question.condemned(&part)
+                } else {
+                    question.tombstones.get(&part)
+                };
+                if let Some(tombstone) = tombstone
+                    && let Some(grave) = self.grave(info, tombstone).await?
+                {
+                    return Ok(Presence::Buried(Box::new(grave)));
+                }
+                let is_there = has_narinfo && tombstone.is_none();
+                if !is_there {
+                    return match info.nar_size {
+                        BIG_NAR.. => self.left_body(info).await,
+                        _ => Ok(Presence::Absent),
+                    };
+                }
+                if self.request.options.check_bodies || question.doubts(&part) {
+                    return self.named_body(info).await;
+                }
+                Ok(Presence::Present)
             })
             .buffered(self.request.n_requests)
             .try_collect()
             .await
+    }
+
+    /// Returns what a journal has of a path, if that is what would be copied and its body is there.
+    async fn grave(&self, info: &PathInfo, tombstone: &Tombstone) -> Result<Option<Grave>, Error> {
+        let body = &tombstone.entry.body;
+        if self.head(body).await?.is_none() {
+            return Ok(None);
+        }
+        let text = restore::text(&*self.dest, tombstone).await?;
+        let Ok(text) = String::from_utf8(text.into()) else {
+            return Ok(None);
+        };
+        let is_same = |narinfo: &NarInfo| {
+            let old = &narinfo.path_info;
+            old.path == info.path
+                && old.nar_hash == info.nar_hash
+                && old.references == info.references
+                && narinfo.body_key().is_ok_and(|key| key == *body)
+        };
+        let narinfo = NarInfo::parse(self.source.store_dir(), &text);
+        Ok(narinfo
+            .is_ok_and(|narinfo| is_same(&narinfo))
+            .then(|| Grave {
+                run: tombstone.run.clone(),
+                body: body.clone(),
+                text,
+            }))
     }
 
     /// Looks for the body that an earlier copy by the same recipe may have left.

@@ -61,7 +61,18 @@ pub(super) async fn look(
     }
 }
 
-/// Makes what the first look has not found; returns what a person should know of it.
+/// Makes the bucket or folder, where there was nothing.
+pub(super) async fn create(found: Found, dest: &dyn Backend) -> Result<(), Error> {
+    if found == Found::Nothing {
+        dest.create().await.map_err(|source| Error::Cache {
+            place: dest.place().to_owned(),
+            source,
+        })?;
+    }
+    Ok(())
+}
+
+/// Writes the nix-cache-info that the first look has not found; returns what a person should know of it.
 pub(super) async fn prepare(
     found: Found,
     store_dir: &StoreDir,
@@ -74,10 +85,7 @@ pub(super) async fn prepare(
     match found {
         Found::Cache => return Ok(None),
         Found::Unseen => return Ok(Some(Warning::CacheInfoUnseen)),
-        Found::Place => {}
-        Found::Nothing => {
-            dest.create().await.map_err(fail)?;
-        }
+        Found::Place | Found::Nothing => {}
     }
     match write_cache_info(store_dir, dest).await {
         Ok(()) => Ok(Some(Warning::WroteCacheInfo)),

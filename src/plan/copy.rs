@@ -10,6 +10,7 @@ use std::fmt;
 
 use crate::{
     graph::{Cycle, Graph, Node, index},
+    ledger::name::RunId,
     nix::{
         hash::FileHash, narinfo::NarInfo, object_key::ObjectKey, path_info::PathInfo,
         store_path::StorePath,
@@ -20,9 +21,11 @@ use crate::{
 /// What a cache was found to have of one path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Presence {
-    /// No narinfo, and the body was not asked for.
+    /// No narinfo that stays, and the body was not asked for.
     Absent,
-    /// No narinfo; the body that this copy would write is there.
+    /// A sweep has condemned or buried it, and the body that its narinfo names is there.
+    Buried(Box<Grave>),
+    /// No narinfo that stays; the body that this copy would write is there.
     BodyOnly(FoundBody),
     /// A narinfo is there; its body was not asked for.
     Present,
@@ -39,6 +42,17 @@ pub struct FoundBody {
     pub size: u64,
     /// Its hash, if its writer noted it.
     pub file_hash: Option<FileHash>,
+}
+
+/// What a sweep's journal has of a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grave {
+    /// The sweep.
+    pub run: RunId,
+    /// The body that the narinfo names.
+    pub body: ObjectKey,
+    /// The narinfo, as it was.
+    pub text: String,
 }
 
 /// What is decided for all paths of a closure.
@@ -61,6 +75,13 @@ pub enum CopyItem {
         body: ObjectKey,
         /// What is known about it.
         found: FoundBody,
+    },
+    /// The body is there; the narinfo is to be put back as a sweep has kept it.
+    Rescue {
+        /// Where the body is.
+        body: ObjectKey,
+        /// The sweep whose journal has the narinfo.
+        run: RunId,
     },
     /// Body and narinfo are to be written.
     Upload {
@@ -133,7 +154,9 @@ pub fn plan(
         .collect();
     let is_refused = |node: &&Node| {
         let at = index(**node);
-        !matches!(items[at], CopyItem::Skip(_)) && !is_trusted(&closure[at], policy)
+        // What is put back is what was there: as little is asked of it as of what is skipped.
+        let was_there = matches!(items[at], CopyItem::Skip(_) | CopyItem::Rescue { .. });
+        !was_there && !is_trusted(&closure[at], policy)
     };
     let n_unsigned = order.iter().filter(is_refused).count();
     match order.iter().find(is_refused) {
@@ -151,6 +174,10 @@ fn verdict(info: &PathInfo, found: &Presence, recipe: &Recipe) -> CopyItem {
         Presence::Absent => CopyItem::Upload {
             body: body(),
             reason: UploadReason::Absent,
+        },
+        Presence::Buried(grave) => CopyItem::Rescue {
+            body: grave.body.clone(),
+            run: grave.run.clone(),
         },
         Presence::BodyOnly(found) => CopyItem::Reuse {
             body: body(),
@@ -177,7 +204,7 @@ pub fn body_key(info: &PathInfo, recipe: &Recipe) -> ObjectKey {
 }
 
 impl CopyPlan {
-    /// Returns how many paths are skipped, reused and uploaded.
+    /// Returns how many paths are skipped, reused, rescued and uploaded.
     #[must_use]
     pub fn counts(&self) -> Counts {
         let mut counts = Counts::default();
@@ -185,6 +212,7 @@ impl CopyPlan {
             match item {
                 CopyItem::Skip(_) => counts.n_skip += 1,
                 CopyItem::Reuse { .. } => counts.n_reuse += 1,
+                CopyItem::Rescue { .. } => counts.n_rescue += 1,
                 CopyItem::Upload { .. } => counts.n_upload += 1,
             }
         }
@@ -208,8 +236,18 @@ pub struct Counts {
     pub n_skip: usize,
     /// Paths whose body the cache has.
     pub n_reuse: usize,
+    /// Paths that a sweep has condemned or buried, and that are put back.
+    pub n_rescue: usize,
     /// Paths that are to be written whole.
     pub n_upload: usize,
+}
+
+impl Counts {
+    /// Returns how many paths are to be published.
+    #[must_use]
+    pub const fn n_new(&self) -> usize {
+        self.n_reuse + self.n_rescue + self.n_upload
+    }
 }
 
 /// A plan as text.
@@ -241,6 +279,7 @@ impl fmt::Display for CopyItem {
             Self::Skip(SkipReason::Present) => "skip, present:",
             Self::Skip(SkipReason::PresentWithBody) => "skip, present with body:",
             Self::Reuse { .. } => "reuse body:",
+            Self::Rescue { .. } => "rescue from a sweep:",
             Self::Upload {
                 reason: UploadReason::Absent,
                 ..

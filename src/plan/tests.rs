@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::{
     check,
-    copy::{self, CopyItem, CopyPlan, FoundBody, Policy, Presence, Refusal, SkipReason},
+    copy::{self, CopyItem, CopyPlan, FoundBody, Grave, Policy, Presence, Refusal, SkipReason},
     probe::{ProbePlan, Reason},
     recipe::Recipe,
 };
@@ -15,6 +15,7 @@ use crate::{
     nix::{
         compression::Compression,
         hash::{NarHash, Sha256},
+        object_key::ObjectKey,
         path_info::PathInfo,
         store_path::{HashPart, StorePath},
     },
@@ -219,7 +220,49 @@ fn any_presence() -> impl Strategy<Value = Presence> {
             size: 1,
             file_hash: None
         })),
+        Just(Presence::Buried(Box::new(grave()))),
     ]
+}
+
+fn grave() -> Grave {
+    Grave {
+        run: "20261122T214500Z-a".parse().unwrap(),
+        // Another writer's key, as plain Nix makes them.
+        body: ObjectKey::parse("nar/x.nar.xz").unwrap(),
+        text: "StorePath: …".to_owned(),
+    }
+}
+
+#[test]
+fn what_a_sweep_has_removed_is_put_back_unsigned_too_and_only_if_it_was_seen() {
+    let closure = closure("app -> lib; lib");
+    let recipe = recipe();
+    let policy = Policy {
+        recipe: &recipe,
+        has_keys: false,
+        allow_unsigned: false,
+    };
+    let presence = [Presence::Present, Presence::Buried(Box::new(grave()))];
+    let good = plan(&closure, &presence, policy).unwrap();
+    assert_eq!(good.counts().n_rescue, 1);
+    insta::assert_snapshot!(good.show(&closure), @"
+    rescue from a sweep: v137y81wxx44zx8nln1b4xhj75bs7dbn-lib (1000 bytes)
+    skip, present: 68qfm3aav2ji1malbihlnis7mvfcwwm1-app (1000 bytes)
+    ");
+
+    let graph = graph(&closure);
+    let judge = |presence: &[Presence], plan: &CopyPlan| {
+        check::copy(&graph, &closure, presence, policy, plan)
+    };
+    let unseen = [Presence::Present, Presence::Absent];
+    let refused = Err(check::Broken::Unseen(path("lib")));
+    assert_eq!(judge(&unseen, &good), refused);
+    let mut other = good;
+    other.items[1] = CopyItem::Rescue {
+        body: ObjectKey::parse("nar/y.nar.xz").unwrap(),
+        run: grave().run,
+    };
+    assert_eq!(judge(&presence, &other), refused);
 }
 
 proptest! {

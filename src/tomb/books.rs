@@ -103,6 +103,8 @@ pub struct Tombstone {
     pub entry: Entry,
     /// How far it has come: condemned, buried or doomed.
     pub state: State,
+    /// Whether all narinfos of that journal are deleted: one that is there was published since.
+    pub is_buried: bool,
 }
 
 /// Reads the books, and remembers the files that it has read.
@@ -306,8 +308,13 @@ impl Books {
                 Some(_) => State::Buried,
                 None => State::Condemned,
             };
-            let (run, entry) = (book.run.clone(), entry.clone());
-            (part, Tombstone { run, entry, state })
+            let tombstone = Tombstone {
+                run: book.run.clone(),
+                entry: entry.clone(),
+                state,
+                is_buried: book.buried.is_some(),
+            };
+            (part, tombstone)
         };
         found.into_iter().map(tombstone).collect()
     }

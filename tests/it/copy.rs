@@ -10,6 +10,7 @@ use narhaul::{
     },
     clock::Clock,
     copy::{self, Options, Report, Request, Stopped, Warning, Why},
+    ledger::Timing,
     meter::{Meter, Phase},
     nix::{
         compression::Compression,
@@ -55,6 +56,8 @@ fn request_of(roots: Vec<StorePath>) -> Request {
         n_requests: 8,
         group: "test".parse().unwrap(),
         run_id: "run1".to_owned(),
+        clock: Clock::system(),
+        timing: Timing::default(),
         options: Options::default(),
     }
 }

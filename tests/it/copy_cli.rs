@@ -70,8 +70,10 @@ fn a_program_gets_one_event_with_everything() {
     assert_eq!(report["event"], "report");
     assert_eq!(report["published"], 1);
     assert_eq!(report["failures"], serde_json::json!([]));
-    // nix-cache-info, body, narinfo and root record.
-    assert_eq!(report["requests"]["put"], 4);
+    // Intent, nix-cache-info, body, narinfo and root record; the intent goes at the end.
+    assert_eq!(report["requests"]["put"], 5);
+    assert_eq!(report["requests"]["delete"], 1);
+    assert_eq!(report["rescued"], 0);
     assert_eq!(report["connections"], serde_json::Value::Null);
     assert!(!run.says("copied"));
 }

@@ -11,6 +11,7 @@ mod support;
 
 mod backend;
 mod copy;
+mod copy_beside_sweeps;
 mod endurance;
 mod interop;
 mod model;

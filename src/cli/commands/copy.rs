@@ -30,6 +30,7 @@ use crate::{
         words::{self, About},
     },
     copy::{self, Options, Request},
+    ledger::Timing,
     meter::Meter,
     nix::{
         cache_url::{CacheUrl, Location},
@@ -158,6 +159,11 @@ pub struct CopyArgs {
         hide_short_help = true
     )]
     ca_file: Option<PathBuf>,
+
+    /// Multiply the durations of the sweep's protocol: for tests only, where every writer and sweep has
+    /// the same
+    #[arg(long, value_name = "FACTOR", hide = true)]
+    time_scale: Option<f64>,
 }
 
 /// Copies.
@@ -193,7 +199,7 @@ pub fn run(context: &Arc<Context>, args: &CopyArgs) -> Result<Exit, Failure> {
             upload_bytes_per_s: settings.limit_upload,
             is_read_only: args.dry_run,
         },
-        request: request(args, &url, settings, roots)?,
+        request: request(context, args, &url, settings, roots)?,
     };
     let (report, traffic) = carry_out(context, job, source)?;
     let took = since(&context.clock, start);
@@ -371,7 +377,22 @@ fn read(file: &Path) -> Result<String, Failure> {
     fs::read_to_string(file).map_err(|error| error::of_file("read", file, &error))
 }
 
+/// The protocol's durations, or those of a test against a real server.
+fn timing(args: &CopyArgs) -> Result<Timing, Failure> {
+    let timing = Timing::default();
+    let Some(factor) = args.time_scale else {
+        return Ok(timing);
+    };
+    let scaled = timing.scaled(factor);
+    if factor > 0.0 && factor <= 1.0 && scaled.is_sound() {
+        Ok(scaled)
+    } else {
+        Err(Failure::usage(format!("no time can be scaled by {factor}")))
+    }
+}
+
 fn request(
+    context: &Context,
     args: &CopyArgs,
     url: &CacheUrl,
     settings: CopySettings,
@@ -386,6 +407,8 @@ fn request(
         n_requests: usize::try_from(settings.requests).unwrap_or(usize::MAX),
         group: settings.group,
         run_id: run::id()?,
+        clock: context.clock.clone(),
+        timing: timing(args)?,
         options: Options {
             allow_unsigned: args.unsigned,
             check_bodies: args.check_bodies,

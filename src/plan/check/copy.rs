@@ -1,9 +1,9 @@
 //! Judges the plan of a copy.
 //!
 //! Every path has one verdict; a path is skipped only if its narinfo was seen; a body that was seen to
-//! be missing is written; a body is taken over only if it was seen; what goes out can be trusted by
-//! somebody; the key of a body names its NAR; and the order of publishing has every path once, after
-//! all that it refers to.
+//! be missing is written; a body is taken over, and a narinfo put back from a journal, only if they were
+//! seen; what goes out can be trusted by somebody; the key of a body names its NAR; and the order of
+//! publishing has every path once, after all that it refers to.
 //!
 //! Not here: what comes of a broken plan. Whoever asked for it reports it as narhaul's own fault.
 
@@ -78,6 +78,13 @@ fn check_item(
     let body = match (item, found) {
         (CopyItem::Skip(_), Presence::Present | Presence::PresentWithBody) => return Ok(()),
         (CopyItem::Skip(_), _) => return Err(Broken::Skipped(path())),
+        // What was there is put back as it was: neither its key nor its signatures are new.
+        (CopyItem::Rescue { body, run }, Presence::Buried(grave))
+            if grave.body == *body && grave.run == *run =>
+        {
+            return Ok(());
+        }
+        (CopyItem::Rescue { .. }, _) => return Err(Broken::Unseen(path())),
         (CopyItem::Reuse { body, .. }, Presence::BodyOnly(_)) => body,
         (CopyItem::Reuse { .. }, _) => return Err(Broken::Unseen(path())),
         (CopyItem::Upload { .. }, Presence::Present | Presence::PresentWithBody) => {

@@ -8,7 +8,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use bytes::Bytes;
@@ -17,8 +17,9 @@ use narhaul::{
         Backend, Error, Kind, ListQuery, PutOptions,
         wrap::retry::{Policy, Retrying},
     },
+    clock::Clock,
     copy::{self, Options},
-    ledger::root::RootRecord,
+    ledger::{Timing, root::RootRecord},
     meter::Meter,
     nix::{
         compression::Compression,
@@ -97,6 +98,8 @@ pub(super) async fn copy(stage: Handle, store: Arc<Store>, way: Arc<Way>, part: 
         n_requests: 4,
         group: part.group.parse().unwrap(),
         run_id: format!("copy{}", part.number),
+        clock: Clock::paused(SystemTime::UNIX_EPOCH),
+        timing: Timing::default(),
         options: Options {
             allow_unsigned: true,
             check_bodies: part.check_bodies,
