@@ -91,7 +91,8 @@ impl World {
     }
 
     fn census(self) -> Census {
-        let mut builder = CensusBuilder::with_capacity(usize::try_from(self.n_paths).unwrap());
+        // Not told how many there will be, as in a sweep that goes on from a snapshot.
+        let mut builder = CensusBuilder::new();
         for row in self.rows() {
             builder.push(row).unwrap();
         }
