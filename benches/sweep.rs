@@ -1,4 +1,4 @@
-//! What a sweep's memory of a cache costs: the census, the mark, the snapshot.
+//! What a sweep's memory of a cache costs: the census, the mark, the plan, the snapshot.
 //!
 //! The cache is made up: every path refers to eight older ones, scattered by a hash, and narinfos come in
 //! the order of a listing, which has nothing to do with their age. That is harder than a real cache,
@@ -9,7 +9,7 @@
 //!   and system) and in bytes of memory a path. Memory is what Linux counts as
 //!   resident (`VmRSS`, and `VmHWM` for peaks, which is set back before each step), less what was
 //!   resident before the step; so pages count, whatever the allocator calls them. The 20 bytes of a
-//!   path's hash part are in it.
+//!   path's hash part are in it. With `unforetold` behind it, the census is not told the number of paths.
 
 #![expect(clippy::unwrap_used, reason = "a bench that cannot go on stops")]
 #![expect(
@@ -21,9 +21,13 @@ use std::{collections::BTreeMap, fs, hint::black_box, time::Duration};
 
 use criterion::{Criterion, Throughput};
 use narhaul::{
-    graph::{Census, CensusBuilder, Etag, Node, NodeSet, Row, Seconds},
+    graph::{Census, CensusBuilder, Etag, Node, Row, Seconds},
     ledger::snapshot::Snapshot,
     nix::{base32, object_key::ObjectKey, store_path::HashPart},
+    plan::{
+        check,
+        sweep::{Known, Scene, Settings, plan},
+    },
 };
 
 const N_SMALL: u64 = 100_000;
@@ -37,6 +41,8 @@ const YEAR: u64 = 365 * 86_400;
 #[derive(Clone, Copy)]
 struct World {
     n_paths: u64,
+    /// Whether the census is told how many paths there will be, as a listing can.
+    is_foretold: bool,
 }
 
 /// Scatters a number (splitmix64).
@@ -91,8 +97,11 @@ impl World {
     }
 
     fn census(self) -> Census {
-        // Not told how many there will be, as in a sweep that goes on from a snapshot.
-        let mut builder = CensusBuilder::new();
+        let mut builder = if self.is_foretold {
+            CensusBuilder::with_capacity(usize::try_from(self.n_paths).unwrap())
+        } else {
+            CensusBuilder::new()
+        };
         for row in self.rows() {
             builder.push(row).unwrap();
         }
@@ -119,7 +128,10 @@ fn snapshot(census: Census) -> Snapshot {
 }
 
 fn small(criterion: &mut Criterion) {
-    let world = World { n_paths: N_SMALL };
+    let world = World {
+        n_paths: N_SMALL,
+        is_foretold: true,
+    };
     let rows: Vec<Row> = world.rows().collect();
     let snapshot = snapshot(world.census());
     let roots: Vec<Node> = world.roots(&snapshot.census).collect();
@@ -195,7 +207,7 @@ fn large(world: World) {
     let census = step(world, "build (and make rows)", || world.census());
     let marked = step(world, "mark", || census.graph().mark(world.roots(&census)));
     println!("{:>24} marked of {}", marked.len(), census.n_visible());
-    step(world, "sum of dead bytes", || dead_bytes(&census, &marked));
+    plans(world, &census);
     step(world, "dangling", || {
         assert_eq!(census.dangling().count(), 0);
     });
@@ -225,10 +237,31 @@ fn large(world: World) {
     assert_eq!(again.len(), marked.len());
 }
 
-fn dead_bytes(census: &Census, marked: &NodeSet) -> u64 {
-    let nodes = census.nodes();
-    let dead = nodes.filter(|&node| census.is_visible(node) && !marked.contains(node));
-    dead.map(|node| census.file_size(node)).sum()
+/// Plans a sweep by age alone, with the window of 30 days, and judges the plan.
+fn plans(world: World, census: &Census) {
+    let settings = Settings {
+        is_age_only: true,
+        ..Settings::default()
+    };
+    let known = Known::default();
+    let scene = Scene {
+        now: Seconds::from(FIRST_DAY + u32::try_from(YEAR).unwrap()).into(),
+        census,
+        is_readable: true,
+        settings: &settings,
+        config: None,
+        roots: &[],
+        pins: &[],
+        imported: &[],
+        intents: &[],
+        known: &known,
+        expiries: &[],
+    };
+    let plan = step(world, "plan a sweep", || plan(&scene).unwrap());
+    println!("{:>24} condemned", plan.totals.n_condemned);
+    step(world, "judge the plan", || {
+        check::sweep(&scene, &plan).unwrap();
+    });
 }
 
 fn main() {
@@ -242,5 +275,6 @@ fn main() {
     let n_paths = arguments[at + 1..].iter().find_map(|n| n.parse().ok());
     large(World {
         n_paths: n_paths.unwrap_or(1_000_000),
+        is_foretold: !arguments.iter().any(|argument| argument == "unforetold"),
     });
 }

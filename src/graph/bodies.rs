@@ -48,15 +48,13 @@ pub(super) struct Bodies {
 }
 
 impl Bodies {
-    pub(super) fn with_capacity(n_nodes: usize) -> Self {
-        Self {
-            digests: Vec::with_capacity(n_nodes),
-            ending_numbers: Vec::with_capacity(n_nodes),
-            ..Self::default()
-        }
+    /// Makes room for so many nodes more.
+    pub(super) fn reserve(&mut self, n_nodes: usize) {
+        self.digests.reserve_exact(n_nodes);
+        self.ending_numbers.reserve_exact(n_nodes);
     }
 
-    /// Makes room for as many nodes without bodies.
+    /// Begins with so many nodes without bodies.
     pub(super) fn set_len(&mut self, n_nodes: usize) {
         self.digests = vec![[0; 32]; n_nodes];
         self.ending_numbers = vec![NONE; n_nodes];

@@ -66,7 +66,15 @@ impl CensusBuilder {
     /// Begins a census of about so many paths, as a listing counts them; it grows past that if need be.
     #[must_use]
     pub fn with_capacity(n_paths: usize) -> Self {
-        Census::with_capacity(n_paths).into()
+        let mut builder = Self::new();
+        builder.reserve(n_paths);
+        builder
+    }
+
+    /// Makes room for about so many paths more, so that growing step by step takes no time and leaves
+    /// nothing over.
+    pub fn reserve(&mut self, n_paths: usize) {
+        self.census.reserve(n_paths);
     }
 
     /// Takes a narinfo that the cache has.
@@ -375,6 +383,7 @@ mod tests {
                         }
                     }
                     Act::Remove(of) => {
+                        builder.reserve(usize::from(of));
                         let was_there = visible.remove(&of).is_some() | buried.remove(&of).is_some();
                         prop_assert_eq!(builder.remove(&part(of)), was_there);
                     }

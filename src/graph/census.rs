@@ -208,20 +208,19 @@ impl Census {
         CensusBuilder::from(self)
     }
 
-    /// Returns an empty census with room for so many nodes.
-    pub(super) fn with_capacity(n_nodes: usize) -> Self {
-        Self {
-            parts: Vec::with_capacity(n_nodes),
-            numbers: HashIndex::with_room(n_nodes, n_nodes),
-            graph: Graph::of_rows(Rows::with_capacity(n_nodes)),
-            visible: NodeSet::new(n_nodes),
-            buried: NodeSet::default(),
-            content_addressed: NodeSet::default(),
-            bodies: Bodies::with_capacity(n_nodes),
-            sizes: Vec::with_capacity(n_nodes),
-            modified: Vec::with_capacity(n_nodes),
-            etags: Vec::with_capacity(n_nodes),
-            ..Self::default()
+    /// Makes room for so many nodes more.
+    pub(super) fn reserve(&mut self, n_nodes: usize) {
+        self.parts.reserve_exact(n_nodes);
+        self.graph.references.reserve(n_nodes);
+        self.bodies.reserve(n_nodes);
+        self.sizes.reserve_exact(n_nodes);
+        self.modified.reserve_exact(n_nodes);
+        self.etags.reserve_exact(n_nodes);
+        if !self.births.is_empty() {
+            self.births.reserve_exact(n_nodes);
+        }
+        if !self.numbers.has_room(n_nodes) {
+            self.index_again(self.len() + n_nodes, self.len());
         }
     }
 
@@ -267,21 +266,19 @@ impl Census {
         }
         self.bodies.push_none();
         self.graph.references.push_empty();
-        if !self.numbers.has_room() {
-            self.index_again();
+        if !self.numbers.has_room(1) {
+            self.index_again(self.numbers.next_room(), index(node));
         }
         self.numbers.insert(hash_of(&part), node);
         Some(node)
     }
 
-    /// Makes a larger index; the new node is not yet in it.
-    fn index_again(&mut self) {
-        let room = self.numbers.next_room();
+    /// Makes a larger index, of the first `n_nodes`.
+    fn index_again(&mut self, room: usize, n_nodes: usize) {
         // The old one goes first, so that there are never two.
         self.numbers = HashIndex::default();
         self.numbers = HashIndex::with_room(room, room);
-        let old_ones = &self.parts[..self.parts.len() - 1];
-        for (node, part) in (0..).zip(old_ones) {
+        for (node, part) in (0..).zip(&self.parts[..n_nodes]) {
             self.numbers.insert(hash_of(part), node);
         }
     }

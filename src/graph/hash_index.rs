@@ -33,9 +33,9 @@ impl HashIndex {
         }
     }
 
-    /// Returns whether there is room for one node more.
-    pub(super) fn has_room(&self) -> bool {
-        self.n_taken < self.slots.len() - self.slots.len() / 10
+    /// Returns whether there is room for so many nodes more.
+    pub(super) fn has_room(&self, n: usize) -> bool {
+        self.n_taken.saturating_add(n) <= self.slots.len() - self.slots.len() / 10
     }
 
     /// Returns how many nodes to make room for when there is none: a quarter more.

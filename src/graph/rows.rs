@@ -38,6 +38,12 @@ impl Rows {
         }
     }
 
+    /// Makes room for so many rows more.
+    pub(super) fn reserve(&mut self, n_rows: usize) {
+        self.starts.reserve_exact(n_rows);
+        self.lens.reserve_exact(n_rows);
+    }
+
     /// Returns how many rows there are, empty ones too.
     pub(super) fn len(&self) -> usize {
         self.starts.len()
