@@ -9,7 +9,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::cli::{
-    commands::{completions, config, copy, init, key, pin, reference, roots, serve},
+    commands::{
+        completions, config, copy, du, init, key, pin, reference, roots, runs, serve, sweep, why,
+    },
     ui::{Format, Loudness},
 };
 
@@ -90,10 +92,15 @@ pub enum Command {
     Copy(Box<copy::CopyArgs>),
     Init(init::InitArgs),
     Key(key::KeyArgs),
+    Sweep(Box<sweep::SweepArgs>),
     Pin(pin::PinArgs),
     Unpin(pin::UnpinArgs),
     Pins(pin::PinsArgs),
     Roots(roots::RootsArgs),
+    Why(why::WhyArgs),
+    Du(du::DuArgs),
+    Runs(runs::RunsArgs),
+    Diff(runs::DiffArgs),
     Config(config::ConfigArgs),
     Completions(completions::CompletionsArgs),
     #[command(hide = true)]

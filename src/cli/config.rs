@@ -27,8 +27,8 @@ use crate::cli::{
 pub struct Setting {
     /// Its name: that of the flag, and the key in `narhaul.toml`.
     pub name: &'static str,
-    /// The environment variable.
-    pub variable: &'static Variable,
+    /// The environment variable, if there is one.
+    pub variable: Option<&'static Variable>,
     /// The cache URL's parameter, for settings that Nix has too.
     pub parameter: Option<&'static str>,
     /// Its default in words, for the reference and for `narhaul config`.
@@ -41,80 +41,171 @@ pub struct Setting {
 pub const SETTINGS: &[Setting] = &[
     Setting {
         name: "to",
-        variable: &env::NARHAUL_TO,
+        variable: Some(&env::NARHAUL_TO),
         parameter: None,
         default: "none",
-        what: "the cache that `copy` writes to",
+        what: "the cache: where `copy` writes to, and what `sweep` and its kin are about",
     },
     Setting {
         name: "store",
-        variable: &env::NARHAUL_STORE,
+        variable: Some(&env::NARHAUL_STORE),
         parameter: None,
         default: "the local store",
         what: "the Nix store to copy from",
     },
     Setting {
         name: "key-file",
-        variable: &env::NARHAUL_KEY_FILE,
+        variable: Some(&env::NARHAUL_KEY_FILE),
         parameter: Some("secret-key"),
         default: "none",
         what: "secret key files to sign with",
     },
     Setting {
         name: "compression",
-        variable: &env::NARHAUL_COMPRESSION,
+        variable: Some(&env::NARHAUL_COMPRESSION),
         parameter: Some("compression"),
         default: "zstd",
         what: "how bodies are compressed: zstd, xz, none, gzip, bzip2 or br",
     },
     Setting {
         name: "level",
-        variable: &env::NARHAUL_LEVEL,
+        variable: Some(&env::NARHAUL_LEVEL),
         parameter: Some("compression-level"),
         default: "the codec's own",
         what: "the compression level",
     },
     Setting {
         name: "memory",
-        variable: &env::NARHAUL_MEMORY,
+        variable: Some(&env::NARHAUL_MEMORY),
         parameter: None,
         default: "48 MiB per core, at least 256 MiB and enough for all encoders, at most 4 GiB and a quarter of the memory",
         what: "the memory for bodies under way",
     },
     Setting {
         name: "jobs",
-        variable: &env::NARHAUL_JOBS,
+        variable: Some(&env::NARHAUL_JOBS),
         parameter: None,
         default: "one per core",
         what: "the number of threads that hash and compress",
     },
     Setting {
         name: "requests",
-        variable: &env::NARHAUL_REQUESTS,
+        variable: Some(&env::NARHAUL_REQUESTS),
         parameter: None,
         default: "64",
         what: "the most requests under way at once",
     },
     Setting {
         name: "limit-upload",
-        variable: &env::NARHAUL_LIMIT_UPLOAD,
+        variable: Some(&env::NARHAUL_LIMIT_UPLOAD),
         parameter: None,
         default: "none",
         what: "the most bytes sent in a second",
     },
     Setting {
         name: "group",
-        variable: &env::NARHAUL_GROUP,
+        variable: Some(&env::NARHAUL_GROUP),
         parameter: None,
         default: "the host's name",
         what: "the group that the copy's root record belongs to",
     },
     Setting {
         name: "ca-file",
-        variable: &env::NARHAUL_CA_FILE,
+        variable: Some(&env::NARHAUL_CA_FILE),
         parameter: None,
         default: "AWS_CA_BUNDLE, NIX_SSL_CERT_FILE, SSL_CERT_FILE, the system's",
         what: "certificate authorities to trust",
+    },
+    Setting {
+        name: "window",
+        variable: Some(&env::NARHAUL_WINDOW),
+        parameter: None,
+        default: "the cache's own, from its first sweep; 30d",
+        what: "sweep: what is younger is kept",
+    },
+    Setting {
+        name: "grace",
+        variable: Some(&env::NARHAUL_GRACE),
+        parameter: None,
+        default: "the cache's own, from its first sweep; 31d",
+        what: "sweep: how long bodies stay after their narinfos",
+    },
+    Setting {
+        name: "guard",
+        variable: Some(&env::NARHAUL_GUARD),
+        parameter: None,
+        default: "the cache's own, from its first sweep; 20%",
+        what: "sweep: the largest share of the paths, or of the bytes, that one sweep takes",
+    },
+    Setting {
+        name: "max-size",
+        variable: Some(&env::NARHAUL_MAX_SIZE),
+        parameter: None,
+        default: "none",
+        what: "sweep: the oldest roots expire until the cache fits into this",
+    },
+    Setting {
+        name: "keep-last",
+        variable: None,
+        parameter: None,
+        default: "the cache's own, from its first sweep; 1",
+        what: "sweep: this many of the newest roots of each group are kept",
+    },
+    Setting {
+        name: "keep-within",
+        variable: None,
+        parameter: None,
+        default: "none",
+        what: "sweep: roots of each group that are younger than this are kept, counted from its newest",
+    },
+    Setting {
+        name: "keep-hourly",
+        variable: None,
+        parameter: None,
+        default: "none",
+        what: "sweep: the newest root of each of this many hours is kept",
+    },
+    Setting {
+        name: "keep-daily",
+        variable: None,
+        parameter: None,
+        default: "none",
+        what: "the same for days",
+    },
+    Setting {
+        name: "keep-weekly",
+        variable: None,
+        parameter: None,
+        default: "none",
+        what: "the same for weeks",
+    },
+    Setting {
+        name: "keep-monthly",
+        variable: None,
+        parameter: None,
+        default: "none",
+        what: "the same for months",
+    },
+    Setting {
+        name: "keep-yearly",
+        variable: None,
+        parameter: None,
+        default: "none",
+        what: "the same for years",
+    },
+    Setting {
+        name: "keep",
+        variable: None,
+        parameter: None,
+        default: "the cache's own, from its first sweep; `hook:`",
+        what: "sweep: rules of single groups, such as `web:last=3,within=30d`",
+    },
+    Setting {
+        name: "roots-from",
+        variable: None,
+        parameter: None,
+        default: "none",
+        what: "sweep: more roots: lists, profiles, folders of links",
     },
 ];
 
@@ -206,19 +297,21 @@ impl<'a> Layers<'a> {
     pub fn pick(&self, setting: &Setting) -> Option<Picked> {
         let given = |values: Option<&Vec<String>>| values.filter(|v| !v.is_empty()).cloned();
         let from_variable = || {
-            let text = self.context.env.get(setting.variable)?;
-            Some(match setting.name {
+            let variable = setting.variable?;
+            let text = self.context.env.get(variable)?;
+            let values = match setting.name {
                 "key-file" => text.split(':').map(str::to_owned).collect(),
                 _ => vec![text.to_owned()],
-            })
+            };
+            Some((values, Origin::Variable(variable.name)))
         };
         let name = setting.name;
         let (values, origin) = if let Some(values) = given(self.flags.get(name)) {
             (values, Origin::Flag)
         } else if let Some(values) = given(self.parameters.get(name)) {
             (values, Origin::Url)
-        } else if let Some(values) = from_variable() {
-            (values, Origin::Variable(setting.variable.name))
+        } else if let Some(found) = from_variable() {
+            found
         } else {
             let values = given(self.file.values.get(name))?;
             (values, Origin::File(self.file.path.clone()))

@@ -40,7 +40,7 @@ macro_rules! variables {
 
 variables! {
     NARHAUL_CONFIG Ours "the configuration file, instead of `narhaul.toml` in `narhaul/` below the configuration home";
-    NARHAUL_TO Ours "the cache that `copy` writes to, where no `--to` is given";
+    NARHAUL_TO Ours "the cache, where no URL and no `--to` is given";
     NARHAUL_STORE Ours "the Nix store to copy from, as `--store`";
     NARHAUL_KEY_FILE Ours "secret key files to sign with, separated by colons, as `--key-file`";
     NARHAUL_COMPRESSION Ours "how bodies are compressed, as `--compression`";
@@ -50,6 +50,10 @@ variables! {
     NARHAUL_REQUESTS Ours "the number of requests under way at once, as `--requests`";
     NARHAUL_LIMIT_UPLOAD Ours "the most bytes that are sent in a second, as `--limit-upload`";
     NARHAUL_GROUP Ours "the group that the copy's root record belongs to, as `--group`";
+    NARHAUL_WINDOW Ours "what a sweep keeps for its age alone, as `--window`";
+    NARHAUL_GRACE Ours "how long a sweep leaves bodies after their narinfos, as `--grace`";
+    NARHAUL_GUARD Ours "the largest share that a sweep takes, as `--guard`";
+    NARHAUL_MAX_SIZE Ours "the size that a sweep fits the cache into, as `--max-size`";
     NARHAUL_CA_FILE Ours "certificate authorities to trust, as `--ca-file`";
     NARHAUL_LOG Ours "logs for developers on standard error, in the syntax of `RUST_LOG`: `narhaul=debug`";
     XDG_CONFIG_HOME Ours "the configuration home; `~/.config` where it is not set";

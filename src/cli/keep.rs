@@ -29,7 +29,7 @@ pub enum ParseRulesError {
     #[error(transparent)]
     Group(#[from] InvalidGroup),
     /// A rule that nobody knows.
-    #[error("there is no rule `{}`{}; the rules are {}", name.escape_debug(), meant(name), RULES.join(", "))]
+    #[error("there is no rule `{}`{}; there are {}", name.escape_debug(), meant(name), RULES.join(", "))]
     Unknown {
         /// What it was called.
         name: String,
@@ -43,7 +43,7 @@ pub enum ParseRulesError {
 }
 
 fn meant(name: &str) -> String {
-    nearest(name, &RULES).map_or_else(String::new, |near| format!(", did you mean `{near}`?"))
+    nearest(name, &RULES).map_or_else(String::new, |near| format!(", but `{near}`"))
 }
 
 /// Sets one rule by its name.
@@ -118,7 +118,7 @@ mod tests {
             ),
             (
                 "a:dayly=3",
-                "there is no rule `dayly`, did you mean `daily`?; the rules are last, within, hourly, daily, weekly, monthly, yearly",
+                "there is no rule `dayly`, but `daily`; there are last, within, hourly, daily, weekly, monthly, yearly",
             ),
             ("a:daily=x", "`x` is not a whole number"),
             (

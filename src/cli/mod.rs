@@ -13,19 +13,30 @@ pub mod commands;
 pub mod config;
 pub mod env;
 pub mod error;
+pub mod explain;
 pub mod ignored;
 pub mod keep;
+pub mod look;
 pub mod machine;
+pub mod metrics;
+pub mod names;
 pub mod notes;
+pub mod page;
 pub mod paths;
+pub mod provider;
 pub mod reference;
 pub mod resolve;
 pub mod roots_from;
 pub mod run;
 pub mod site;
+pub mod sweep_errors;
+pub mod sweep_page;
+pub mod sweep_request;
+pub mod sweep_words;
 pub mod times;
 pub mod ui;
 pub mod units;
+pub mod wanted;
 pub mod words;
 
 use std::{process::ExitCode, sync::Arc};
@@ -89,9 +100,14 @@ fn run(context: &Arc<Context>, command: Command) -> Result<Exit, Failure> {
         Command::Copy(args) => commands::copy::run(context, &args),
         Command::Init(args) => commands::init::run(context, &args),
         Command::Key(args) => commands::key::run(context, args),
+        Command::Sweep(args) => commands::sweep::run(context, &args),
         Command::Pin(args) => commands::pin::pin(context, &args),
         Command::Unpin(args) => commands::pin::unpin(context, &args),
         Command::Pins(args) => commands::pin::pins(context, &args),
+        Command::Why(args) => commands::why::run(context, &args),
+        Command::Du(args) => commands::du::run(context, &args),
+        Command::Runs(args) => commands::runs::runs(context, &args),
+        Command::Diff(args) => commands::runs::diff(context, &args),
         Command::Roots(args) => commands::roots::run(context, &args),
         Command::Config(args) => commands::config::run(context, &args),
         Command::Completions(args) => commands::completions::run(context, &args),

@@ -135,6 +135,27 @@ async fn records(
     folder: &str,
 ) -> Result<Vec<(ObjectKey, Object)>, Failure> {
     let failed = |error: backend::Error| site.failure("cannot read the ledger of", &error);
+    let keys = keys(site, dest, folder).await?;
+    let got: Vec<_> = stream::iter(keys)
+        .map(async |key| match dest.get(&key).await {
+            Ok(object) => Ok(Some((key, object))),
+            // A sweep may take off what has run out between the listing and this.
+            Err(error) if error.kind == Kind::NotFound => Ok(None),
+            Err(error) => Err(failed(error)),
+        })
+        .buffered(AT_ONCE)
+        .try_collect()
+        .await?;
+    Ok(got.into_iter().flatten().collect())
+}
+
+/// Lists one folder of the ledger, in order.
+pub async fn keys(
+    site: &Site,
+    dest: &Arc<dyn Backend>,
+    folder: &str,
+) -> Result<Vec<ObjectKey>, Failure> {
+    let failed = |error: backend::Error| site.failure("cannot read the ledger of", &error);
     let mut query = ListQuery {
         prefix: format!("{LEDGER_PREFIX}{folder}"),
         ..ListQuery::default()
@@ -148,15 +169,5 @@ async fn records(
             break;
         }
     }
-    let got: Vec<_> = stream::iter(keys)
-        .map(async |key| match dest.get(&key).await {
-            Ok(object) => Ok(Some((key, object))),
-            // A sweep may take off what has run out between the listing and this.
-            Err(error) if error.kind == Kind::NotFound => Ok(None),
-            Err(error) => Err(failed(error)),
-        })
-        .buffered(AT_ONCE)
-        .try_collect()
-        .await?;
-    Ok(got.into_iter().flatten().collect())
+    Ok(keys)
 }

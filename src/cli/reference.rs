@@ -26,10 +26,16 @@ New fields may be added; a reader ignores what it does not know.
 
 | event | when | fields |
 |---|---|---|
-| `progress` | once a second while a copy runs | `phase` (`walk`, `probe`, `copy`), `seconds`, `retries`, and for each of `walk`, `probe`, `pack`, `upload`, `commit` an object with `items`, `bytes`, `itemsWanted`, `bytesWanted` (0 while not known) |
+| `progress` | once a second while a copy or a sweep runs | `phase` (`walk`, `probe`, `copy`; `census`, `condemn`, `bury`, `delete`), `seconds`, `retries`, and for each of `walk`, `probe`, `pack`, `upload`, `commit`, `census`, `condemn`, `bury`, `delete` an object with `items`, `bytes`, `itemsWanted`, `bytesWanted` (0 while not known) |
 | `report` | at the end of `copy` | `dryRun`, `to`, `paths`, `present`, `bodiesReused`, `toUpload`, `published`, `bodies`, `narBytes`, `bodyBytes`, `seconds`, `requests` (sent, by verb), `connections` (opened; of buckets), `failures` (each `path`, `why`), `stopped`, `warnings`, `rootRecord`, and with `--dry-run` `plan` (each `path`, `action`, `narSize`) |
 | `report` | at the end of `init` | `dryRun`, `bucketMade`, `cacheInfoWritten`, `cacheInfo`, `differences`, `substituter`, `anonymousSubstituter`, `trustedPublicKeys` |
 | `report` | at the end of `key generate` | `keyName`, `publicKey`, `secretKeyFile`, `publicKeyFile` |
+| `report` | at the end of `sweep` | `dryRun`, `cache`, `run`, `began`, `narinfos`, `kept`, `buried`, `buriedBytes`, `spared`, `bodiesDeleted`, `deletedBytes`, `bodies`, `bodyBytes` (before the sweep), `condemned` (each `path`, `body`, `fileSize`, `reason`: `dead`, `dangling`, `broken`; `fate`: `buried`, `spared`, `vanished`, `left`), `deleted` (each `key`, `size`, `fate`: `deleted`, `kept`, `left`), `healed`, `missing` (each `path`, `neededBy`), `expired`, `aborted`, `companions`, `unreadable`, `notDeleted` (each `key`, `why`), `unknown`, `warnings`, `stopped`, `cost` (of what a dry run has found: `requests`, `provider`, `currency`, `once`, `savedEachMonth`), `seconds`, `requests`, `connections` |
+| `report` | at the end of `sweep --undo` | `undone` (the sweep), `putBack`, `there`, `lost` (each `path`, `why`), `undeleted` |
+| `report` | at the end of `diff` | `since`, `came`, `went` |
+| `why` | at the end of `why`, and for each `--explain` | `path`, `verdict` (`stays`, `goes`, `absent`, `buried`), `chain` (from what stays by itself down to the path), `run` (of what is buried), `words` |
+| `weight` | for each line of `du` | `kind` (`group`, `root`, `pin`, `young`, `goes`), `name`, `paths`, `bytes`, `alonePaths`, `aloneBytes` |
+| `run` | for each line of `runs` | `run`, `began`, `paths`, `isAlive`, `condemned`, `buried`, `deleted` (dates, or null) |
 | `report` | at the end of `pin` and `unpin` | `pin` (its name), `paths`, `until` (or null), `takenOff` |
 | `pin` | for each pin of `pins` | `name`, `paths`, `until` (or null), `written`, `holds` |
 | `root` | for each record of `roots` | `group`, `time`, `paths`, `record` |
@@ -134,7 +140,7 @@ fn add_settings(out: &mut String) {
 
 A setting is taken from the first of these that has it: the flag, the cache URL's parameter, the environment variable, `narhaul.toml`, the default.
 The file lies at `$XDG_CONFIG_HOME/narhaul/narhaul.toml` (`~/.config/narhaul/narhaul.toml`) unless `--config` or `NARHAUL_CONFIG` names another; its keys are the names below, and an unknown key is an error.
-Of lists (`key-file`) the strongest place counts alone.
+Of lists (`key-file`, `keep`, `roots-from`) the strongest place counts alone.
 
 | name | what | URL parameter | variable | default |
 |---|---|---|---|---|
@@ -146,9 +152,10 @@ Of lists (`key-file`) the strongest place counts alone.
             Some(name) => format!("`{name}`"),
             None => String::new(),
         };
-        let variable = setting.variable.name;
+        let variable = setting.variable;
+        let variable = variable.map_or_else(String::new, |variable| format!("`{}`", variable.name));
         let (name, what, default) = (setting.name, setting.what, setting.default);
-        let row = format!("| `{name}` | {what} | {parameter} | `{variable}` | {default} |\n");
+        let row = format!("| `{name}` | {what} | {parameter} | {variable} | {default} |\n");
         out.push_str(&row);
     }
     out.push('\n');

@@ -14,6 +14,7 @@ use crate::{
         error::{self, Failure},
         machine,
         units::{ParseSizeError, Size, parse_size},
+        wanted::{Spans, Wanted},
     },
     copy::budget,
     ledger::root::Group,
@@ -87,9 +88,11 @@ pub fn copy(context: &Context, layers: &Layers<'_>) -> Result<CopySettings, Fail
     Ok(settings)
 }
 
-/// Finds out whether every value makes sense, as a copy does, but opens no file of a key.
+/// Finds out whether every value makes sense, as a copy and a sweep do, but opens no file of a key.
 pub fn check(layers: &Layers<'_>) -> Result<(), Failure> {
-    without_keys(layers).map(drop)
+    without_keys(layers)?;
+    Wanted::of(layers, Spans::Days)?;
+    Ok(())
 }
 
 fn without_keys(layers: &Layers<'_>) -> Result<CopySettings, Failure> {

@@ -1,8 +1,8 @@
 //! The one cache that a command is about: found, opened, worked on.
 //!
 //! The commands beside `copy` name their cache last or by `--to`, or leave it to the setting `to`. Here
-//! that becomes an open back end behind its wrappers, with progress shown and Ctrl-C looked after, and
-//! what the cache was asked is told at the end.
+//! that becomes an open back end behind its wrappers, with Ctrl-C looked after, and what the cache was asked is
+//! told at the end. Progress is shown by those whose work takes long.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -12,7 +12,6 @@ use crate::{
     backend::{self, Backend},
     cli::{
         Context,
-        bars::Bars,
         cache::{self, Limits, Traffic},
         config::Layers,
         error::{self, Exit, Failure},
@@ -90,9 +89,7 @@ impl Site {
                 meter: Arc::clone(&meter),
                 stop: stop.clone(),
             };
-            let bars = Bars::start(context, &meter);
             let done = work(desk).await;
-            drop(bars);
             cache.tell(context);
             Ok((done?, cache.traffic()))
         })?;

@@ -31,6 +31,19 @@ fn each_setting_is_shown_with_the_place_it_comes_from() {
     # limit-upload: none
     group = "ci" # [DIR]/config/narhaul/narhaul.toml
     # ca-file: AWS_CA_BUNDLE, NIX_SSL_CERT_FILE, SSL_CERT_FILE, the system's
+    # window: the cache's own, from its first sweep; 30d
+    # grace: the cache's own, from its first sweep; 31d
+    # guard: the cache's own, from its first sweep; 20%
+    # max-size: none
+    # keep-last: the cache's own, from its first sweep; 1
+    # keep-within: none
+    # keep-hourly: none
+    # keep-daily: none
+    # keep-weekly: none
+    # keep-monthly: none
+    # keep-yearly: none
+    # keep: the cache's own, from its first sweep; `hook:`
+    # roots-from: none
     --- exit 0
     "#);
 }

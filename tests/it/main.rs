@@ -33,3 +33,4 @@ mod docs;
 mod init;
 mod key;
 mod pin_cli;
+mod sweep_cli;

@@ -64,7 +64,7 @@ const MAY_USE: [(&str, &[&str]); 18] = [
     (
         "cli",
         &[
-            "*", "bench", "copy", "key", "setup", "sweep", "verify", "cli",
+            "*", "bench", "copy", "key", "setup", "sweep", "tomb", "verify", "cli",
         ],
     ),
 ];

@@ -3,12 +3,16 @@
 pub mod completions;
 pub mod config;
 pub mod copy;
+pub mod du;
 pub mod init;
 pub mod key;
 pub mod pin;
 pub mod reference;
 pub mod roots;
+pub mod runs;
 pub mod serve;
+pub mod sweep;
+pub mod why;
 
 use std::path::PathBuf;
 

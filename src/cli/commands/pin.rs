@@ -19,19 +19,18 @@ use crate::{
         notes::{self, PinState, TAKEN_OFF},
         paths,
         site::{Access, Desk, HowArgs, Site},
+        sweep_errors,
         times::{Moment, parse_moment, rfc3339},
         ui::Format,
         units::Count,
     },
-    ledger::{
-        name::{Name, PinName},
-        pin::Pin,
-    },
+    ledger::{Name, PinName, Timing, pin::Pin, state::State},
     nix::{
         object_key::ObjectKey,
         store_path::{StoreDir, StorePath},
     },
     source::nix_db::StoreConfig,
+    tomb,
 };
 
 /// Keep paths of a cache by name, with everything that they refer to
@@ -119,7 +118,17 @@ pub fn pin(context: &Arc<Context>, args: &PinArgs) -> Result<Exit, Failure> {
         are_there(&site, &desk, &pin).await?;
         write(&site, &desk, &name, &pin).await?;
         // My write before my read: a sweep that buried one of them without seeing the pin is noticed.
-        are_there(&site, &desk, &pin).await?;
+        let buried = are_there(&site, &desk, &pin).await?;
+        if let Some(first) = buried.first() {
+            context.ui.warn(&format!(
+                "a sweep has buried `{}`{}; the next one puts it back, for the pin names it",
+                store_dir.show(first),
+                match buried.len() {
+                    1 => String::new(),
+                    n => format!(" and {} more", n - 1),
+                }
+            ));
+        }
         tell_pin(context, &site, &name, &pin)
     })?;
     Ok(Exit::Done)
@@ -255,26 +264,38 @@ fn may_replace(args: &PinArgs, old: &Pin, new: &Pin, now: SystemTime) -> Result<
     }
 }
 
-/// Finds out whether every path is in the cache.
-async fn are_there(site: &Site, desk: &Desk, pin: &Pin) -> Result<(), Failure> {
+/// Finds out whether every path is in the cache, or can come back; returns those that are buried.
+async fn are_there(site: &Site, desk: &Desk, pin: &Pin) -> Result<Vec<StorePath>, Failure> {
+    let mut missing = Vec::new();
     for path in &pin.paths {
         match desk.dest.head(&ObjectKey::narinfo(path.hash_part())).await {
             Ok(_) => {}
-            Err(error) if error.kind == Kind::NotFound => {
-                let shown = pin.store_dir.show(path);
-                return Err(
-                    Failure::new(format!("`{}` does not have `{shown}`", site.place)).hint(
-                        format!(
-                            "copy it first: `narhaul copy --to '{}' {shown}`",
-                            site.typed
-                        ),
-                    ),
-                );
-            }
+            Err(error) if error.kind == Kind::NotFound => missing.push(path.clone()),
             Err(error) => return Err(site.failure("cannot look for the paths in", &error)),
         }
     }
-    Ok(())
+    if missing.is_empty() {
+        return Ok(missing);
+    }
+    let books = tomb::books::read(&*desk.dest, &Timing::default()).await;
+    let books = books.map_err(|error| sweep_errors::of_books(site, &error))?;
+    let parts: BTreeSet<_> = missing.iter().map(StorePath::hash_part).collect();
+    let tombstones = books.tombstones(&parts);
+    let gone = missing.iter().find(|path| {
+        let tombstone = tombstones.get(&path.hash_part());
+        tombstone.is_none_or(|tombstone| tombstone.state == State::Doomed)
+    });
+    match gone {
+        None => Ok(missing),
+        Some(path) => {
+            let shown = pin.store_dir.show(path);
+            let failure = Failure::new(format!("`{}` does not have `{shown}`", site.place));
+            Err(failure.hint(format!(
+                "copy it first: `narhaul copy --to '{}' {shown}`",
+                site.typed
+            )))
+        }
+    }
 }
 
 async fn write(site: &Site, desk: &Desk, name: &PinName, pin: &Pin) -> Result<(), Failure> {

@@ -1,0 +1,141 @@
+//! A sweep that did not begin, in words: what was refused, why, and what to do.
+//!
+//! A refusal says what would have been lost and names the rule, the root or the share that it is about;
+//! each hint is one command or one flag.
+
+use crate::{
+    cli::{
+        error::{Exit, Failure, backend_hint},
+        site::Site,
+        units::{Count, Size},
+    },
+    plan::sweep::Refusal,
+    sweep::Error,
+    tomb,
+};
+
+/// Tells why a sweep did not begin, or not come to its end before it had changed anything.
+#[must_use]
+pub fn of_sweep(site: &Site, error: &Error) -> Failure {
+    let failure = Failure::from_error(error);
+    let url = &site.typed;
+    match error {
+        Error::Cache { source, .. } => with_hint(failure, backend_hint(url, source)),
+        Error::Books(books) => of_books(site, books),
+        Error::Refused(refusal) => of_refusal(site, refusal),
+        Error::Ledger { .. } | Error::Foreign(_) => refused(failure).hint(
+            "it may be what keeps paths alive: sweep with the newest narhaul, or see who has written it",
+        ),
+        Error::CacheInfo { .. } => failure.hint(
+            "clients cannot read it either: remove or mend that object, then run `narhaul init`",
+        ),
+        Error::Busy(_) => refused(failure).hint(
+            "wait for its end; one that was killed counts as dead a quarter of an hour later",
+        ),
+        Error::NoSuchRun(_) => {
+            failure.hint(format!("see which there are: `narhaul runs '{url}'`"))
+        }
+        Error::Plan(_) => Failure {
+            causes: failure.causes,
+            ..Failure::bug(failure.message)
+        },
+        Error::Census(_) | Error::NotKept(_) => failure,
+        Error::Lapsed => failure.hint(
+            "this machine slept or its network was away; run the same command again",
+        ),
+        Error::Stopped => Failure {
+            exit: Exit::Interrupted,
+            ..Failure::new(format!("interrupted: nothing of `{}` was taken away", site.place))
+        },
+    }
+}
+
+/// Tells why the ledger cannot be read.
+#[must_use]
+pub fn of_books(site: &Site, error: &tomb::Error) -> Failure {
+    let failure = Failure::from_error(error);
+    match error {
+        tomb::Error::Cache { source, .. } => {
+            with_hint(failure, backend_hint(&site.typed, source))
+        }
+        _ => refused(failure).hint(
+            "it may be what keeps paths alive: sweep with the newest narhaul, or see who has written it",
+        ),
+    }
+}
+
+fn of_refusal(site: &Site, refusal: &Refusal) -> Failure {
+    let (place, url) = (&site.place, &site.typed);
+    match refusal {
+        Refusal::NoRoots => Failure::refused(format!(
+            "refusing to sweep `{place}`: nothing in it says what is in use"
+        ))
+        .cause("there is no root record and no pin, and no list of roots was given: whatever is older than the window would go, in use or not")
+        .hint("copy with `narhaul copy`, which leaves a root, or name what is in use: `--roots-from FILE`, `narhaul pin`")
+        .hint("if age alone is to decide: `--age-only`"),
+        Refusal::Vanished { n_gone, first } => Failure::refused(format!(
+            "refusing to sweep `{place}`: {} gone, and nothing says why",
+            match n_gone {
+                1 => "1 root or pin of the last sweep is".to_owned(),
+                n => format!("{n} roots or pins of the last sweep are"),
+            }
+        ))
+        .cause(format!("`{first}` was there; an expiry rule or somebody's hand has removed it, and what it kept would go"))
+        .hint("copy those paths again, or pin them; narhaul's own records belong into no expiry rule")
+        .hint(format!("if they may go: remove `narhaul/snapshot/` of `{url}`, and sweep again")),
+        Refusal::Expiry { id, prefix } => {
+            let all = if prefix.is_empty() {
+                "every object".to_owned()
+            } else {
+                format!("what begins with `{prefix}`")
+            };
+            Failure::refused(format!(
+                "refusing to sweep `{place}` beside the bucket's expiry rule `{id}`"
+            ))
+            .cause(format!(
+                "the rule deletes {all} by its age alone, in use or not: it breaks closures, and eats the ledger that says what is in use"
+            ))
+            .hint(format!("remove the rule `{id}` from the bucket, and let `narhaul sweep --window` take its place"))
+        }
+        // Settings are compared before a sweep begins, in their own words; here another sweep has changed
+        // them meanwhile.
+        Refusal::Settings { .. } => Failure::refused(refusal.to_string())
+            .hint("leave the flag away to go by the cache's own, or change them for good: `--change-settings`"),
+        Refusal::Guard { percent, plan } => {
+            let totals = plan.totals;
+            Failure::refused(format!(
+                "refusing to bury {} of {} ({} of {}): the guard is {percent} %",
+                totals.n_condemned,
+                Count::of(totals.n_narinfos, "path"),
+                Size(totals.bytes_condemned),
+                Size(totals.bytes),
+            ))
+            .hint(format!("see what would go: `narhaul sweep '{url}' --dry-run --guard 100%`"))
+            .hint(format!("if it is right, let it pass this once: `--guard {}%`", share(totals)))
+        }
+    }
+}
+
+/// The share, rounded up, that a plan takes.
+fn share(totals: crate::plan::sweep::Totals) -> u128 {
+    let of = |part: u128, whole: u128| (part * 100).div_ceil(whole.max(1)).min(100);
+    let paths = of(totals.n_condemned as u128, totals.n_narinfos as u128);
+    paths.max(of(
+        u128::from(totals.bytes_condemned),
+        u128::from(totals.bytes),
+    ))
+}
+
+fn refused(failure: Failure) -> Failure {
+    Failure {
+        exit: Exit::Refused,
+        ..failure
+    }
+}
+
+fn with_hint(failure: Failure, hint: Option<String>) -> Failure {
+    match hint {
+        Some(hint) => failure.hint(hint),
+        None => failure,
+    }
+}

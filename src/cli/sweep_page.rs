@@ -1,0 +1,257 @@
+//! A sweep as a page for a browser, and as metrics.
+
+use crate::{
+    cli::{
+        metrics::Metric,
+        names::MAX_NAMES,
+        page::{Bar, Content, Page, Section},
+        sweep_words::{About, Sums, reason, warnings},
+        times::{Moment, Span},
+        units::{Count, Size, Took},
+    },
+    sweep::{
+        Report,
+        report::{BodyFate, Fate},
+    },
+};
+
+/// Returns the page of a sweep.
+#[must_use]
+pub fn page(about: About<'_>, report: &Report) -> Page {
+    let sums = Sums::of(report);
+    let what = if about.is_dry_run {
+        "What a sweep would do"
+    } else {
+        "Sweep"
+    };
+    let mut page = Page {
+        title: format!("{what}: {}", about.site.place),
+        subtitle: format!(
+            "{}, run {}, {}; window {}, grace {}",
+            Moment(report.began),
+            report.run,
+            Took(about.took),
+            Span(about.config.window),
+            Span(about.config.grace)
+        ),
+        figures: vec![
+            figure("paths that stay", sums.n_kept()),
+            figure("paths buried", sums.n_buried),
+            (
+                "free after the grace".to_owned(),
+                Size(sums.bytes_buried).to_string(),
+            ),
+            (
+                "deleted now".to_owned(),
+                Size(sums.bytes_deleted).to_string(),
+            ),
+            figure("put back", sums.n_healed),
+        ],
+        sections: vec![sizes(report, sums)],
+    };
+    let notes = warnings(report);
+    if !notes.is_empty() {
+        page.sections.push(Section {
+            title: "What to know".to_owned(),
+            note: String::new(),
+            content: Content::Notes(notes),
+        });
+    }
+    page.sections.extend(gone(about, report));
+    page.sections.extend(bodies(report));
+    page
+}
+
+fn figure(label: &str, n: u64) -> (String, String) {
+    (label.to_owned(), n.to_string())
+}
+
+/// Where the bytes of the cache are.
+fn sizes(report: &Report, sums: Sums) -> Section {
+    let all = report.seen.body_bytes;
+    let stays = all.saturating_sub(sums.bytes_buried + sums.bytes_deleted);
+    let bar = |label: &str, bytes: u64| Bar {
+        label: label.to_owned(),
+        strong: bytes,
+        weak: 0,
+        shown: Size(bytes).to_string(),
+    };
+    Section {
+        title: "Where the bytes are".to_owned(),
+        note: format!(
+            "{} with {} in all.",
+            Count(report.seen.n_bodies, "object"),
+            Size(all)
+        ),
+        content: Content::Bars(vec![
+            bar("stays", stays),
+            bar("free after the grace", sums.bytes_buried),
+            bar("deleted now", sums.bytes_deleted),
+        ]),
+    }
+}
+
+/// The paths that went, the largest first.
+fn gone(about: About<'_>, report: &Report) -> Option<Section> {
+    let mut items: Vec<_> = report.condemned.iter().chain(&report.dangling).collect();
+    items.sort_by_key(|item| (std::cmp::Reverse(item.file_size), item.part));
+    if items.is_empty() {
+        return None;
+    }
+    let rows = items.iter().take(MAX_NAMES).map(|item| {
+        let fate = match item.fate {
+            Fate::Buried => "buried",
+            Fate::Spared(_) => "stays: needed after all",
+            Fate::Vanished => "was gone already",
+            Fate::Left => "left for the next run",
+        };
+        vec![
+            about.names.short(item.part),
+            Size(item.file_size).to_string(),
+            reason(item.reason).to_owned(),
+            fate.to_owned(),
+        ]
+    });
+    Some(Section {
+        title: "What went".to_owned(),
+        note: shown(items.len()),
+        content: Content::Table {
+            head: vec!["path", "size", "why", "what became of it"],
+            rows: rows.collect(),
+        },
+    })
+}
+
+/// The bodies whose time had come, the largest first.
+fn bodies(report: &Report) -> Option<Section> {
+    let mut items: Vec<_> = report.bodies.iter().collect();
+    items.sort_by(|a, b| (b.size, &a.key).cmp(&(a.size, &b.key)));
+    if items.is_empty() {
+        return None;
+    }
+    let rows = items.iter().take(MAX_NAMES).map(|body| {
+        let fate = match body.fate {
+            BodyFate::Deleted => "deleted",
+            BodyFate::Kept(_) => "stays: needed again",
+            BodyFate::Left => "left for the next run",
+        };
+        let of = body.journals.first();
+        vec![
+            body.key.to_string(),
+            Size(body.size).to_string(),
+            of.map_or_else(|| "nobody names it".to_owned(), ToString::to_string),
+            fate.to_owned(),
+        ]
+    });
+    Some(Section {
+        title: "Bodies whose time had come".to_owned(),
+        note: shown(items.len()),
+        content: Content::Table {
+            head: vec!["object", "size", "buried by", "what became of it"],
+            rows: rows.collect(),
+        },
+    })
+}
+
+fn shown(n: usize) -> String {
+    if n > MAX_NAMES {
+        format!("The {MAX_NAMES} largest of {n}.")
+    } else {
+        String::new()
+    }
+}
+
+/// What is watched: it stays in the file when a later sweep fails.
+pub const LAST_SUCCESS: (&str, &str) = (
+    "sweep_last_success_timestamp_seconds",
+    "When the last sweep that came to its end began, by the server's clock.",
+);
+
+const SUCCESS: (&str, &str) = ("sweep_success", "Whether the last sweep came to its end.");
+
+/// Returns the figures of a sweep that was refused or failed before it began.
+#[must_use]
+pub fn failed() -> Vec<Metric> {
+    vec![metric(SUCCESS.0, SUCCESS.1, 0)]
+}
+
+/// Returns the figures of a sweep that has come to its end.
+#[must_use]
+pub fn metrics(about: About<'_>, report: &Report) -> Vec<Metric> {
+    let sums = Sums::of(report);
+    let seconds = |time: std::time::SystemTime| {
+        let since = time.duration_since(std::time::SystemTime::UNIX_EPOCH);
+        since.map_or(0, |since| since.as_secs())
+    };
+    let is_whole = report.stopped.is_none() && report.n_unreadable == 0;
+    let mut metrics = vec![
+        metric(
+            "sweep_last_run_timestamp_seconds",
+            "When the last sweep began, by the server's clock.",
+            seconds(report.began),
+        ),
+        metric(
+            SUCCESS.0,
+            SUCCESS.1,
+            u64::from(is_whole && report.not_deleted.is_empty()),
+        ),
+        metric(
+            "sweep_duration_seconds",
+            "How long it took.",
+            about.took.as_secs(),
+        ),
+        metric("sweep_narinfos", "Paths that were there.", sums.n_seen),
+        metric("sweep_kept", "Paths that stayed.", sums.n_kept()),
+        metric(
+            "sweep_condemned",
+            "Paths that were taken away.",
+            sums.n_buried,
+        ),
+        metric(
+            "sweep_condemned_bytes",
+            "Bytes that come free when their grace is over.",
+            sums.bytes_buried,
+        ),
+        metric(
+            "sweep_deleted_bodies",
+            "Bodies that were deleted.",
+            sums.n_deleted,
+        ),
+        metric("sweep_deleted_bytes", "Their bytes.", sums.bytes_deleted),
+        metric("sweep_healed", "Paths that were put back.", sums.n_healed),
+        metric(
+            "sweep_missing",
+            "References that are missing and cannot be put back.",
+            count(report.missing.len()),
+        ),
+        metric(
+            "sweep_unreadable",
+            "Narinfos that could not be read.",
+            count(report.n_unreadable),
+        ),
+        metric(
+            "sweep_not_deleted",
+            "Objects that the server did not delete.",
+            count(report.not_deleted.len()),
+        ),
+        metric(
+            "cache_bodies",
+            "Bodies in the cache before the sweep.",
+            report.seen.n_bodies,
+        ),
+        metric("cache_body_bytes", "Their bytes.", report.seen.body_bytes),
+    ];
+    if is_whole {
+        let (name, help) = LAST_SUCCESS;
+        metrics.push(metric(name, help, seconds(report.began)));
+    }
+    metrics
+}
+
+const fn metric(name: &'static str, help: &'static str, value: u64) -> Metric {
+    Metric { name, help, value }
+}
+
+fn count(n: usize) -> u64 {
+    u64::try_from(n).unwrap_or(u64::MAX)
+}

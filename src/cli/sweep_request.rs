@@ -1,0 +1,70 @@
+//! The parts of a sweep's request that every command which looks at a whole cache needs.
+
+use crate::{
+    backend::Kind,
+    cli::{
+        Context,
+        config::Layers,
+        error::Failure,
+        resolve, roots_from,
+        run::{self},
+        site::{Desk, Site},
+        units::Count,
+    },
+    ledger::{Name, RunId, Timing, config::Config},
+    nix::store_path::{StoreDir, StorePath},
+    plan::sweep::Imported,
+};
+
+/// The durations of the protocol; window and grace come from the settings.
+pub fn timing(scale: Option<f64>) -> Timing {
+    let timing = Timing::default();
+    scale.map_or(timing, |factor| timing.scaled(factor))
+}
+
+/// How many requests may be under way at once.
+pub fn n_requests(layers: &Layers<'_>) -> Result<usize, Failure> {
+    Ok(usize::try_from(resolve::requests(layers)?).unwrap_or(usize::MAX))
+}
+
+/// Reads every list of roots that was named.
+pub fn imported(
+    context: &Context,
+    layers: &Layers<'_>,
+    store_dir: &StoreDir,
+) -> Result<Vec<Imported>, Failure> {
+    let picked = layers.get("roots-from");
+    let named = picked.iter().flat_map(|picked| &picked.values);
+    let lists = named.map(|text| {
+        let list = roots_from::read(store_dir, text)?;
+        let n = Count::of(list.paths.len(), "root");
+        context.ui.detail(&format!("{n} from `{}`", list.label));
+        Ok(Imported {
+            label: list.label,
+            parts: list.paths.iter().map(StorePath::hash_part).collect(),
+        })
+    });
+    lists.collect()
+}
+
+/// What the sweeps of this cache go by, if there was one.
+pub async fn config(site: &Site, desk: &Desk) -> Result<Option<Config>, Failure> {
+    let key = Name::Config.key();
+    match desk.dest.get(&key).await {
+        Ok(object) => Config::decode(&object.body).map(Some).map_err(|error| {
+            Failure::refused(format!("cannot understand `{key}` of `{}`", site.place))
+                .because(&error)
+                .hint("it may be of a newer version: sweep with the newest narhaul")
+        }),
+        Err(error) if error.kind == Kind::NotFound => Ok(None),
+        Err(error) => Err(site.failure("cannot read the settings of", &error)),
+    }
+}
+
+/// A name for this sweep, by the server's time.
+pub async fn run_id(site: &Site, desk: &Desk) -> Result<RunId, Failure> {
+    let now = desk.dest.now().await;
+    let now = now.map_err(|error| site.failure("cannot ask the time of", &error))?;
+    RunId::new(now, &run::id()?)
+        .map_err(|error| Failure::new("cannot name this sweep").because(&error))
+}
