@@ -8,7 +8,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -17,9 +17,8 @@ use narhaul::{
         Backend, Error, Kind, ListQuery, PutOptions,
         wrap::retry::{Policy, Retrying},
     },
-    clock::Clock,
     copy::{self, Options},
-    ledger::{Timing, root::RootRecord},
+    ledger::{RunId, Timing, config::Config, root::RootRecord},
     meter::Meter,
     nix::{
         compression::Compression,
@@ -27,12 +26,15 @@ use narhaul::{
         object_key::ObjectKey,
         store_path::{HashPart, StoreDir},
     },
-    plan::recipe::Recipe,
+    plan::{recipe::Recipe, sweep::Settings},
     source::Source as _,
     stop::Stop,
+    sweep,
 };
 
 use super::{
+    bugs::{self, Bug},
+    judge::run_id,
     stage::{Handle, Who, lock},
     store::Store,
     weather::Way,
@@ -80,6 +82,7 @@ pub(super) struct CopyPart {
     pub(super) check_bodies: bool,
     pub(super) write_listing: bool,
     pub(super) seed: u64,
+    pub(super) bug: Option<Bug>,
 }
 
 /// One of our own copies.
@@ -98,7 +101,7 @@ pub(super) async fn copy(stage: Handle, store: Arc<Store>, way: Arc<Way>, part: 
         n_requests: 4,
         group: part.group.parse().unwrap(),
         run_id: format!("copy{}", part.number),
-        clock: Clock::paused(SystemTime::UNIX_EPOCH),
+        clock: bugs::clock(part.bug, &stage.clock),
         timing: Timing::default(),
         options: Options {
             allow_unsigned: true,
@@ -107,7 +110,7 @@ pub(super) async fn copy(stage: Handle, store: Arc<Store>, way: Arc<Way>, part: 
             ..Options::default()
         },
     };
-    let dest = retried(&way, part.seed);
+    let dest = bugs::plant(retried(&way, part.seed), &stage, who, part.bug);
     let run = copy::run(
         Arc::<Store>::clone(&store),
         dest,
@@ -224,6 +227,83 @@ async fn tried<T, F: Future<Output = Result<T, Error>>>(
             result => return result,
         }
     }
+}
+
+/// What one sweep is to do.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct SweepPart {
+    pub(super) number: u32,
+    pub(super) repair: bool,
+    /// Whether it goes on beside another one.
+    pub(super) ignore_lease: bool,
+    pub(super) seed: u64,
+    pub(super) bug: Option<Bug>,
+}
+
+/// One of our sweeps.
+pub(super) async fn sweep(stage: Handle, way: Arc<Way>, part: SweepPart) {
+    let who = Who::Sweep(part.number);
+    stage.count(|coverage| coverage.sweeps += 1);
+    stage.note(who, "begins to sweep".to_owned());
+    let dest = bugs::plant(retried(&way, part.seed), &stage, who, part.bug);
+    let act = async {
+        let now = dest.now().await.map_err(|error| error.to_string())?;
+        let run = RunId::new(now, &run_id(part.number)).unwrap();
+        let request = sweep::Request {
+            run,
+            clock: stage.clock.clone(),
+            timing: Timing::default(),
+            settings: Settings {
+                config: Config {
+                    guard_percent: 100,
+                    ..Config::default()
+                },
+                is_age_only: true,
+                ..Settings::default()
+            },
+            imported: Vec::new(),
+            n_requests: 4,
+            options: sweep::Options {
+                repair: part.repair,
+                ignore_lease: part.ignore_lease,
+                ..sweep::Options::default()
+            },
+        };
+        let run = sweep::run(Arc::clone(&dest), request, Arc::default(), Stop::default());
+        run.await.map_err(|error| chain(&error))
+    };
+    let Some(result) = until_death(&way, act).await else {
+        return;
+    };
+    match result {
+        Err(error) => {
+            stage.count(|coverage| coverage.sweeps_refused += 1);
+            stage.note(who, format!("gives up: {error}"));
+        }
+        Ok(report) if report.stopped.is_some() => {
+            stage.count(|coverage| coverage.sweeps_stopped += 1);
+            stage.note(who, format!("is stopped: {:?}", report.stopped));
+        }
+        Ok(report) => {
+            stage.note(who, "is done".to_owned());
+            let is_clean = report.not_deleted.is_empty();
+            stage.count(|coverage| coverage.sweeps_done += 1);
+            if is_clean && let Err(what) = lock(&stage.judge).take_sweep(stage.elapsed(), who) {
+                stage.accuse(what);
+            }
+        }
+    }
+}
+
+/// Returns an error with its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
 }
 
 /// A sweep as one would write it on a free afternoon: what no root needs goes, at once and for good.

@@ -57,6 +57,10 @@ counts! {
     sweeps,
     /// Sweeps that came to their end.
     sweeps_done,
+    /// Sweeps that did nothing, for a reason.
+    sweeps_refused,
+    /// Sweeps that ended in the middle of something.
+    sweeps_stopped,
     /// Narinfos that sweeps buried.
     buried,
     /// Bodies that sweeps deleted.
@@ -69,6 +73,8 @@ counts! {
     broken_by_foreign,
     /// Readers that found their bodies.
     readers_served,
+    /// Plays after which garbage was gone after two runs.
+    finales_of_two_runs,
     /// Roots that fell out of their rules.
     expired,
 }

@@ -15,7 +15,9 @@
 //! Not here: the exhaustive search over a small model of the same protocol (`model`).
 
 mod actors;
+mod bugs;
 mod coverage;
+mod finale;
 mod judge;
 mod play;
 mod stage;
@@ -23,6 +25,7 @@ mod store;
 mod weather;
 
 use std::{
+    collections::BTreeMap,
     ops::Range,
     sync::{
         Mutex,
@@ -30,6 +33,7 @@ use std::{
     },
 };
 
+use bugs::Bug;
 use coverage::Coverage;
 use play::{Outcome, Sweeper};
 
@@ -37,7 +41,7 @@ use play::{Outcome, Sweeper};
 const N_PLAYS: u64 = 500;
 
 /// Who sweeps.
-const SWEEPER: Sweeper = Sweeper::Nobody;
+const SWEEPER: Sweeper = Sweeper::Ours;
 
 /// Threads for plays, so that both cores of a small machine are of use.
 const N_THREADS: usize = 2;
@@ -62,7 +66,7 @@ fn play_all(seeds: Range<u64>, sweeper: Sweeper) -> Coverage {
             if seed >= seeds.end || failed.lock().unwrap().is_some() {
                 return;
             }
-            let outcome = play::run(seed, sweeper);
+            let outcome = play::run(seed, sweeper, None);
             sum.lock().unwrap().add(&outcome.coverage);
             if outcome.violation.is_some() {
                 let mut failed = failed.lock().unwrap();
@@ -98,17 +102,41 @@ fn no_seed_breaks_a_promise() {
 fn a_careless_sweep_is_found_out() {
     let n_found = (1..31)
         .filter(|&seed| {
-            let play = || play::run(seed, Sweeper::Careless);
+            let play = || play::run(seed, Sweeper::Careless, None);
             stage::on_a_thread(play).violation.is_some()
         })
         .count();
     assert!(n_found > 10, "{n_found} of 30");
 }
 
+/// Looks for a bug in the first plays; says in which it was found, and by what.
+fn find(bug: Bug, n_plays: u64) -> Option<(u64, String)> {
+    let find = |seed| Some((seed, play::run(seed, SWEEPER, Some(bug)).violation?));
+    stage::on_a_thread(|| (1..=n_plays).find_map(find))
+}
+
+#[test]
+#[ignore = "real: needs time, minutes of a release build"]
+fn every_planted_bug_is_found() {
+    let n_plays = number("SIM_PLAYS", 20_000);
+    for bug in Bug::ALL {
+        let found = find(bug, n_plays);
+        eprintln!("{bug:?}: {found:?}");
+        assert!(found.is_some(), "{bug:?} was not found in {n_plays} plays");
+    }
+}
+
+#[test]
+fn planted_bugs_that_show_at_once_are_found() {
+    for bug in [Bug::JournalAfterDelete, Bug::ReferencesFirst] {
+        assert!(find(bug, 30).is_some(), "{bug:?}");
+    }
+}
+
 #[test]
 fn a_seed_plays_the_same_play_again() {
     for seed in [3, 17, 40] {
-        let play = || stage::on_a_thread(|| play::run(seed, SWEEPER).lines);
+        let play = || stage::on_a_thread(|| play::run(seed, SWEEPER, None).lines);
         let (first, second) = (play(), play());
         assert_eq!(stage::show(&first), stage::show(&second), "seed {seed}");
     }
@@ -118,7 +146,7 @@ fn a_seed_plays_the_same_play_again() {
 #[ignore = "real: needs a person who reads the play of SIM_SEED"]
 fn one_seed() {
     let seed = number("SIM_SEED", 1);
-    let outcome = stage::on_a_thread(|| play::run(seed, SWEEPER));
+    let outcome = stage::on_a_thread(|| play::run(seed, SWEEPER, None));
     eprint!("{}", stage::show(&outcome.lines));
     eprintln!("{}", outcome.coverage);
     assert_eq!(outcome.violation, None, "SIM_SEED={seed}");
@@ -129,4 +157,71 @@ fn one_seed() {
 fn many_seeds() {
     let (first, n) = (number("SIM_SEED", 1), number("SIM_PLAYS", 100_000));
     eprintln!("{}", play_all(first..first + n, SWEEPER));
+}
+
+#[test]
+#[ignore = "real: needs a person who wants to know what goes wrong in SIM_PLAYS plays from SIM_SEED on"]
+fn survey() {
+    let (first, n) = (number("SIM_SEED", 1), number("SIM_PLAYS", 500));
+    let (next, sum) = (AtomicU64::new(first), Mutex::new(Coverage::default()));
+    let found: Mutex<Vec<(u64, String)>> = Mutex::default();
+    let work = || {
+        loop {
+            let seed = next.fetch_add(1, Relaxed);
+            if seed >= first + n {
+                return;
+            }
+            let outcome = play::run(seed, SWEEPER, None);
+            sum.lock().unwrap().add(&outcome.coverage);
+            if let Some(what) = outcome.violation {
+                found.lock().unwrap().push((seed, what));
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..N_THREADS {
+            scope.spawn(work);
+        }
+    });
+    let mut found = found.into_inner().unwrap();
+    found.sort();
+    for (seed, what) in &found {
+        eprintln!("{seed}: {what}");
+    }
+    eprintln!("{} of {n} fail; {}", found.len(), sum.into_inner().unwrap());
+}
+
+#[test]
+#[ignore = "real: needs a person who wants to know after how many plays each bug is found"]
+fn survey_of_bugs() {
+    let n = number("SIM_PLAYS", 500);
+    let next = AtomicU64::new(0);
+    let work = || {
+        loop {
+            let Some(bug) = Bug::ALL.get(usize::try_from(next.fetch_add(1, Relaxed)).unwrap())
+            else {
+                return;
+            };
+            let mut all = Vec::new();
+            for seed in 1..=n {
+                if let Some(what) = play::run(seed, SWEEPER, Some(*bug)).violation {
+                    all.push((seed, what));
+                }
+                if all.len() == 5 {
+                    break;
+                }
+            }
+            let seeds: Vec<u64> = all.iter().map(|(seed, _)| *seed).collect();
+            let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
+            for (_, what) in &all {
+                *kinds.entry(what.split(' ').next().unwrap()).or_default() += 1;
+            }
+            eprintln!("{bug:?}: {kinds:?}, {seeds:?} of {n}");
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..N_THREADS {
+            scope.spawn(work);
+        }
+    });
 }

@@ -24,7 +24,8 @@ use rand_chacha::ChaCha8Rng;
 use tokio::task::JoinSet;
 
 use super::{
-    actors::{self, Beliefs, CopyPart},
+    actors::{self, Beliefs, CopyPart, SweepPart},
+    bugs::Bug,
     coverage::Coverage,
     judge::{Change, Judge},
     stage::{self, Handle, Line, Stage, Who, lock},
@@ -58,6 +59,9 @@ const PACES: [Duration; 5] = [
     Duration::from_secs(50),
 ];
 
+/// More than a window, and more than a grace.
+const LONG: Duration = DAY.saturating_mul(33);
+
 /// Longer than this nobody needs to come to an end, however long they stood still.
 const PATIENCE: Duration = DAY.saturating_mul(400);
 
@@ -75,31 +79,35 @@ pub(super) struct Outcome {
 /// Who sweeps in a play.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sweeper {
-    Nobody,
+    /// The program.
+    Ours,
     /// One that the judge must find.
     Careless,
 }
 
-/// Plays the play of `seed`.
-pub(super) fn run(seed: u64, sweeper: Sweeper) -> Outcome {
-    stage::perform(play(seed, sweeper))
+/// Plays the play of `seed`, with a bug planted in every actor that can have it.
+pub(super) fn run(seed: u64, sweeper: Sweeper, bug: Option<Bug>) -> Outcome {
+    stage::perform(play(seed, sweeper, bug))
 }
 
-async fn play(seed: u64, sweeper: Sweeper) -> Outcome {
+async fn play(seed: u64, sweeper: Sweeper, bug: Option<Bug>) -> Outcome {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     // A Sunday evening; any time does.
     let start = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_383_900);
+    let clock = Clock::paused(start);
     let mut modes = Modes::aws();
-    modes.page_size = rng.random_range(1..=3);
-    let memory = Memory::with_modes(Clock::paused(start), modes);
-    let stage: Handle = Arc::new(Stage::new(memory, Judge::new(start)));
-    let n_paths = rng.random_range(2..=MAX_PATHS);
+    modes.page_size = [1, 2, 3, 1000, 1000, 1000][rng.random_range(0..6)];
+    let memory = Memory::with_modes(clock.clone(), modes);
+    let stage: Handle = Arc::new(Stage::new(memory, clock, Judge::new(start)));
+    let n_paths = [2, 3, 3, 4, 5, MAX_PATHS][rng.random_range(0..6)];
     let store = Store::draw(&mut rng, n_paths);
     let mut director = Director {
         stage: Arc::clone(&stage),
         store,
         rng,
         sweeper,
+        bug,
+        is_stalling: false,
         actors: JoinSet::new(),
         n_actors: 0,
         beliefs: Beliefs::default(),
@@ -122,32 +130,81 @@ async fn play(seed: u64, sweeper: Sweeper) -> Outcome {
 }
 
 /// Draws what happens, and lets it happen.
-struct Director {
-    stage: Handle,
-    store: Arc<Store>,
+pub(super) struct Director {
+    pub(super) stage: Handle,
+    pub(super) store: Arc<Store>,
     rng: ChaCha8Rng,
     sweeper: Sweeper,
+    pub(super) bug: Option<Bug>,
+    /// Whether everybody is quick, and sweeps stand still once.
+    is_stalling: bool,
     actors: JoinSet<()>,
-    n_actors: u32,
+    pub(super) n_actors: u32,
     beliefs: Beliefs,
+}
+
+/// What a play is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Theme {
+    /// Anything, in several acts.
+    Medley,
+    /// A sweep buries what copies want.
+    Burial,
+    /// A sweep deletes the bodies of what it has buried long ago, and copies want it back.
+    Deletion,
 }
 
 impl Director {
     async fn direct(&mut self) -> Result<(), String> {
-        self.fill().await;
-        for act in 0..self.rng.random_range(2..=5) {
+        let theme = [
+            Theme::Medley,
+            Theme::Burial,
+            Theme::Burial,
+            Theme::Deletion,
+            Theme::Deletion,
+        ][self.rng.random_range(0..5)];
+        let has_finale = match theme {
+            Theme::Medley => {
+                self.medley().await?;
+                self.rng.random_bool(0.6)
+            }
+            Theme::Burial => {
+                self.fill().await;
+                self.stage.pause(LONG).await;
+                self.storm().await?;
+                self.rng.random_bool(0.15)
+            }
+            Theme::Deletion => {
+                self.fill().await;
+                self.stage.pause(LONG).await;
+                self.sweep_once().await;
+                if self.rng.random_bool(0.3) {
+                    self.begin_foreign(PACES[1]);
+                    self.until_all_are_done().await?;
+                }
+                self.stage.pause(LONG).await;
+                self.storm().await?;
+                self.rng.random_bool(0.15)
+            }
+        };
+        if self.sweeper == Sweeper::Ours && has_finale {
+            self.let_garbage_go().await?;
+        }
+        Ok(())
+    }
+
+    async fn medley(&mut self) -> Result<(), String> {
+        if self.rng.random_bool(0.7) {
+            self.fill().await;
+            self.stage
+                .pause(*JUMPS.choose(&mut self.rng).unwrap())
+                .await;
+        }
+        for act in 0..self.rng.random_range(2..=4) {
             let pace = *PACES.choose(&mut self.rng).unwrap();
             let n_sweeps = [0, 1, 1, 1, 2][self.rng.random_range(0..5)];
             let n_copies = self.rng.random_range(u32::from(act == 0)..=2);
-            for _ in 0..n_copies {
-                self.begin_copy(pace);
-            }
-            for _ in 0..n_sweeps {
-                self.begin_sweep(pace);
-            }
-            if self.rng.random_bool(0.4) {
-                self.begin_foreign(pace);
-            }
+            self.begin(pace, n_sweeps, n_copies, 0.4);
             if self.rng.random_bool(0.3) {
                 self.begin_reader(pace);
             }
@@ -157,24 +214,44 @@ impl Director {
             let jump = *JUMPS.choose(&mut self.rng).unwrap();
             self.stage.pause(jump).await;
         }
-        self.until_all_are_done().await?;
-        let judge = lock(&self.stage.judge);
-        let visible = judge.visible();
-        match judge
-            .expected()
-            .into_iter()
-            .find(|part| !visible.contains(part))
-        {
-            Some(part) => Err(format!("`{part}` is missing at the end")),
-            None => Ok(()),
+        self.until_all_are_done().await
+    }
+
+    /// Sweeps, copies and a foreign writer, all at once.
+    async fn storm(&mut self) -> Result<(), String> {
+        let n_sweeps = [1, 1, 2][self.rng.random_range(0..3)];
+        let n_copies = self.rng.random_range(1..=3);
+        self.is_stalling = self.rng.random_bool(0.7);
+        let pace = if self.is_stalling {
+            PACES[0]
+        } else {
+            *PACES[1..].choose(&mut self.rng).unwrap()
+        };
+        self.begin(pace, n_sweeps, n_copies, 0.5);
+        self.until_all_are_done().await
+    }
+
+    fn begin(&mut self, pace: Duration, n_sweeps: u32, n_copies: u32, foreign: f64) {
+        for _ in 0..n_sweeps {
+            self.begin_sweep(pace);
+        }
+        for _ in 0..n_copies {
+            self.begin_copy(pace);
+        }
+        if self.rng.random_bool(foreign) {
+            self.begin_foreign(pace);
+        }
+    }
+
+    async fn sweep_once(&mut self) {
+        match self.sweeper {
+            Sweeper::Ours => self.sweep_quietly().await,
+            Sweeper::Careless => self.begin_sweep(PACES[0]),
         }
     }
 
     /// Fills the bucket with what somebody has left there long ago.
     async fn fill(&mut self) {
-        if self.rng.random_bool(0.3) {
-            return;
-        }
         let root = self.rng.random_range(0..self.store.len());
         for number in self.store.closure_of(&[root]) {
             let narinfo = self.store.foreign_narinfo(number);
@@ -185,17 +262,21 @@ impl Director {
             self.plant(key, text.into()).await;
         }
         if self.rng.random_bool(0.3) {
-            let orphan = ObjectKey::parse("nar/orphan.nar.xz").unwrap();
+            let orphan =
+                ObjectKey::parse("nar/1qwh2ykxzhvkkpr1hs0jkvnmj6wg1xgrr5dwz7sh0d6bvkx0mn2y.nar.xz")
+                    .unwrap();
             self.plant(orphan, Bytes::from_static(b"nobody's")).await;
+        }
+        if self.rng.random_bool(0.07) {
+            // Of no path in the store: nobody comes and mends it.
+            let wreck = ObjectKey::parse("zzzzzzzzzzzzzzzzzzzzzzzzzzzzzzzz.narinfo").unwrap();
+            self.plant(wreck, Bytes::from_static(b"wreck")).await;
         }
         if self.rng.random_bool(0.3) {
             let unknown = ObjectKey::parse("somebody/else.txt").unwrap();
             self.plant(unknown, Bytes::from_static(b"somebody else's"))
                 .await;
         }
-        self.stage
-            .pause(*JUMPS.choose(&mut self.rng).unwrap())
-            .await;
     }
 
     async fn plant(&self, key: ObjectKey, body: Bytes) {
@@ -210,18 +291,26 @@ impl Director {
     }
 
     /// Draws the way of the next actor.
-    fn way(&mut self, who: impl FnOnce(u32) -> Who, pace: Duration) -> (u32, Arc<Way>) {
+    fn way(&mut self, who: fn(u32) -> Who, pace: Duration) -> (u32, Arc<Way>) {
         self.n_actors += 1;
         let number = self.n_actors;
-        let weather = Weather::draw(&mut self.rng, pace);
+        let mut weather = Weather::draw(&mut self.rng, pace);
+        if self.is_stalling && matches!(who(number), Who::Sweep(_)) {
+            // Not so long that it must give up: what matters is what others do meanwhile.
+            let long = MINUTE * self.rng.random_range(1..=4);
+            weather.stall = Some((self.rng.random_range(0..70), long));
+        }
         let seed = self.rng.random();
         let way = Way::new(&self.stage, who(number), weather, seed);
         (number, Arc::new(way))
     }
 
-    /// Draws when an actor begins within its act: at most as late as some dozens of requests take.
+    /// Draws when an actor begins within its act: at most as late as a slow sweep takes.
     fn entrance(&mut self, pace: Duration) -> Duration {
-        pace * self.rng.random_range(0..60) / 2
+        if self.is_stalling {
+            return Duration::from_millis(self.rng.random_range(0..300_000));
+        }
+        pace * self.rng.random_range(0..200) / 8
     }
 
     fn roots(&mut self) -> Vec<usize> {
@@ -258,6 +347,7 @@ impl Director {
             check_bodies: rng.random_bool(0.2),
             write_listing: rng.random_bool(0.2),
             seed: rng.random(),
+            bug: self.bug,
             roots: self.roots(),
         };
         let entrance = self.entrance(pace);
@@ -294,10 +384,27 @@ impl Director {
 
     fn begin_sweep(&mut self, pace: Duration) {
         let (number, way) = self.way(Who::Sweep, pace);
-        let entrance = self.entrance(pace);
+        let entrance = if self.is_stalling {
+            Duration::from_millis(self.rng.random_range(0..60_000))
+        } else {
+            self.entrance(pace)
+        };
         let (stage, store) = (Arc::clone(&self.stage), Arc::clone(&self.store));
         match self.sweeper {
-            Sweeper::Nobody => {}
+            Sweeper::Ours => {
+                let part = SweepPart {
+                    number,
+                    repair: self.rng.random_bool(0.15),
+                    ignore_lease: self.rng.random_bool(0.9),
+                    seed: self.rng.random(),
+                    bug: self.bug,
+                };
+                self.spawn(
+                    Who::Sweep(number),
+                    entrance,
+                    actors::sweep(stage, way, part),
+                );
+            }
             Sweeper::Careless => {
                 let act = actors::careless_sweep(stage, store, way, number);
                 self.spawn(Who::Sweep(number), entrance, act);

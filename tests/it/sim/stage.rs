@@ -17,7 +17,10 @@ use std::{
     time::Duration,
 };
 
-use narhaul::backend::{memory::Memory, wrap::count::Verb};
+use narhaul::{
+    backend::{memory::Memory, wrap::count::Verb},
+    clock::Clock,
+};
 use tokio::{sync::Notify, task::JoinSet, time::Instant};
 
 use super::{coverage::Coverage, judge::Judge};
@@ -92,6 +95,7 @@ pub(super) struct Line {
 #[derive(Debug)]
 pub(super) struct Stage {
     pub(super) memory: Memory,
+    pub(super) clock: Clock,
     pub(super) judge: Mutex<Judge>,
     pub(super) coverage: Mutex<Coverage>,
     begun: Instant,
@@ -107,9 +111,10 @@ pub(super) struct Stage {
 
 impl Stage {
     /// Sets up a stage around an empty bucket.
-    pub(super) fn new(memory: Memory, judge: Judge) -> Self {
+    pub(super) fn new(memory: Memory, clock: Clock, judge: Judge) -> Self {
         Self {
             memory,
+            clock,
             judge: Mutex::new(judge),
             coverage: Mutex::default(),
             begun: Instant::now(),

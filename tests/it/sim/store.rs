@@ -135,6 +135,15 @@ impl Store {
         found
     }
 
+    /// Returns the closure of roots that are given by their hash parts.
+    pub(super) fn closure_of_parts(&self, roots: &[HashPart]) -> BTreeSet<HashPart> {
+        let roots: Vec<usize> = roots.iter().map(|part| self.numbers[part]).collect();
+        let closure = self.closure_of(&roots).into_iter();
+        closure
+            .map(|number| self.path(number).hash_part())
+            .collect()
+    }
+
     pub(super) fn info(&self, number: usize) -> PathInfo {
         let own = &contents()[number];
         let references = self.references[number].iter();

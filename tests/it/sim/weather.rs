@@ -50,9 +50,11 @@ const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
 
 /// For how many seconds actors stand still: around every term of the protocol.
-const SUSPENSIONS: [u64; 10] = [
+const SUSPENSIONS: [u64; 12] = [
     45,
+    2 * MINUTE,
     3 * MINUTE,
+    4 * MINUTE,
     11 * MINUTE,
     14 * MINUTE,
     29 * MINUTE,
@@ -72,6 +74,8 @@ pub(super) struct Weather {
     pub(super) trouble: f64,
     /// The share of requests at which the actor stands still for a while.
     pub(super) suspension: f64,
+    /// A request at which the actor stands still, and for how long: the one stall that decides.
+    pub(super) stall: Option<(u64, Duration)>,
     /// The request at which the actor dies.
     pub(super) crash_at: Option<u64>,
 }
@@ -83,17 +87,25 @@ impl Weather {
             pace: Duration::from_millis(20),
             trouble: 0.0,
             suspension: 0.0,
+            stall: None,
             crash_at: None,
         }
     }
 
-    /// Draws the weather for one actor whose requests take up to `pace`.
+    /// Draws the weather for one actor in an act in which requests take up to `pace`.
     pub(super) fn draw(rng: &mut ChaCha8Rng, pace: Duration) -> Self {
+        // Some are much quicker than others: a whole copy fits between two requests of a sweep.
+        let pace = pace / [1, 1, 8, 40][rng.random_range(0..4)];
+        let stall = rng.random_bool(0.35).then(|| {
+            let seconds = SUSPENSIONS[rng.random_range(0..SUSPENSIONS.len())];
+            (rng.random_range(0..70), Duration::from_secs(seconds))
+        });
         Self {
             pace,
             trouble: [0.0, 0.0, 0.03, 0.15][rng.random_range(0..4)],
-            suspension: [0.0, 0.0, 0.0, 0.01, 0.04][rng.random_range(0..5)],
-            crash_at: rng.random_bool(0.25).then(|| rng.random_range(0..60)),
+            suspension: [0.0, 0.0, 0.0, 0.0, 0.03][rng.random_range(0..5)],
+            stall,
+            crash_at: rng.random_bool(0.2).then(|| rng.random_range(0..60)),
         }
     }
 }
@@ -194,6 +206,8 @@ impl Way {
         let suspension = rng
             .random_bool(weather.suspension)
             .then(|| Duration::from_secs(SUSPENSIONS[rng.random_range(0..SUSPENSIONS.len())]));
+        let stall = weather.stall.filter(|(at, _)| *at == n);
+        let suspension = stall.map(|(_, long)| long).or(suspension);
         let death = (weather.crash_at == Some(n)).then(|| {
             if rng.random_bool(0.5) {
                 Death::Before

@@ -28,7 +28,7 @@ struct Journal {
 #[derive(Debug, Default)]
 pub(super) struct Books {
     journals: BTreeMap<RunId, Journal>,
-    /// When each intent's beat was last written.
+    /// When each intent was last shown to live.
     beats: BTreeMap<IntentId, Duration>,
 }
 
@@ -47,8 +47,17 @@ impl Books {
         match name {
             Name::Intent {
                 id,
-                file: IntentFile::Beat,
+                file: IntentFile::Closure,
             } => drop(self.beats.insert(id.clone(), now)),
+            // What arrives when its intent has ended keeps nothing alive.
+            Name::Intent {
+                id,
+                file: IntentFile::Beat,
+            } => {
+                if let Some(beat) = self.beats.get_mut(id) {
+                    *beat = now;
+                }
+            }
             Name::Journal { run, file } => {
                 let journal = self.journals.entry(run.clone()).or_default();
                 let bad = |error| format!("`{name}` cannot be read: {error}");
@@ -77,7 +86,7 @@ impl Books {
         match name {
             Name::Intent {
                 id,
-                file: IntentFile::Beat,
+                file: IntentFile::Closure,
             } => drop(self.beats.remove(id)),
             Name::Journal { run, file } => {
                 let Some(journal) = self.journals.get_mut(run) else {
@@ -131,7 +140,7 @@ impl Books {
 }
 
 /// Returns whether a run, or the sweep that it is a part of, has this id.
-pub(super) fn is_run_of(run: &RunId, id: &str) -> bool {
+pub(in crate::sim) fn is_run_of(run: &RunId, id: &str) -> bool {
     run.owner()
         .as_str()
         .split_once('-')

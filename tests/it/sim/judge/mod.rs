@@ -25,6 +25,9 @@
 mod books;
 mod promises;
 
+pub(super) use books::is_run_of;
+pub(super) use promises::run_id;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Mutex,
@@ -34,7 +37,7 @@ use std::{
 use books::Books;
 use bytes::Bytes;
 use narhaul::{
-    ledger::Name,
+    ledger::{Name, root::RootRecord},
     nix::{
         narinfo::NarInfo,
         object_key::ObjectKey,
@@ -54,6 +57,9 @@ pub(super) const WINDOW: Duration = DAY.saturating_mul(30);
 
 /// How long what is buried can be put back, by default.
 pub(super) const GRACE: Duration = DAY.saturating_mul(31);
+
+/// What sweeps add wherever they compare two times of the server.
+const MARGIN: Duration = Duration::from_secs(60 * 60);
 
 /// So long after an actor's end its last requests may still arrive.
 const ECHO: Duration = Duration::from_secs(15 * 60);
@@ -89,6 +95,8 @@ struct Named {
     /// When that narinfo was published, and by whom.
     since: Duration,
     by: Who,
+    /// Whether another narinfo took its place, and no sweep took it away.
+    is_replaced: bool,
 }
 
 /// A narinfo that a sweep took away.
@@ -99,6 +107,15 @@ struct Buried {
     had_body: bool,
     /// Who had published it.
     by: Who,
+}
+
+/// A root record.
+#[derive(Clone, Debug)]
+pub(super) struct Record {
+    pub(super) group: String,
+    /// The moment that its name says.
+    pub(super) since: Duration,
+    pub(super) roots: Vec<HashPart>,
 }
 
 /// Paths that are to stay whole.
@@ -119,13 +136,15 @@ pub(super) struct Judge {
     narinfos: BTreeMap<HashPart, Visible>,
     wrecks: BTreeSet<HashPart>,
     bodies: BTreeSet<String>,
+    /// The length of every body that ever was.
+    sizes: BTreeMap<String, u64>,
     named: BTreeMap<String, Named>,
     /// Bodies whose deletion a foreign writer's narinfo overtook.
     overtaken: BTreeSet<String>,
     buried: BTreeMap<HashPart, Buried>,
     reported: Vec<Reported>,
-    /// All root records that there ever were: their groups, and the moments that they say.
-    records: BTreeMap<ObjectKey, (String, Duration)>,
+    /// All root records that there ever were.
+    records: BTreeMap<ObjectKey, Record>,
     books: Books,
     /// When each actor began, and ended if it has.
     lives: BTreeMap<Who, (Duration, Option<Duration>)>,
@@ -142,6 +161,7 @@ impl Judge {
             narinfos: BTreeMap::new(),
             wrecks: BTreeSet::new(),
             bodies: BTreeSet::new(),
+            sizes: BTreeMap::new(),
             named: BTreeMap::new(),
             overtaken: BTreeSet::new(),
             buried: BTreeMap::new(),
@@ -196,11 +216,19 @@ impl Judge {
         } else if let Some(name) = Name::parse(key) {
             self.books.put(now, &name, body)?;
             if let Name::Root { group, time, .. } = &name {
-                let since = time.duration_since(self.server_start).unwrap_or_default();
-                self.records.insert(key.clone(), (group.to_string(), since));
+                let record = RootRecord::decode(body)
+                    .map_err(|error| format!("`{key}` cannot be read: {error}"))?;
+                let record = Record {
+                    group: group.to_string(),
+                    since: time.duration_since(self.server_start).unwrap_or_default(),
+                    roots: record.roots.iter().map(StorePath::hash_part).collect(),
+                };
+                self.records.insert(key.clone(), record);
             }
             self.may_write(who, &name)?;
         } else if key.as_str().starts_with("nar/") {
+            let size = u64::try_from(body.len()).unwrap_or(u64::MAX);
+            self.sizes.insert(key.to_string(), size);
             self.bodies.insert(key.to_string());
         }
         Ok(())
@@ -214,7 +242,7 @@ impl Judge {
         body: &Bytes,
         coverage: &Mutex<Coverage>,
     ) {
-        let was_visible = self.forget(now, part).is_some();
+        let was_visible = self.forget(now, part, true).is_some();
         self.wrecks.remove(&part);
         let text = str::from_utf8(body).unwrap_or_default();
         let Ok(narinfo) = NarInfo::parse(&self.store_dir, text) else {
@@ -249,7 +277,7 @@ impl Judge {
     ) -> Result<(), String> {
         self.may_delete(now, who, key)?;
         if let Some(part) = key.narinfo_hash_part() {
-            if let Some(gone) = self.forget(now, part) {
+            if let Some(gone) = self.forget(now, part, false) {
                 lock(coverage).buried += 1;
                 let buried = Buried {
                     at: now,
@@ -269,12 +297,13 @@ impl Judge {
     }
 
     /// Takes a narinfo out of the picture.
-    fn forget(&mut self, now: Duration, part: HashPart) -> Option<Visible> {
+    fn forget(&mut self, now: Duration, part: HashPart, is_replaced: bool) -> Option<Visible> {
         let gone = self.narinfos.remove(&part)?;
         let named = Named {
             until: now,
             since: gone.since,
             by: gone.by,
+            is_replaced,
         };
         self.named.insert(gone.body.clone(), named);
         Some(gone)
@@ -298,15 +327,36 @@ impl Judge {
         self.judge(now, coverage)
     }
 
-    /// Returns what must be visible for good, if nothing more happens.
+    /// Returns what must be whole for good, if nothing more happens.
     pub(super) fn expected(&self) -> BTreeSet<HashPart> {
         let kept = self.reported.iter().filter(|r| r.given_up.is_none());
         kept.flat_map(|reported| reported.closure.iter().copied())
             .collect()
     }
 
-    /// Returns the paths that are visible.
-    pub(super) fn visible(&self) -> BTreeSet<HashPart> {
-        self.narinfos.keys().copied().collect()
+    /// Returns the roots that the rules keep, of copies that came to their report or did not.
+    pub(super) fn kept_roots(&self, now: Duration) -> Vec<HashPart> {
+        let kept = self
+            .records
+            .iter()
+            .filter(|(key, _)| !self.must_be_expired(now, key));
+        kept.flat_map(|(_, record)| record.roots.iter().copied())
+            .collect()
+    }
+
+    /// Returns the visible narinfos, with the bodies that they name.
+    pub(super) fn visible(&self) -> BTreeMap<HashPart, String> {
+        let narinfos = self.narinfos.iter();
+        narinfos.map(|(part, v)| (*part, v.body.clone())).collect()
+    }
+
+    /// Returns the length of a body that is or was there.
+    pub(super) fn body_size(&self, key: &str) -> Option<u64> {
+        self.sizes.get(key).copied()
+    }
+
+    /// Notes that what could not be read has been taken away by hand.
+    pub(super) fn wrecks_are_gone(&mut self) {
+        self.wrecks.clear();
     }
 }
