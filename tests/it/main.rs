@@ -14,6 +14,7 @@ mod copy;
 mod copy_beside_sweeps;
 mod endurance;
 mod interop;
+mod large;
 mod model;
 mod s3;
 mod seeds;

@@ -11,9 +11,10 @@ use bytes::Bytes;
 use futures::future::join_all;
 use narhaul::{
     backend::{
-        Backend, Fence, Kind, PutOptions,
+        Backend, Error, Fence, Kind, PutOptions,
         memory::Memory,
         wrap::{
+            around::{Around, Asked, Attempt},
             count::Verb,
             dry_run::DryRun,
             limit::{Caps, Limiting},
@@ -71,7 +72,7 @@ fn fails(kind: Kind) -> Option<Trouble> {
     Some(Trouble::Fails(kind))
 }
 
-async fn put(backend: &dyn Backend, name: &str) -> Result<(), narhaul::backend::Error> {
+async fn put(backend: &dyn Backend, name: &str) -> Result<(), Error> {
     backend
         .put(&key(name), Bytes::from("mine"), &PutOptions::default())
         .await
@@ -327,6 +328,56 @@ async fn requests_at_once_grow_with_success_and_are_halved_once_for_all_under_wa
         after + 1,
         "one more per round from there"
     );
+}
+
+/// Deletes every other key, and is asked to slow down about the rest.
+#[derive(Debug)]
+struct Halfway(Memory);
+
+impl Around for Halfway {
+    fn inner(&self) -> &dyn Backend {
+        &self.0
+    }
+
+    async fn around<'a, T: Send + 'a>(
+        &'a self,
+        _: Asked<'a>,
+        attempt: impl Attempt<'a, T> + 'a,
+    ) -> Result<T, Error> {
+        attempt().await
+    }
+
+    async fn delete_around(
+        &self,
+        keys: &[ObjectKey],
+        fence: Option<&Fence>,
+    ) -> Result<Vec<(ObjectKey, Error)>, Error> {
+        let (now, later) = keys.split_at(keys.len().div_ceil(2));
+        self.0.delete(now, fence).await?;
+        let slow = |key: &ObjectKey| (key.clone(), Error::new(Kind::Throttled, "delete"));
+        Ok(later.iter().map(slow).collect())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn deletions_that_are_throttled_key_by_key_are_fewer_at_once_and_end_all_the_same() {
+    let memory = memory();
+    let caps = Caps {
+        max_requests: 64,
+        upload_bytes_per_s: None,
+    };
+    let limiting = Arc::new(Limiting::new(Arc::new(Halfway(memory.clone())), caps));
+    let keys: Vec<_> = (0..8).map(|n| key(&n.to_string())).collect();
+    for key in &keys {
+        memory.plant(key.as_str(), "x");
+    }
+    let (meter, stop) = (Arc::new(Meter::default()), Stop::default());
+    let inner = Arc::clone(&limiting) as Arc<dyn Backend>;
+    let backend = Retrying::new(inner, Policy::default(), 1, Arc::clone(&meter), stop);
+    assert_eq!(backend.delete(&keys, None).await.unwrap(), []);
+    assert_eq!(memory.names(), [""; 0]);
+    // 8 keys, then 4, 2 and 1: three refusals and a success.
+    assert_eq!((meter.retries(), limiting.allowed()), (3, 2));
 }
 
 #[tokio::test(start_paused = true)]

@@ -6,6 +6,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::Bound,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -154,8 +155,18 @@ impl Memory {
     #[must_use]
     pub fn kept(&self, prefix: &str) -> Vec<Kept> {
         let state = self.lock();
-        let names = state.objects.keys().chain(state.versions.hidden.keys());
-        let names: BTreeSet<_> = names.filter(|name| name.starts_with(prefix)).collect();
+        let is_below = |name: &&String| name.starts_with(prefix);
+        let from = (Bound::Included(prefix), Bound::Unbounded);
+        let visible_names = state.objects.range::<str, _>(from).map(|(name, _)| name);
+        let hidden_names = state
+            .versions
+            .hidden
+            .range::<str, _>(from)
+            .map(|(name, _)| name);
+        let names: BTreeSet<_> = visible_names
+            .take_while(is_below)
+            .chain(hidden_names.take_while(is_below))
+            .collect();
         let mut kept = Vec::new();
         for name in names {
             let object = state.objects.get(name);

@@ -26,7 +26,10 @@ use super::{
     around::{Around, Asked, Attempt},
     count::Verb,
 };
-use crate::backend::{Backend, Error, Kind};
+use crate::{
+    backend::{Backend, Error, Fence, Kind},
+    nix::object_key::ObjectKey,
+};
 
 /// Where the number begins: more than one connection's latency hides, less than any server minds.
 const FIRST: u32 = 8;
@@ -223,5 +226,26 @@ impl Around for Limiting {
             self.halve(place.n_cuts);
         }
         self.learn(place, done)
+    }
+
+    async fn delete_around(
+        &self,
+        keys: &[ObjectKey],
+        fence: Option<&Fence>,
+    ) -> Result<Vec<(ObjectKey, Error)>, Error> {
+        let place = self.seat().await;
+        let done = self.inner.delete(keys, fence).await;
+        let is_throttled = |failed: &[(ObjectKey, Error)]| {
+            let mut kinds = failed.iter().map(|(_, error)| &error.kind);
+            kinds.any(|kind| *kind == Kind::Throttled)
+        };
+        match &done {
+            // S3 can ask to slow down about single keys of an answer that went well.
+            Ok(failed) if is_throttled(failed) => {
+                self.halve(place.n_cuts);
+                done
+            }
+            _ => self.learn(place, done),
+        }
     }
 }

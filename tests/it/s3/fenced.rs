@@ -115,7 +115,7 @@ async fn a_deletion_without_an_answer_leaves_its_doubt_on_the_fence() {
     assert!(waited.is_err() && fence.doubted().is_some());
 }
 
-pub(super) fn embedded(endpoint_url: &str) -> S3Config {
+pub(crate) fn embedded(endpoint_url: &str) -> S3Config {
     let mut config = S3Config::new("s3://bucket", "bucket");
     config.endpoint = Some(endpoint(endpoint_url));
     config.region = Some("us-east-1".to_owned());
