@@ -33,6 +33,7 @@ const NEVER: u64 = u64::MAX;
 #[derive(Clone, Debug)]
 pub struct Fence {
     clock: Clock,
+    signature: Duration,
     shared: Arc<Shared>,
 }
 
@@ -53,8 +54,24 @@ impl Fence {
         };
         Self {
             clock,
+            signature: SIGNATURE_LIFE,
             shared: Arc::new(shared),
         }
+    }
+
+    /// Returns the same fence for deletions that are signed for another life than [`SIGNATURE_LIFE`].
+    /// Servers know whole seconds: less than one is one, and a part of one is left out.
+    #[must_use]
+    pub fn signed_for(self, life: Duration) -> Self {
+        Self {
+            signature: Duration::from_secs(life.as_secs().max(1)),
+            ..self
+        }
+    }
+
+    /// Returns for how long a deletion behind it is signed.
+    pub(super) const fn signature(&self) -> Duration {
+        self.signature
     }
 
     /// Moves it on to `until`, never back; says whether it still stood. What has lapsed is not revived:

@@ -278,6 +278,8 @@ fn permission_for(act: &str) -> &'static str {
         Some("delete") => "`s3:DeleteObject`",
         Some("create") => "`s3:CreateBucket`",
         Some("abort") => "`s3:AbortMultipartUpload`",
+        Some("find") => "`s3:ListBucketMultipartUploads` and `s3:ListMultipartUploadParts`",
+        Some("undelete") => "`s3:ListBucketVersions` and `s3:DeleteObjectVersion`",
         Some("get" | "read" | "head" | "look") => "`s3:GetObject` and `s3:ListBucket`",
         _ => "`s3:GetObject`, `s3:PutObject` and `s3:ListBucket`",
     }

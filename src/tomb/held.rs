@@ -178,6 +178,7 @@ async fn begin_intent(
         every: timing.beat,
         retry: timing.poll.min(timing.beat),
         lapse: timing.lapse,
+        signature: timing.signature,
     };
     Ok(Beat::start(dest, clock, sent, pulse))
 }
@@ -198,6 +199,7 @@ impl RunBeat {
             every: timing.run_beat,
             retry: timing.poll.min(timing.run_beat),
             lapse: timing.run_lapse(),
+            signature: timing.signature,
         };
         let beat = Beat::start(&dest, &clock, sent, pulse);
         Ok(Self {
@@ -264,6 +266,8 @@ struct Pulse {
     retry: Duration,
     /// How long after its last acknowledged beat a run may still write.
     lapse: Duration,
+    /// How long a deletion is good for on its way.
+    signature: Duration,
 }
 
 /// A file that is kept alive, with the fence that its beats push on.
@@ -278,6 +282,7 @@ impl Beat {
     /// Goes on from a first beat that was sent at `sent` and has been acknowledged.
     fn start(dest: &Arc<dyn Backend>, clock: &Clock, sent: Duration, pulse: Pulse) -> Self {
         let fence = Fence::new(clock.clone(), sent + pulse.lapse);
+        let fence = fence.signed_for(pulse.signature);
         let stop = Stop::default();
         let mut task = JoinSet::new();
         let (dest, clock) = (Arc::clone(dest), clock.clone());

@@ -3,10 +3,7 @@
 //! What it costs is printed: requests, seconds, CPU seconds of client and server together, and the most
 //! memory that the process had.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
@@ -46,7 +43,7 @@ fn cpu() -> Duration {
 }
 
 /// Says how long something took, and the most memory so far.
-struct Watch(Instant, Duration);
+struct Watch(Duration, Duration);
 
 impl Watch {
     fn tell(&mut self, what: &str, memory: &Memory) {
@@ -54,9 +51,10 @@ impl Watch {
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         let peak = peak.unwrap_or_default().trim();
         let counts: Vec<_> = memory.counts().used().collect();
-        let (wall, cpu) = (self.0.elapsed(), cpu() - self.1);
+        let (now, used) = (Clock::system().elapsed(), cpu());
+        let (wall, cpu) = (now - self.0, used - self.1);
         eprintln!("{what}: {wall:?}, {cpu:?} of CPU, {peak} at most, {counts:?}");
-        *self = Self(Instant::now(), self.1 + cpu);
+        *self = Self(now, used);
     }
 }
 
@@ -65,7 +63,7 @@ impl Watch {
 async fn a_million_narinfos_are_listed_and_deleted() {
     let server = Server::start(serve::Config::default()).await.unwrap();
     let memory = server.add_memory_bucket("bucket");
-    let mut watch = Watch(Instant::now(), cpu());
+    let mut watch = Watch(Clock::system().elapsed(), cpu());
     let body = Bytes::from(vec![b'x'; 1000]);
     for n in N_PUT..N_NARINFOS {
         memory.plant(&name(n), body.clone());

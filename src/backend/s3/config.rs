@@ -3,12 +3,9 @@
 //! The face fills this from the cache URL's parameters, flags and environment; nothing here reads any
 //! of them. The names and meanings of the parameters are Nix's own.
 
-use std::{fmt, time::Duration};
+use std::fmt;
 
-use crate::{
-    backend::SIGNATURE_LIFE,
-    nix::cache_url::{AddressingStyle, Endpoint, Scheme},
-};
+use crate::nix::cache_url::{AddressingStyle, Endpoint, Scheme};
 
 /// How many connections one host gets unless somebody says otherwise.
 ///
@@ -50,8 +47,6 @@ pub struct S3Config {
     pub checksums: Checksums,
     /// Which versions of HTTP may be spoken.
     pub http: HttpVersions,
-    /// For how long a deletion behind a fence is signed; see [`SIGNATURE_LIFE`]. Whole seconds.
-    pub signature_life: Duration,
     /// Who we are.
     pub credentials: CredentialChoice,
 }
@@ -76,7 +71,6 @@ impl S3Config {
             payload_signing: PayloadSigning::Auto,
             checksums: Checksums::Auto,
             http: HttpVersions::Http1,
-            signature_life: SIGNATURE_LIFE,
             credentials: CredentialChoice::Chain,
         }
     }

@@ -91,7 +91,7 @@ impl S3 {
                 let time = ServerTime(Arc::clone(&self.0.watch));
                 request = request
                     .config_override(aws_sdk_s3::Config::builder().time_source(time))
-                    .interceptor(ShortLived(self.0.config.signature_life))
+                    .interceptor(ShortLived(fence.signature()))
                     .interceptor(Look(fence.clone()));
             }
             Box::pin(request.send())

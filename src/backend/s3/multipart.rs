@@ -125,7 +125,7 @@ impl S3 {
     }
 
     pub(super) async fn abort(&self, upload: &Upload) -> Result<(), Error> {
-        let act = format!("drop the upload of `{}`", upload.key);
+        let act = format!("abort the upload of `{}`", upload.key);
         let dropped = self.write(&act, SMALL, |client| {
             let request = client
                 .abort_multipart_upload()
@@ -143,7 +143,7 @@ impl S3 {
 
     /// Returns the uploads whose keys begin so. MinIO lists nothing unless that is a whole key.
     pub(super) async fn find_uploads(&self, prefix: &str) -> Result<Vec<Upload>, Error> {
-        let act = format!("list the uploads of `{prefix}`");
+        let act = format!("find uploads of `{prefix}`");
         let full = format!("{}{prefix}", self.0.prefix);
         let mut found = Vec::new();
         let (mut key_marker, mut id_marker) = (None::<String>, None::<String>);
@@ -190,7 +190,7 @@ impl S3 {
     }
 
     pub(super) async fn find_parts(&self, upload: &Upload) -> Result<Vec<Part>, Error> {
-        let act = format!("list the parts of `{}`", upload.key);
+        let act = format!("find parts of `{}`", upload.key);
         let mut found = Vec::new();
         let mut marker = None::<String>;
         loop {

@@ -173,8 +173,6 @@ impl Lingering {
 async fn what_lingers_is_refused(mut config: S3Config, server: &str) {
     let way = Lingering::before(server).await;
     config.endpoint = Some(endpoint(&way.endpoint));
-    // A second, and what the server's time in whole seconds may take away.
-    config.signature_life = Duration::from_secs(2);
     let backend = open(config).await.unwrap();
     backend.create().await.unwrap();
     let put = async |name: &str| {
@@ -184,7 +182,8 @@ async fn what_lingers_is_refused(mut config: S3Config, server: &str) {
     };
     put("late/a").await;
     put("late/b").await;
-    let fence = standing();
+    // A second, and what the server's time in whole seconds may take away.
+    let fence = standing().signed_for(Duration::from_secs(2));
     // In time it is accepted.
     let done = backend.delete(&[key("late/a")], Some(&fence)).await;
     assert_eq!(done.unwrap(), []);
