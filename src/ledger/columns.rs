@@ -42,6 +42,11 @@ impl<'a> Cursor<'a> {
         self.rest.is_empty()
     }
 
+    /// Returns how many bytes are left.
+    pub(super) const fn len(&self) -> usize {
+        self.rest.len()
+    }
+
     pub(super) fn take(&mut self, n: usize) -> Result<&'a [u8], DecodeError> {
         let (taken, rest) = self.rest.split_at_checked(n).ok_or(CUT_OFF)?;
         self.rest = rest;

@@ -319,6 +319,10 @@ fn take_census(cursor: &mut Cursor<'_>) -> Result<Census, DecodeError> {
         return Err(DecodeError::Damaged("the number of visible paths is wrong"));
     }
     let mut columns = Columns::take(cursor, n_visible)?;
+    // Room is made for so many, and each takes a byte at least.
+    if n_references > columns.rows.len() {
+        return Err(DecodeError::Damaged("a column is shorter than its paths"));
+    }
     let mut loader = Loader::new(parts, endings, whole, n_references).ok_or(
         DecodeError::Damaged("its table of bodies has a key twice, or something that is no key"),
     )?;

@@ -195,6 +195,10 @@ fn damage_that_has_a_right_check_is_named() {
         "a column is longer than its paths",
     );
     begins(
+        damage(&|bytes| bytes[counts + 2] = 100),
+        "a column is shorter than its paths",
+    );
+    begins(
         damage(&|bytes| bytes[counts + 1] = 1),
         "the number of visible paths is wrong",
     );
