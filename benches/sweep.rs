@@ -123,6 +123,7 @@ fn snapshot(census: Census) -> Snapshot {
         roots: Vec::new(),
         pins: Vec::new(),
         resigned: BTreeMap::new(),
+        orphans: BTreeMap::new(),
         census,
     }
 }

@@ -362,6 +362,7 @@ impl OrphanVerdict {
             Self::Doom => "nobody names it",
             Self::Young => "nobody names it yet",
             Self::Doubt => "a narinfo could not be read",
+            Self::Waiting => "named by nobody, but not for a grace yet",
             Self::Unknown => "not named like a body",
         }
     }

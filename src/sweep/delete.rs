@@ -100,6 +100,8 @@ impl Context {
         self.companions(report, sight, done, !gone.is_empty())
             .await?;
         self.uploads(report, &books).await?;
+        sight.orphans = verdicts.orphans.found;
+        sight.orphans.retain(|body, _| !gone.contains(body));
         sight.finished = finished;
         Ok(())
     }
@@ -144,6 +146,7 @@ impl Context {
             journals,
             due,
             named: &sight.named,
+            orphans: &sight.orphans,
             ages: self.ages(),
         }
     }

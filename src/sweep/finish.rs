@@ -3,7 +3,7 @@
 //! The snapshot is written before root records go: it is what says that they were meant to. Files that
 //! say that something is finished go last, so that a run that dies in between leaves nothing half.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
@@ -14,7 +14,7 @@ use super::{
     steps::{Sight, is_over},
 };
 use crate::{
-    graph::Census,
+    graph::{Census, Seconds},
     ledger::{IntentFile, JournalFile, Name, RunId, file::DecodeError, snapshot::Snapshot},
     nix::object_key::ObjectKey,
     tomb::books::{Books, RunBook},
@@ -33,6 +33,8 @@ pub(super) struct Last {
     pub(super) census: Census,
     /// What we have signed again.
     pub(super) signed: Signed,
+    /// The orphans that it noted, and since when.
+    pub(super) orphans: BTreeMap<ObjectKey, Seconds>,
     /// The roots and pins that were there.
     pub(super) named: Vec<ObjectKey>,
     /// Whether it could be read. If not, nobody knows whether a root has vanished.
@@ -50,6 +52,7 @@ impl Context {
             let nothing = Last {
                 census: Census::default(),
                 signed: Signed::default(),
+                orphans: BTreeMap::new(),
                 named: Vec::new(),
                 is_readable: true,
                 keys: keys.clone(),
@@ -68,6 +71,7 @@ impl Context {
                 Ok(last) => Ok(Last {
                     census: last.census,
                     signed: Signed(last.resigned),
+                    orphans: last.orphans,
                     named: last.roots.into_iter().chain(last.pins).collect(),
                     is_readable: true,
                     keys,
@@ -164,6 +168,7 @@ impl Context {
             roots: roots.filter(kept).cloned().collect(),
             pins: pins.filter(kept).cloned().collect(),
             resigned: sight.signed.0.clone(),
+            orphans: std::mem::take(&mut sight.orphans),
             census: std::mem::take(&mut sight.found.census),
         };
         let bytes = Bytes::from(snapshot.encode());

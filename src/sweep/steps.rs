@@ -22,13 +22,13 @@ use super::{
     report::{Condemned, Fate, Missing, Planned, Report, WhyMissing},
 };
 use crate::{
-    graph::{Census, Node},
+    graph::{Census, Node, Seconds},
     ledger::{
         RunId,
         journal::{Entry, Index, Reason},
         state::Step,
     },
-    nix::store_path::HashPart,
+    nix::{object_key::ObjectKey, store_path::HashPart},
     plan::{
         check, heal, retention,
         sweep::{Known, Scene, Verdict},
@@ -45,6 +45,8 @@ pub(super) struct Sight {
     /// The paths that kept roots, pins and lists name.
     pub(super) named: Vec<HashPart>,
     pub(super) signed: Signed,
+    /// The orphans that the last sweep noted and since when; in the end those for the next.
+    pub(super) orphans: BTreeMap<ObjectKey, Seconds>,
     pub(super) records: Records,
     /// The journals that this run has brought to their end.
     pub(super) finished: Vec<RunId>,
@@ -66,6 +68,7 @@ pub(super) async fn run(context: &Context, report: &mut Report) -> Result<(), Er
     let last = context.read_snapshot(report).await?;
     let mut sight = Sight {
         signed: last.signed.clone(),
+        orphans: last.orphans.clone(),
         bulk: context.bulk().await?,
         knows_last: last.is_readable,
         ..Sight::default()

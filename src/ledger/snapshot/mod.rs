@@ -19,6 +19,7 @@
 //! dates      4 bytes each, little endian          births  zigzag distance from the date
 //! tags       16 bytes each
 //! resigned   count, then part and tag each, ascending
+//! orphans    count, then key and 4 bytes each, ascending
 //! check      SHA-256 of everything before it
 //! ```
 //!
@@ -61,6 +62,9 @@ pub struct Snapshot {
     /// Narinfos that we have signed again since they were written, with the tags that they got: their
     /// births stay what they were.
     pub resigned: BTreeMap<HashPart, Etag>,
+    /// Bodies that no narinfo named, with the time at which a sweep first found each of them so. Their
+    /// own dates do not say it: a narinfo that named one may have been replaced a moment ago.
+    pub orphans: BTreeMap<ObjectKey, Seconds>,
     /// What was there.
     pub census: Census,
 }
@@ -93,6 +97,11 @@ impl Snapshot {
             bytes.extend_from_slice(part.as_bytes());
             bytes.extend_from_slice(etag.as_bytes());
         }
+        put_number(&mut bytes, to_u64(self.orphans.len()));
+        for (body, found) in &self.orphans {
+            put_text(&mut bytes, body.as_str());
+            bytes.extend(u32::from(*found).to_le_bytes());
+        }
         let check = Sha256::of(&bytes);
         bytes.extend_from_slice(check.as_bytes());
         bytes
@@ -117,6 +126,7 @@ impl Snapshot {
             .map_err(|_invalid| DecodeError::Damaged("its run is no name of a sweep"))?;
         let census = take_census(&mut cursor)?;
         let resigned = take_resigned(&mut cursor)?;
+        let orphans = take_orphans(&mut cursor)?;
         if !cursor.is_at_end() {
             return Err(DecodeError::Damaged("something follows the last column"));
         }
@@ -126,6 +136,7 @@ impl Snapshot {
             roots: roots?,
             pins: pins?,
             resigned,
+            orphans,
             census,
         })
     }
@@ -387,6 +398,25 @@ fn take_resigned(cursor: &mut Cursor<'_>) -> Result<BTreeMap<HashPart, Etag>, De
     }
     Ok(resigned)
 }
+
+fn take_orphans(cursor: &mut Cursor<'_>) -> Result<BTreeMap<ObjectKey, Seconds>, DecodeError> {
+    let mut orphans = BTreeMap::new();
+    for _ in 0..cursor.count(MIN_ORPHAN)? {
+        let body = ObjectKey::parse(cursor.text()?)?;
+        let is_next = orphans
+            .last_key_value()
+            .is_none_or(|(last, _)| *last < body);
+        if !is_next {
+            return Err(DecodeError::Damaged("its orphans are out of order"));
+        }
+        let found = u32::from_le_bytes(cursor.array()?);
+        orphans.insert(body, Seconds::from(found));
+    }
+    Ok(orphans)
+}
+
+/// The least bytes of an orphan: a key of one character behind its length, and a time.
+const MIN_ORPHAN: usize = 1 + 1 + 4;
 
 #[cfg(test)]
 mod tests;

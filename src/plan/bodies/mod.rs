@@ -18,10 +18,13 @@ mod orphans;
 #[cfg(test)]
 mod tests;
 
-use std::time::{Duration, SystemTime};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, SystemTime},
+};
 
 use crate::{
-    graph::Census,
+    graph::{Census, Seconds},
     ledger::{RunId, doom::Doomed, journal::Index},
     nix::{object_key::ObjectKey, store_path::HashPart},
     plan::sweep::IntentSeen,
@@ -52,6 +55,9 @@ pub struct Look<'a> {
     pub due: &'a [RunId],
     /// The paths that kept roots, pins and lists name: needed even where no narinfo refers to them.
     pub named: &'a [HashPart],
+    /// Bodies that the last sweep found to be orphans, with the time at which a sweep first did: what its
+    /// [`Snapshot`](crate::ledger::snapshot::Snapshot) has. Without one it is empty, which only delays.
+    pub orphans: &'a BTreeMap<ObjectKey, Seconds>,
     /// What ages are held against.
     pub ages: Ages,
 }
@@ -61,7 +67,7 @@ pub struct Look<'a> {
 pub struct Ages {
     /// How long bodies outlive their narinfos.
     pub grace: Duration,
-    /// How old a body that nobody names must be.
+    /// How old a body that nobody names must be before it is taken for an orphan.
     pub orphans: Duration,
     /// Added wherever two times of the server are compared.
     pub margin: Duration,

@@ -1,9 +1,17 @@
 //! Decides about bodies that no narinfo names (S9).
+//!
+//! Most are left by copies that died before they published. But one may have lost its narinfo a moment
+//! ago to another that names another body, and whoever read the old one is owed a grace (G4). No date in
+//! the bucket tells when that was. So a sweep notes the orphans that it finds in its snapshot, and one
+//! goes when sweeps have found it so for a grace.
 
-use std::collections::HashSet;
+use std::{
+    collections::{BTreeMap, HashSet},
+    time::SystemTime,
+};
 
 use super::{BodySeen, BodySet, Kind, Look, kind};
-use crate::{ledger::doom::Doomed, nix::object_key::ObjectKey};
+use crate::{graph::Seconds, ledger::doom::Doomed, nix::object_key::ObjectKey};
 
 /// What is decided for bodies that nobody names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -12,6 +20,8 @@ pub struct Orphans {
     pub items: Vec<Orphan>,
     /// How many bodies somebody names.
     pub n_named: usize,
+    /// The orphans for the next sweep, with the time at which each was first found to be one.
+    pub found: BTreeMap<ObjectKey, Seconds>,
 }
 
 /// A key of the listing that nobody names.
@@ -32,6 +42,8 @@ pub enum OrphanVerdict {
     Doom,
     /// It may belong to a copy that has yet to publish its narinfo.
     Young,
+    /// Sweeps have not found it to be an orphan for a grace yet: somebody may still be reading it.
+    Waiting,
     /// A narinfo could not be read, and may name it.
     Doubt,
     /// It is not named like a body: somebody else's, never touched.
@@ -68,9 +80,16 @@ pub fn orphans<'a>(
             OrphanVerdict::Doubt
         } else if age < look.ages.orphans + look.ages.margin {
             OrphanVerdict::Young
-        } else {
+        } else if is_due(look, body) {
             OrphanVerdict::Doom
+        } else {
+            OrphanVerdict::Waiting
         };
+        if matches!(verdict, OrphanVerdict::Doom | OrphanVerdict::Waiting) {
+            let found = look.orphans.get(body).copied();
+            let found = found.unwrap_or_else(|| Seconds::from(look.now));
+            orphans.found.insert(body.clone(), found);
+        }
         orphans.items.push(Orphan {
             body: body.clone(),
             size: seen.size,
@@ -78,6 +97,13 @@ pub fn orphans<'a>(
         });
     }
     orphans
+}
+
+/// Returns whether sweeps have found a body to be an orphan for a grace.
+fn is_due(look: &Look<'_>, body: &ObjectKey) -> bool {
+    let found = look.orphans.get(body).copied().map(SystemTime::from);
+    let lasts = |found| look.now.duration_since(found).unwrap_or_default();
+    found.is_some_and(|found| lasts(found) >= look.ages.grace + look.ages.margin)
 }
 
 impl Orphans {

@@ -60,6 +60,7 @@ struct Books {
     intents: Vec<IntentSeen>,
     journals: Vec<Journal>,
     named: Vec<HashPart>,
+    orphans: BTreeMap<ObjectKey, Seconds>,
 }
 
 fn books(cache: &str, journals: Vec<Journal>) -> Books {
@@ -69,6 +70,7 @@ fn books(cache: &str, journals: Vec<Journal>) -> Books {
         intents: Vec::new(),
         journals,
         named: Vec::new(),
+        orphans: BTreeMap::new(),
     }
 }
 
@@ -84,6 +86,7 @@ impl Books {
             journals: &journals,
             due: &due,
             named: &self.named,
+            orphans: &self.orphans,
             ages: AGES,
         })
     }
@@ -289,6 +292,19 @@ fn an_old_body_that_nobody_names_is_an_orphan() {
         let listing = keys.iter().chain([&unknown]).map(|key| (key, seen));
         books.look(|look| orphans(look, listing))
     };
+    // Whether readers have seen a narinfo that named it a moment ago, its own age does not say.
+    for (noted, verdict) in [
+        (None, OrphanVerdict::Waiting),
+        (Some(31), OrphanVerdict::Waiting),
+        (Some(32), OrphanVerdict::Doom),
+    ] {
+        let noted = noted.map(|days| (body("e"), Seconds::from(days_ago(days))));
+        books.orphans = noted.iter().cloned().collect();
+        let old = decide(&books, 99);
+        assert_eq!(old.items[0].verdict, verdict);
+        let since = noted.map_or_else(|| Seconds::from(now()), |(_, since)| since);
+        assert_eq!(old.found, BTreeMap::from([(body("e"), since)]));
+    }
     let old = decide(&books, 8);
     assert_eq!(old.n_named, 4);
     let verdicts: Vec<_> = old.items.iter().map(|item| item.verdict).collect();

@@ -4,13 +4,16 @@
 //! needed by nothing visible and by nothing that roots and pins name, by way of journals or directly; if
 //! no running copy relies on it or on its paths, and no journal names it but those that are carried out;
 //! if one of these was buried a grace ago and condemned after the body was written, or if none names it,
-//! it is named like a body, and it is old enough for an orphan.
+//! it is named like a body, it is old enough for an orphan, and an earlier sweep found it one a grace ago.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    time::SystemTime,
+};
 
 use super::Broken;
 use crate::{
-    graph::{BodyId, Census, Node, NodeSet},
+    graph::{BodyId, Census, Node, NodeSet, Seconds},
     ledger::doom::Doomed,
     nix::{base32, object_key::ObjectKey, store_path::HashPart},
     plan::{
@@ -89,7 +92,7 @@ fn check_journals(
     }
 }
 
-/// A body that no journal names is named like one, and is old.
+/// A body that no journal names is named like one, is old, and has been an orphan for a grace.
 fn check_orphan(look: &Look<'_>, body: &ObjectKey, seen: BodySeen) -> Result<(), Broken> {
     let name = body.as_str().strip_prefix("nar/").unwrap_or_default();
     let digits = name.bytes().take_while(|b| base32::ALPHABET.contains(b));
@@ -97,7 +100,10 @@ fn check_orphan(look: &Look<'_>, body: &ObjectKey, seen: BodySeen) -> Result<(),
     if !has_digits || !has_ending || name.contains('/') {
         return Err(Broken::BodyUnknown(body.clone()));
     }
-    if seen.modified + look.ages.orphans + look.ages.margin <= look.now {
+    let is_old = seen.modified + look.ages.orphans + look.ages.margin <= look.now;
+    let is_over =
+        |noted: &Seconds| SystemTime::from(*noted) + look.ages.grace + look.ages.margin <= look.now;
+    if is_old && look.orphans.get(body).is_some_and(is_over) {
         Ok(())
     } else {
         Err(Broken::BodyEarly(body.clone()))

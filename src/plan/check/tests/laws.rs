@@ -254,6 +254,8 @@ proptest! {
             .collect();
         let due = bodies::due(&journals, AGES, now());
         let roots: Vec<HashPart> = world.roots.iter().flat_map(|root| root.parts.clone()).collect();
+        let noted = (0..30usize).step_by(2).map(|number| (body(&name(number)), Seconds::from(days_ago(written))));
+        let noted = noted.collect();
         let look = Look {
             now: now(),
             census: &world.census,
@@ -262,6 +264,7 @@ proptest! {
             journals: &journals,
             due: &due,
             named: &roots,
+            orphans: &noted,
             ages: AGES,
         };
         let modified = days_ago(written);

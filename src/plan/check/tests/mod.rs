@@ -2,7 +2,7 @@
 
 mod laws;
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use super::*;
 use crate::{
@@ -362,6 +362,7 @@ struct Deletion {
     named: Vec<HashPart>,
     days_buried: u32,
     days_written: u32,
+    days_noted: u32,
 }
 
 impl Default for Deletion {
@@ -373,6 +374,7 @@ impl Default for Deletion {
             named: Vec::new(),
             days_buried: 40,
             days_written: 99,
+            days_noted: 40,
         }
     }
 }
@@ -412,6 +414,7 @@ impl Deletion {
             journals: &journals,
             due: std::slice::from_ref(&own_run),
             named: &self.named,
+            orphans: &BTreeMap::from([(body("orphan"), days_ago(self.days_noted).into())]),
             ages: AGES,
         };
         let line = |name: &str| {
@@ -507,6 +510,15 @@ fn a_body_goes_only_in_its_time() {
     };
     assert_eq!(
         young.judge("orphan?"),
+        Err(Broken::BodyEarly(body("orphan")))
+    );
+    let days_noted = 31;
+    let noted_lately = Deletion {
+        days_noted,
+        ..usual()
+    };
+    assert_eq!(
+        noted_lately.judge("orphan?"),
         Err(Broken::BodyEarly(body("orphan")))
     );
     assert_eq!(
