@@ -2,11 +2,13 @@
 
 use super::{
     Protocol,
+    actors::{At, Intent, Life},
     scenario::Fault,
-    world::{
-        At, Bodies, CLOSURES, Intent, LEVELS, Life, N_COPIES, N_PATHS, N_RUNS, Paths, Stage, World,
-        bodies_of, both_bodies, closure, has, members, paths_of,
+    sets::{
+        Bodies, CLOSURES, LEVELS, N_PATHS, Paths, bodies_of, both_bodies, closure, has, members,
+        paths_of,
     },
+    world::{N_COPIES, N_RUNS, Stage, World},
 };
 
 /// What live intents name: paths, and the bodies that a copy would write for them.
@@ -18,7 +20,14 @@ impl Protocol {
             copy.intent == Intent::Alive
         });
         let copies = copies.fold(0, |all, copy| all | self.closure_of(copy));
-        world.runs.iter().fold(copies, |all, run| all | run.held)
+        let mender = match world.mender.intent {
+            Intent::Alive => closure(world.mender.list),
+            Intent::Absent | Intent::Dead => 0,
+        };
+        world
+            .runs
+            .iter()
+            .fold(copies | mender, |all, run| all | run.held)
     }
 
     /// Returns the closure that a copy is for.
@@ -33,7 +42,7 @@ impl Protocol {
 
     /// Tells whether others hold a run for alive.
     pub(super) fn is_held_alive(&self, world: &World, run: usize) -> bool {
-        let is_alive = world.runs[run].life != Life::Dead;
+        let is_alive = world.runs[run].life != Life::Dead || self.fault == Fault::DeadHeldAlive;
         if self.fault == Fault::LivenessByLease {
             // The lease has one holder: the run that took it last.
             let holder = (0..N_RUNS)
@@ -185,12 +194,15 @@ impl Protocol {
     }
 
     /// Returns the intents that are dead, as S10 lists them: a bit for each copy and id.
-    pub(super) fn dead_intents(&self, world: &World) -> u8 {
+    pub(super) fn dead_intents(world: &World) -> u16 {
+        let mender = (MENDER, world.mender.id, world.mender.intent);
         let copies = world.copies.iter().zip(0u8..);
-        copies.fold(0, |dead, (copy, number)| {
-            let is_dead = copy.intent == Intent::Dead;
-            dead | u8::from(is_dead) << Self::intent_bit(number, copy.id)
-        })
+        let copies = copies.map(|(copy, number)| (number, copy.id, copy.intent));
+        copies
+            .chain([mender])
+            .fold(0, |dead, (number, id, intent)| {
+                dead | u16::from(intent == Intent::Dead) << Self::intent_bit(number, id)
+            })
     }
 
     /// Returns the bit that stands for one intent's id in such a listing.
@@ -243,4 +255,7 @@ impl Protocol {
     }
 }
 
-const _: () = assert!(N_COPIES * 4 <= 8, "the bits of dead intents fit one byte");
+/// The mender's number among those who have intents.
+pub(super) const MENDER: u8 = 2;
+
+const _: () = assert!(N_COPIES == 2, "the mender is the third who has intents");

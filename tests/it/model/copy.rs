@@ -1,12 +1,13 @@
 //! The writers: a copy of ours (C1 to C6), and a plain `nix copy` that knows nothing of the ledger.
 
+use narhaul::ledger::state::Step;
+
 use super::{
     Protocol, Reached,
+    actors::{Copier, CopyAt, ForeignAt, Intent},
     scenario::{Fault, ForeignWriter, Puts},
-    world::{
-        Body, CLOSURES, Copier, CopyAt, ForeignAt, Info, Intent, N_PATHS, Path, World, has, lowest,
-        members,
-    },
+    sets::{Body, CLOSURES, N_PATHS, Path, has, lowest, members},
+    world::{Info, World},
 };
 
 impl Protocol {
@@ -141,6 +142,9 @@ impl Protocol {
         let is_borrowed = is_rescue || world.is_here(path);
         if !is_borrowed {
             world.put_body(path);
+        }
+        if is_rescue {
+            world.step_back(path, Step::Rescue);
         }
         let me = &mut world.copies[copy];
         let bit = 1 << path;

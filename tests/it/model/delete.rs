@@ -1,12 +1,14 @@
 //! The steps of a sweep that take bodies away: S8 to S10.
 
+use narhaul::ledger::state::Step;
+
 use super::{
     Protocol, Reached,
+    actors::{At, Intent, Life},
+    books::MENDER,
     scenario::Fault,
-    world::{
-        At, Bodies, Intent, Journal, Life, N_PATHS, N_RUNS, Stage, Stored, World, bodies_of,
-        both_bodies, closure, has, members,
-    },
+    sets::{Bodies, bodies_of, both_bodies, closure, has, members},
+    world::{Journal, Stage, Stored, World},
 };
 
 impl Protocol {
@@ -125,7 +127,10 @@ impl Protocol {
             _ => both_bodies(closure(me.seen) & !me.seen),
         };
         // What no journal names could not be restored from one.
-        let needed = needed & !nameless;
+        let needed = match self.fault {
+            Fault::NeedHoldsOrphans => needed,
+            _ => needed & !nameless,
+        };
         let held = Self::held_bodies(me.intents, nameless) | needed;
         if unnamed & held != 0 {
             world.runs[run].leaves = true;
@@ -165,6 +170,10 @@ impl Protocol {
                 if left != doomed {
                     self.reach(Reached::Struck);
                 }
+                let (ripe, doom) = (world.runs[run].ripe, world.journals[run].doom);
+                for body in members(doomed & !left) {
+                    world.step_of_body(body, ripe, doom, Step::Strike);
+                }
                 let me = &mut world.runs[run];
                 me.doomed = left;
                 (me.intents, me.seen, me.seen_foreign, me.seen_young) = (0, 0, 0, 0);
@@ -188,11 +197,18 @@ impl Protocol {
         }
         me.later &= !chunk;
         me.doomed = chunk;
+        let ripe = me.ripe;
+        for body in members(chunk & known) {
+            world.step_of_body(body, ripe, 0, Step::Doom);
+        }
         let journal = &mut world.journals[run];
+        if self.fault == Fault::EachChunkClosed {
+            journal.shut_doom();
+        }
         journal.doom |= chunk;
         journal.nameless |= chunk & !known;
         if self.fault == Fault::DoomListPerJournal {
-            journal.made_from = me.ripe;
+            journal.made_from = ripe;
         }
     }
 
@@ -201,6 +217,10 @@ impl Protocol {
         match world.runs[run].at {
             At::DeleteBodies => {
                 let doomed = world.runs[run].doomed;
+                let (ripe, doom) = (world.runs[run].ripe, world.journals[run].doom);
+                for body in members(doomed & doom) {
+                    world.step_of_body(body, ripe, doom, Step::Delete);
+                }
                 world.runs[run].bodies_out = doomed;
                 world.runs[run].doomed = 0;
                 let is_named = doomed & !world.journals[run].doom == 0;
@@ -224,7 +244,7 @@ impl Protocol {
                 At::ListOld
             }
             At::ListOld => {
-                let dead = self.dead_intents(world);
+                let dead = Self::dead_intents(world);
                 world.runs[run].noted = dead;
                 if dead == 0 && !Self::has_old_books(world, run) {
                     self.end(world, run)
@@ -264,109 +284,6 @@ impl Protocol {
         (me.ripe, me.leaves) = (0, false);
     }
 
-    /// S8f: visible narinfos without a body go the way of the condemned.
-    fn dangling(&self, world: &mut World, run: usize) -> At {
-        match world.runs[run].at {
-            At::DanglingInfos(from) => {
-                if from == 0 {
-                    let lists = world.journals.iter().zip(0u8..);
-                    world.runs[run].old_dooms = lists.fold(0, |old, (journal, number)| {
-                        old | u8::from(journal.is_shut_long) << number
-                    });
-                }
-                if let Some(next) = self.list(world, run, from) {
-                    return At::DanglingInfos(next);
-                }
-                self.note_dangling(world, run)
-            }
-            At::DanglingJournal => {
-                let me = &mut world.runs[run];
-                let journal = &mut world.journals[run];
-                journal.dangling = me.dead;
-                journal.dangling_foreign = journal.dangling_foreign & !me.dead | me.seen_foreign;
-                me.seen_foreign = 0;
-                if me.met_wreck {
-                    world.breaks(9);
-                }
-                At::DanglingIntents
-            }
-            At::DanglingIntents => {
-                let intents = self.intents(world);
-                let me = &mut world.runs[run];
-                if me.dead & intents != 0 {
-                    me.old_dooms = 0;
-                }
-                me.dead &= !intents;
-                if world.runs[run].dead == 0 {
-                    At::Close
-                } else {
-                    At::DanglingGet
-                }
-            }
-            At::DanglingGet => {
-                let still = members(world.runs[run].dead).fold(0, |set, path| {
-                    let dangles = world.info(path).is_visible() && !world.has_its_body(path);
-                    set | u8::from(dangles) << path
-                });
-                if world.runs[run].dead != still {
-                    world.runs[run].old_dooms = 0;
-                }
-                world.runs[run].dead = still;
-                if still == 0 {
-                    At::Close
-                } else {
-                    At::DanglingDelete
-                }
-            }
-            _ => {
-                let me = &mut world.runs[run];
-                me.infos_out = me.dead;
-                (me.dead, me.seen_foreign) = (0, 0);
-                self.reach(Reached::DanglingCondemned);
-                if self.fault == Fault::DanglingWithoutCondemning {
-                    // The journal is not what is missing: nobody is told to wait, nobody is asked.
-                    let gone = world.runs[run].infos_out;
-                    world.journals[run].dangling = gone;
-                    world.journals[run].end_dangling();
-                }
-                At::Close
-            }
-        }
-    }
-
-    /// Chooses the narinfos of the listing that have no body; the next step.
-    fn note_dangling(&self, world: &mut World, run: usize) -> At {
-        let me = world.runs[run];
-        let mut dangling = members(me.seen).fold(0, |set, path| {
-            let body = path
-                + if has(me.seen_foreign, path) {
-                    N_PATHS
-                } else {
-                    0
-                };
-            set | u8::from(!world.is_here(body)) << path
-        });
-        if self.fault == Fault::DanglingOnlyOwn {
-            let dead = (0..N_RUNS).filter(|&other| world.runs[other].life == Life::Dead);
-            let lists = dead
-                .chain([run])
-                .fold(0, |all, list| all | world.journals[list].doom);
-            dangling &= super::world::paths_of(lists);
-        }
-        if self.is_in_doubt(&me) {
-            dangling = 0;
-        }
-        let me = &mut world.runs[run];
-        me.dead = dangling;
-        (me.seen, me.seen_young) = (0, 0);
-        me.seen_foreign &= dangling;
-        match dangling {
-            0 => At::Close,
-            _ if self.fault == Fault::DanglingWithoutCondemning => At::DanglingDelete,
-            _ => At::DanglingJournal,
-        }
-    }
-
     /// The marker `closed`, for this run's doom lists and for those of the dead.
     fn close(&self, world: &mut World, run: usize) {
         let (life, mine) = (world.runs.map(|run| run.life), run);
@@ -390,9 +307,12 @@ impl Protocol {
     fn drop_old(&self, world: &mut World, run: usize) {
         let (noted, old_dooms) = (world.runs[run].noted, world.runs[run].old_dooms);
         for (copy, number) in world.copies.iter_mut().zip(0u8..) {
-            if copy.intent != Intent::Absent && has(noted, Self::intent_bit(number, copy.id)) {
+            if noted >> Self::intent_bit(number, copy.id) & 1 == 1 {
                 copy.intent = Intent::Absent;
             }
+        }
+        if noted >> Self::intent_bit(MENDER, world.mender.id) & 1 == 1 {
+            world.mender.intent = Intent::Absent;
         }
         for (journal, number) in world.journals.iter_mut().zip(0u8..) {
             if has(old_dooms, number) {

@@ -4,11 +4,10 @@ use stateright::{Model, Property};
 
 use super::{
     Protocol, Reached,
+    actors::{At, Copier, CopyAt, Foreign, ForeignAt, Intent, Life, MendAt, Mender},
     scenario::{Fault, Puts, Turns},
-    world::{
-        At, Copier, CopyAt, ForeignAt, Info, Intent, Journal, Life, N_COPIES, N_RUNS, Path, Stage,
-        Stored, World, lowest, members,
-    },
+    sets::{Path, lowest, members},
+    world::{Info, Journal, N_COPIES, N_RUNS, Stage, Stored, World},
 };
 
 /// One step of somebody, or an event.
@@ -31,6 +30,12 @@ pub(super) enum Act {
     Beat(usize),
     Foreign,
     CrashForeign,
+    /// The undo or repair by hand, and what may happen to it.
+    Mend,
+    ArriveOfMender,
+    CrashMender,
+    LapseOfMender,
+    IntentOfMenderDies,
     /// The reader reads a narinfo.
     Read(Path),
     /// A grace passes: for every journal that is buried, for the reader, for all that is shorter.
@@ -43,7 +48,7 @@ pub(super) enum Act {
     RootExpires(Path),
     /// A narinfo cannot be read, or can be read again.
     Wreck(Path),
-    Mend(Path),
+    Clear(Path),
 }
 
 impl Model for Protocol {
@@ -63,6 +68,7 @@ impl Model for Protocol {
                 acts.push(Act::CrashForeign);
             }
         }
+        self.acts_of_mender(world, acts);
         self.acts_of_time(world, acts);
     }
 
@@ -104,6 +110,9 @@ impl Protocol {
             world.runs[0].at = At::Done;
             world.infos = [Info::default(); 4];
         }
+        if scenario.mend.is_some() {
+            world.mender.at = MendAt::List;
+        }
         if scenario.foreign.is_some() {
             world.foreign.at = ForeignAt::Ask(0);
         }
@@ -124,11 +133,13 @@ impl Protocol {
             if me.infos_out | me.bodies_out | me.puts_out != 0 {
                 acts.push(Act::Arrive(run));
             }
-            if me.life == Life::Up && me.at != At::Done && self.may_work(world, run) {
+            let goes_on = self.fault == Fault::SuspendedRunGoesOn && me.life == Life::Dead;
+            let is_up = me.life == Life::Up || goes_on;
+            if is_up && me.at != At::Done && self.may_work(world, run) {
                 if !me.is_waiting_for_answers() {
                     acts.push(Act::Run(run));
                 }
-                if world.budget.run_crashes > 0 && me.at != At::Idle {
+                if world.budget.run_crashes > 0 && me.at != At::Idle && !goes_on {
                     acts.push(Act::CrashRun(run));
                 }
             }
@@ -167,7 +178,8 @@ impl Protocol {
                 acts.push(Act::Lapse(copy));
             }
             let is_silent = me.is_crashed || me.has_lapsed;
-            if is_silent && me.intent == Intent::Alive && me.puts_out == 0 {
+            let may_die = me.puts_out == 0 || self.fault == Fault::PutAfterDeath;
+            if is_silent && me.intent == Intent::Alive && may_die {
                 acts.push(Act::IntentDies(copy));
             }
             if self.fault == Fault::LapseIgnored && works && me.intent == Intent::Dead {
@@ -176,10 +188,32 @@ impl Protocol {
         }
     }
 
+    fn acts_of_mender(&self, world: &World, acts: &mut Vec<Act>) {
+        let me = &world.mender;
+        let works = me.at != MendAt::Done;
+        if me.puts_out != 0 {
+            acts.push(Act::ArriveOfMender);
+        } else if self.may_mend(world) {
+            acts.push(Act::Mend);
+        }
+        if works && me.intent != Intent::Absent && world.budget.copy_crashes > 0 {
+            acts.push(Act::CrashMender);
+        }
+        let may_lapse = works && me.intent == Intent::Alive && !me.has_lapsed;
+        if may_lapse && world.budget.lapses > 0 {
+            acts.push(Act::LapseOfMender);
+        }
+        let may_die = me.puts_out == 0 || self.fault == Fault::PutAfterDeath;
+        if (me.has_lapsed || !works) && me.intent == Intent::Alive && may_die {
+            acts.push(Act::IntentOfMenderDies);
+        }
+    }
+
     fn acts_of_time(&self, world: &World, acts: &mut Vec<Act>) {
         let budget = &world.budget;
         let is_quiet_on_the_wire = world.runs.iter().all(|run| !run.is_waiting_for_answers())
-            && world.copies.iter().all(|copy| copy.puts_out == 0);
+            && world.copies.iter().all(|copy| copy.puts_out == 0)
+            && world.mender.puts_out == 0;
         if budget.reads > 0 {
             let sound = members(world.visible()).filter(|&path| !world.info(path).is(Info::RISKY));
             acts.extend(sound.map(Act::Read));
@@ -204,7 +238,7 @@ impl Protocol {
         }
         for path in members(world.visible()) {
             match world.info(path).is(Info::WRECK) {
-                true => acts.push(Act::Mend(path)),
+                true => acts.push(Act::Clear(path)),
                 false if budget.wrecks > 0 => acts.push(Act::Wreck(path)),
                 false => {}
             }
@@ -251,8 +285,19 @@ impl Protocol {
             }
             Act::CrashForeign => {
                 world.budget.foreign_crashes -= 1;
-                world.foreign = super::world::Foreign::default();
+                world.foreign = Foreign::default();
             }
+            Act::Mend => return self.mend_step(world),
+            Act::ArriveOfMender => self.land_mender(world),
+            Act::CrashMender => Self::crash_mender(world),
+            Act::LapseOfMender => {
+                world.budget.lapses -= 1;
+                world.mender.has_lapsed = true;
+                if self.scenario.puts == Puts::AtOnce {
+                    world.mender.intent.die();
+                }
+            }
+            Act::IntentOfMenderDies => world.mender.intent.die(),
             Act::Read(path) => {
                 world.budget.reads -= 1;
                 world.claim |= world.body_named(path).map_or(0, |body| 1 << body);
@@ -274,9 +319,20 @@ impl Protocol {
                 world.budget.wrecks -= 1;
                 world.infos[usize::from(path)].0 |= Info::WRECK;
             }
-            Act::Mend(path) => world.infos[usize::from(path)].0 &= !Info::WRECK,
+            Act::Clear(path) => world.infos[usize::from(path)].0 &= !Info::WRECK,
         }
         true
+    }
+
+    fn crash_mender(world: &mut World) {
+        world.budget.copy_crashes -= 1;
+        let me = world.mender;
+        world.mender = Mender {
+            at: MendAt::Done,
+            want: 0,
+            want_foreign: me.want_foreign & me.puts_out,
+            ..me
+        };
     }
 
     /// One request of a run takes effect, the lowest key first.
@@ -301,6 +357,9 @@ impl Protocol {
                 self.die(world, run);
             }
         }
+        if world.mender.at == MendAt::Done || world.mender.has_lapsed {
+            world.mender.intent.die();
+        }
         for copy in &mut world.copies {
             if copy.is_crashed || copy.has_lapsed {
                 copy.intent.die();
@@ -319,6 +378,7 @@ impl Protocol {
             journal.is_shut_long |= journal.shut != 0;
         }
         for body in &mut world.bodies {
+            body.forget();
             if body.is_here() {
                 body.0 |= Stored::AGED;
             }

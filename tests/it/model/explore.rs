@@ -8,7 +8,8 @@ use super::{
     Protocol, Reached,
     events::Act,
     scenario::{Fault, Scenario},
-    world::{World, has},
+    sets::has,
+    world::{Journal, World},
 };
 
 /// What an exploration has found.
@@ -76,7 +77,7 @@ fn picture(world: &World) -> String {
         letters(world.bodies_here(), "abcdABCD"),
     );
     for (run, journal) in world.journals.iter().enumerate() {
-        if *journal != super::world::Journal::default() {
+        if *journal != Journal::default() {
             write!(
                 text,
                 " | {run} {:?} {}{} doom {} shut {} dangling {}",

@@ -4,8 +4,10 @@ use stateright::Property;
 
 use super::{
     Protocol,
+    actors::{CopyAt, MendAt},
     scenario::Turns,
-    world::{CLOSURES, CopyAt, N_PATHS, World, closure, has, members},
+    sets::{CLOSURES, N_PATHS, closure, has, members},
+    world::World,
 };
 
 /// Returns the invariants; those about the end (I7, I10) are judged in quiet states.
@@ -82,12 +84,13 @@ impl Protocol {
         })
     }
 
-    /// I6: while one sweep buries and nobody copies, every visible narinfo has visible references.
+    /// I6: while one sweep buries and nobody copies or puts back, every visible narinfo has visible references.
     fn one_sweep_keeps_the_cache_closed(&self, world: &World) -> bool {
         let is_alone = self.scenario.turns == Turns::OneByOne
             && world.nobody_has_copied(self.scenario.copies.len(), self.scenario.foreign.is_some());
+        let nobody_mends = self.scenario.mend.is_none() || world.mender.at == MendAt::List;
         let visible = world.visible();
-        !is_alone || closure(visible) == visible
+        !is_alone || !nobody_mends || closure(visible) == visible
     }
 }
 

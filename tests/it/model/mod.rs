@@ -2,26 +2,40 @@
 //!
 //! The rules are those of `docs/sweep-protocol.md`, whose steps (C1–C6, S0–S10), invariants (I1–I10) and
 //! assumptions these files name. A request is a step; between two steps of one actor any other may act,
-//! crash or be late. `world.rs` is the state, `books.rs` what actors read from the ledger, `run.rs` and
-//! `delete.rs` a sweep, `copy.rs` the writers, `events.rs` what the world does, `invariants.rs` what must
-//! hold, `quiet.rs` what must come true in the end. `scenarios.rs` explores, `mutants.rs` leaves out one
-//! rule at a time and wants that to be noticed.
+//! crash or be late.
+//!
+//! - The state: `sets.rs`, `actors.rs`, `world.rs`; a scenario and what is left out of the rules:
+//!   `scenario.rs`.
+//! - The rules: `books.rs` (what actors read from the ledger), `run.rs`, `delete.rs` and `dangling.rs` (a
+//!   sweep), `copy.rs` (the writers), `mender.rs` (an undo), `events.rs` (what the world does).
+//! - What must hold: `invariants.rs`, in the end `quiet.rs` and `progress.rs`; `table.rs` compares with the
+//!   steps that the ledger knows.
+//! - The explorations: `scenarios.rs` with `quick.rs` and `larger.rs`, explored in `holds.rs` to the end, in
+//!   `mutants.rs` with one rule left out.
 //!
 //! Not here: the code that is shipped, which the simulation drives with the same adversary; keys of other
 //! families (listings, logs), which follow the paths that they belong to.
 
+mod actors;
 mod books;
 mod copy;
+mod dangling;
 mod delete;
 mod events;
 mod explore;
 mod holds;
 mod invariants;
+mod larger;
+mod mender;
 mod mutants;
+mod progress;
+mod quick;
 mod quiet;
 mod run;
 mod scenario;
 mod scenarios;
+mod sets;
+mod table;
 mod world;
 
 use std::sync::{
@@ -37,6 +51,8 @@ enum Reached {
     Rescued,
     Spared,
     Healed,
+    Undone,
+    Undeleted,
     Adopted,
     WaitedAtC2,
     WaitedAtC5,
@@ -52,10 +68,12 @@ enum Reached {
 }
 
 impl Reached {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 17] = [
         Self::Rescued,
         Self::Spared,
         Self::Healed,
+        Self::Undone,
+        Self::Undeleted,
         Self::Adopted,
         Self::WaitedAtC2,
         Self::WaitedAtC5,

@@ -188,6 +188,57 @@ fn no_wait_at_c2_for_a_dangling_narinfo() {
     );
 }
 
+#[test]
+fn doom_lists_dropped_after_sparing() {
+    dies(
+        Fault::ListsDroppedAfterSparing,
+        "an orphan under a foreign key, a week",
+        &["I1"],
+    );
+}
+
+#[test]
+fn need_holds_orphans() {
+    dies(
+        Fault::NeedHoldsOrphans,
+        "after the grace, foreign keys",
+        &["I10"],
+    );
+}
+
+#[test]
+fn undo_without_an_intent() {
+    dies(Fault::HealWithoutIntent, "an undo", &["I2", "I3"]);
+}
+
+#[test]
+fn a_healers_lapse_ignored() {
+    dies(Fault::HealerLapseIgnored, "an undo, slow narinfos", &["I3"]);
+}
+
+#[test]
+fn undo_of_what_has_holes() {
+    dies(
+        Fault::UndoOfHoles,
+        "an undo after the grace, one body at a time",
+        &["I2"],
+    );
+}
+
+#[test]
+fn a_suspended_sweep_goes_on() {
+    dies(Fault::SuspendedRunGoesOn, "after the grace", &["I3"]);
+}
+
+#[test]
+fn a_narinfo_arrives_after_its_intent_died() {
+    dies(
+        Fault::PutAfterDeath,
+        "after the grace, slow narinfos",
+        &["I3"],
+    );
+}
+
 /// No mutant: what may be left out is explored like the rest.
 #[test]
 fn the_last_look_may_be_left_out_where_the_ledger_is_quiet() {
@@ -201,4 +252,19 @@ fn the_last_look_may_be_left_out_where_the_ledger_is_quiet() {
             found.trace
         );
     }
+}
+
+/// No mutant either: who waits for a chunk of a doom list need not wait for S8f.
+#[test]
+fn each_chunk_of_a_doom_list_may_be_closed_when_its_bodies_are_gone() {
+    let scenario = named("after the grace, one body at a time")
+        .scenario
+        .clone();
+    let found = explore(scenario, Fault::EachChunkClosed, 1);
+    assert!(
+        found.broken.is_empty(),
+        "{:?}\n{}",
+        found.broken,
+        found.trace
+    );
 }

@@ -6,9 +6,9 @@
 
 use super::{
     Protocol, Reached,
-    world::{
-        At, ForeignAt, Info, Intent, Journal, Life, N_RUNS, Run, Stage, World, closure, members,
-    },
+    actors::{At, ForeignAt, Intent, Life, MendAt, Run},
+    sets::{closure, members},
+    world::{Info, Journal, N_RUNS, Stage, World},
 };
 
 /// What became of a quiet state; both hold in a state that is not quiet.
@@ -22,6 +22,8 @@ pub(super) struct Ending {
 impl Protocol {
     fn is_quiet(&self, world: &World) -> bool {
         world.foreign.at == ForeignAt::Done
+            && matches!(world.mender.at, MendAt::Done | MendAt::List)
+            && world.mender.intent != Intent::Alive
             && !world.infos.iter().any(|info| info.is(Info::WRECK))
             && world.copies.iter().all(Self::is_silent)
             && world.runs[..self.scenario.runs]
@@ -138,5 +140,6 @@ impl Protocol {
                 .copies
                 .iter()
                 .all(|copy| copy.intent == Intent::Absent)
+            && world.mender.intent == Intent::Absent
     }
 }

@@ -1,12 +1,13 @@
 //! A sweep, step by step: S1 to S7. What deletes for good is in `delete.rs`.
 
+use narhaul::ledger::state::Step;
+
 use super::{
     Protocol, Reached,
-    scenario::{Fault, Listing},
-    world::{
-        At, Info, LEVELS, Life, N_PATHS, N_RUNS, Path, Paths, Run, Stage, Stored, World, bodies_of,
-        closure, has, lowest, members,
-    },
+    actors::{At, Life, Run},
+    scenario::{Bucket, Fault, Listing},
+    sets::{LEVELS, N_PATHS, Path, Paths, bodies_of, closure, has, lowest, members},
+    world::{Info, N_RUNS, Stage, World},
 };
 
 impl Protocol {
@@ -107,6 +108,7 @@ impl Protocol {
             }
             At::HealPut => {
                 let path = lowest(me.want).unwrap_or_default();
+                world.step_back(path, Step::Heal);
                 self.put_back(world, path, has(me.want_foreign, path));
                 self.reach(Reached::Healed);
                 world.runs[run].want &= !(1 << path);
@@ -303,6 +305,11 @@ impl Protocol {
                 if world.runs[run].spared & world.runs[run].dead != 0 {
                     self.reach(Reached::Spared);
                 }
+                if world.journals[run].stage == Stage::Condemned {
+                    for path in members(world.runs[run].spared & world.journals[run].entries) {
+                        world.step(run, path, 0, Step::Spare);
+                    }
+                }
                 if self.next_batch(world, run) == 0 {
                     self.buried(world, run)
                 } else {
@@ -361,8 +368,24 @@ impl Protocol {
             .journals
             .iter()
             .any(|journal| has(journal.entries | journal.dangling | journal.dangled, path));
+        let entry = &world.journals[run];
+        let was_foreign = match has(entry.dangling, path) {
+            true => has(entry.dangling_foreign, path),
+            false => has(entry.foreign, path),
+        };
+        let is_other = world.info(path).is_foreign() != was_foreign;
+        if self.scenario.bucket == Bucket::Conditional && world.info(path).is_visible() && is_other
+        {
+            // Refused: somebody has published it anew. What it needs is not buried after it.
+            world.runs[run].spared |= closure(1 << path);
+            return;
+        }
         if world.info(path).is_visible() && !is_journalled {
             world.breaks(4);
+        }
+        let is_burial = has(world.journals[run].entries, path) && world.journals[run].dangling == 0;
+        if is_burial && world.runs[run].life != Life::Dead {
+            world.step(run, path, 0, Step::Bury);
         }
         world.infos[usize::from(path)] = Info::default();
     }
@@ -370,13 +393,18 @@ impl Protocol {
     /// A body's DELETE arrives.
     pub(super) fn land_body(&self, world: &mut World, run: usize, body: u8) {
         world.runs[run].bodies_out &= !(1 << body);
-        world.bodies[usize::from(body)] = Stored::default();
+        let keeps_versions = self.scenario.bucket == Bucket::Versioned;
+        world.bodies[usize::from(body)].delete(keeps_versions);
         self.reach(Reached::BodyDeleted);
     }
 
     /// What a dead run leaves: nothing but requests that could still be on their way, if one assumes less.
     pub(super) fn die(&self, world: &mut World, run: usize) {
         let me = &mut world.runs[run];
+        if self.fault == Fault::SuspendedRunGoesOn {
+            me.life = Life::Dead;
+            return;
+        }
         let out = if self.fault == Fault::DeleteAfterDeath {
             (me.infos_out, me.bodies_out)
         } else {

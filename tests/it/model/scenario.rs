@@ -1,6 +1,9 @@
 //! What one exploration is about: who takes part, what may go wrong, which rule is left out.
 
-use super::world::{Bodies, Budget, N_COPIES, Path, Paths};
+use super::{
+    sets::{Bodies, Path, Paths},
+    world::{Budget, N_COPIES},
+};
 
 /// How a listing of narinfos is read: LIST is no snapshot, but one step is enough for most questions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,6 +29,26 @@ pub(super) enum Puts {
     Delayed,
 }
 
+/// What the bucket does beyond what the protocol needs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Bucket {
+    #[default]
+    Plain,
+    /// A DELETE leaves a marker over the old version.
+    Versioned,
+    /// A DELETE of a narinfo is refused where its ETag is no longer the one that was read.
+    Conditional,
+}
+
+/// What somebody puts back by hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mend {
+    /// All that this run condemned.
+    Undo(usize),
+    /// All that visible narinfos need.
+    Repair,
+}
+
 /// A foreign `nix copy`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ForeignWriter {
@@ -42,6 +65,8 @@ pub(super) struct Scenario {
     /// The path that each copy of ours is for.
     pub(super) copies: &'static [Path],
     pub(super) foreign: Option<ForeignWriter>,
+    pub(super) mend: Option<Mend>,
+    pub(super) bucket: Bucket,
     pub(super) runs: usize,
     pub(super) turns: Turns,
     pub(super) listing: Listing,
@@ -64,6 +89,8 @@ pub(super) struct Scenario {
 pub(super) const PLAIN: Scenario = Scenario {
     copies: &[3],
     foreign: None,
+    mend: None,
+    bucket: Bucket::Plain,
     runs: 2,
     turns: Turns::OneByOne,
     listing: Listing::AtOnce,
@@ -114,12 +141,16 @@ pub(super) enum Fault {
     NoLookAfterDoom,
     InfosBeforeIntentsInLook,
     NoTransitiveNeed,
+    NeedHoldsOrphans,
     DoomListPerJournal,
     DanglingWithoutCondemning,
     DanglingOnlyOwn,
     // S1.
     HealWithoutIntent,
     DeadNotAdopted,
+    HealerLapseIgnored,
+    UndoOfHoles,
+    SuspendedRunGoesOn,
     // Copies.
     IntentAfterPresence,
     NoWaitForDoom,
@@ -130,9 +161,14 @@ pub(super) enum Fault {
     BodiesNotAsked,
     BodiesOfOrphansNotAsked,
     DoomListsByAge,
+    ListsDroppedAfterSparing,
     LivenessByLease,
+    DeadHeldAlive,
     // Assumptions.
     DeleteAfterDeath,
+    PutAfterDeath,
     // No fault: the last look of a copy is left out where the ledger names nothing of its closure.
     NoRecheckWhereQuiet,
+    // No fault either: each doom list is closed as soon as its DELETEs are answered.
+    EachChunkClosed,
 }
