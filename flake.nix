@@ -24,6 +24,8 @@
         default = pkgs.mkShell { inputsFrom = [ self.packages.${pkgs.stdenv.hostPlatform.system}.default ]; };
       });
 
+      nixosModules.sweep = import ./nix/sweep.nix;
+
       overlays.default = final: _: { narhaul = final.callPackage ./nix/package.nix { }; };
     };
 }

@@ -9,6 +9,7 @@ use crate::{
         times::{Moment, Span},
         units::{Count, Size, Took},
     },
+    plan::{sweep::RootSeen, weigh},
     sweep::{
         Report,
         report::{BodyFate, Fate},
@@ -57,6 +58,7 @@ pub fn page(about: About<'_>, report: &Report) -> Page {
             content: Content::Notes(notes),
         });
     }
+    page.sections.extend(groups(report));
     page.sections.extend(gone(about, report));
     page.sections.extend(bodies(report));
     page
@@ -89,6 +91,39 @@ fn sizes(report: &Report, sums: Sums) -> Section {
             bar("deleted now", sums.bytes_deleted),
         ]),
     }
+}
+
+/// What each group and pin keeps.
+fn groups(report: &Report) -> Option<Section> {
+    let planned = report.plan.as_ref()?;
+    let roots = planned.roots.iter().zip(&planned.plan.fates);
+    let kept: Vec<RootSeen> = roots
+        .filter(|(_, fate)| fate.is_kept())
+        .map(|(root, _)| root.clone())
+        .collect();
+    let (mut labels, mut holders) = weigh::by_group(&kept);
+    for pin in &planned.pins {
+        let name = pin.key.as_str().rsplit('/').next().unwrap_or_default();
+        labels.push(format!("pin {name}"));
+        holders.push(pin.parts.clone());
+    }
+    let weights = weigh::weigh(&planned.census, &holders).each;
+    let bars = labels.into_iter().zip(weights).map(|(label, weight)| Bar {
+        label,
+        strong: weight.exclusive_bytes,
+        weak: weight.shared_bytes(),
+        shown: format!(
+            "{}, {} alone",
+            Size(weight.bytes),
+            Size(weight.exclusive_bytes)
+        ),
+    });
+    let bars: Vec<Bar> = bars.collect();
+    (!bars.is_empty()).then(|| Section {
+        title: "What each group and pin keeps".to_owned(),
+        note: "Strong: what it alone refers to. Weak: what others refer to as well.".to_owned(),
+        content: Content::Bars(bars),
+    })
 }
 
 /// The paths that went, the largest first.

@@ -35,3 +35,4 @@ mod init;
 mod key;
 mod pin_cli;
 mod sweep_cli;
+mod sweep_s3_cli;

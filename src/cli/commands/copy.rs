@@ -26,11 +26,11 @@ use crate::{
         ignored, paths,
         resolve::{self, CopySettings},
         run::{self, Ended},
+        sweep_request,
         units::Count,
         words::{self, About},
     },
     copy::{self, Options, Request},
-    ledger::Timing,
     meter::Meter,
     nix::{
         cache_url::{CacheUrl, Location},
@@ -162,7 +162,7 @@ pub struct CopyArgs {
 
     /// Multiply the durations of the sweep's protocol: for tests only, where every writer and sweep has
     /// the same
-    #[arg(long, value_name = "FACTOR", hide = true)]
+    #[arg(long, alias = "timing-scale", value_name = "FACTOR", hide = true)]
     time_scale: Option<f64>,
 }
 
@@ -377,20 +377,6 @@ fn read(file: &Path) -> Result<String, Failure> {
     fs::read_to_string(file).map_err(|error| error::of_file("read", file, &error))
 }
 
-/// The protocol's durations, or those of a test against a real server.
-fn timing(args: &CopyArgs) -> Result<Timing, Failure> {
-    let timing = Timing::default();
-    let Some(factor) = args.time_scale else {
-        return Ok(timing);
-    };
-    let scaled = timing.scaled(factor);
-    if factor > 0.0 && factor <= 1.0 && scaled.is_sound() {
-        Ok(scaled)
-    } else {
-        Err(Failure::usage(format!("no time can be scaled by {factor}")))
-    }
-}
-
 fn request(
     context: &Context,
     args: &CopyArgs,
@@ -408,7 +394,7 @@ fn request(
         group: settings.group,
         run_id: run::id()?,
         clock: context.clock.clone(),
-        timing: timing(args)?,
+        timing: sweep_request::timing(args.time_scale)?,
         options: Options {
             allow_unsigned: args.unsigned,
             check_bodies: args.check_bodies,

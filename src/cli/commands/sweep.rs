@@ -182,7 +182,7 @@ pub struct SweepArgs {
     how: HowArgs,
 
     /// Multiply every duration of the protocol, for tests on real servers
-    #[arg(long, value_name = "FACTOR", hide = true)]
+    #[arg(long, alias = "time-scale", value_name = "FACTOR", hide = true)]
     timing_scale: Option<f64>,
 }
 
@@ -191,7 +191,7 @@ pub fn run(context: &Arc<Context>, args: &SweepArgs) -> Result<Exit, Failure> {
     let start = context.clock.now();
     let layers = layers(context, args)?;
     let site = Site::find(context, &layers, "sweep")?;
-    let timing = sweep_request::timing(args.timing_scale);
+    let timing = sweep_request::timing(args.timing_scale)?;
     if let Some(run) = &args.undo {
         return undo(context, &layers, &site, run, timing);
     }
