@@ -29,7 +29,10 @@ use narhaul::{
     plan::{recipe::Recipe, sweep::Settings},
     source::Source as _,
     stop::Stop,
-    sweep,
+    sweep::{
+        self,
+        report::{Body, BodyFate, Condemned, Fate},
+    },
 };
 
 use super::{
@@ -287,7 +290,16 @@ pub(super) async fn sweep(stage: Handle, way: Arc<Way>, part: SweepPart) {
         Ok(report) => {
             stage.note(who, "is done".to_owned());
             let is_clean = report.not_deleted.is_empty();
-            stage.count(|coverage| coverage.sweeps_done += 1);
+            stage.count(|coverage| {
+                let count = |n: usize| u64::try_from(n).unwrap();
+                let is_spared = |c: &&Condemned| matches!(c.fate, Fate::Spared(_));
+                let is_kept = |b: &&Body| matches!(b.fate, BodyFate::Kept(_));
+                coverage.sweeps_done += 1;
+                coverage.spared += count(report.condemned.iter().filter(is_spared).count());
+                coverage.bodies_kept += count(report.bodies.iter().filter(is_kept).count());
+                coverage.dangling += count(report.dangling.len());
+                coverage.adopted += count(report.adopted.len());
+            });
             if is_clean && let Err(what) = lock(&stage.judge).take_sweep(stage.elapsed(), who) {
                 stage.accuse(what);
             }

@@ -69,6 +69,20 @@ counts! {
     rescued,
     /// Narinfos of buried paths that a sweep put back.
     healed,
+    /// Condemned paths that a sweep spared.
+    spared,
+    /// Bodies that a sweep had an eye on and kept.
+    bodies_kept,
+    /// Narinfos without bodies that sweeps buried.
+    dangling,
+    /// Journals of dead sweeps that were brought to an end.
+    adopted,
+    /// Times that a copy waited for a sweep.
+    waits,
+    /// Copies that took a new intent after a lapse.
+    renewals,
+    /// Pairs of sweeps that were at work at the same time.
+    overlaps,
     /// Reported roots that a foreign writer broke (G3's exception).
     broken_by_foreign,
     /// Readers that found their bodies.

@@ -23,8 +23,9 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// What must pass before the runs of the finale: window and grace with their margins, then what is left
 /// to the next run after a crash, then doom lists.
-const WAITS: [Duration; 5] = [
+const WAITS: [Duration; 6] = [
     WINDOW.saturating_add(DAY),
+    GRACE.saturating_add(DAY),
     GRACE.saturating_add(DAY),
     GRACE.saturating_add(DAY),
     DAY.saturating_mul(9),
@@ -79,7 +80,7 @@ impl Director {
             seed: 0,
             bug: self.bug,
         };
-        lock(&self.stage.judge).begins(self.stage.elapsed(), who);
+        lock(&self.stage.judge).begins(self.stage.elapsed(), who, &self.stage.coverage);
         actors::sweep(Arc::clone(&self.stage), way, part).await;
         lock(&self.stage.judge).ends(self.stage.elapsed(), who);
     }

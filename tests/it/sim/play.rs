@@ -166,25 +166,30 @@ impl Director {
         let has_finale = match theme {
             Theme::Medley => {
                 self.medley().await?;
-                self.rng.random_bool(0.6)
+                self.rng.random_bool(0.3)
             }
             Theme::Burial => {
                 self.fill().await;
                 self.stage.pause(LONG).await;
+                self.believe();
                 self.storm().await?;
-                self.rng.random_bool(0.15)
+                self.rng.random_bool(0.08)
             }
             Theme::Deletion => {
                 self.fill().await;
                 self.stage.pause(LONG).await;
+                self.believe();
                 self.sweep_once().await;
-                if self.rng.random_bool(0.3) {
+                if self.rng.random_bool(0.4) {
+                    // Within the grace, and within its beliefs.
+                    let wait = DAY * self.rng.random_range(0..30);
+                    self.stage.pause(wait).await;
                     self.begin_foreign(PACES[1]);
                     self.until_all_are_done().await?;
                 }
                 self.stage.pause(LONG).await;
                 self.storm().await?;
-                self.rng.random_bool(0.15)
+                self.rng.random_bool(0.08)
             }
         };
         if self.sweeper == Sweeper::Ours && has_finale {
@@ -240,6 +245,17 @@ impl Director {
         }
         if self.rng.random_bool(foreign) {
             self.begin_foreign(pace);
+        }
+    }
+
+    /// Lets the machine that runs `nix copy` see some of what is in the bucket.
+    fn believe(&mut self) {
+        let visible = lock(&self.stage.judge).visible();
+        for number in 0..self.store.len() {
+            let is_visible = visible.contains_key(&self.store.path(number).hash_part());
+            if is_visible && self.rng.random_bool(0.6) {
+                lock(&self.beliefs).insert(number, self.stage.elapsed());
+            }
         }
     }
 
@@ -326,7 +342,7 @@ impl Director {
         let stage = Arc::clone(&self.stage);
         self.actors.spawn_local(async move {
             stage.pause(entrance).await;
-            lock(&stage.judge).begins(stage.elapsed(), who);
+            lock(&stage.judge).begins(stage.elapsed(), who, &stage.coverage);
             act.await;
             lock(&stage.judge).ends(stage.elapsed(), who);
         });

@@ -155,6 +155,8 @@ pub(super) struct Way {
 struct State {
     rng: ChaCha8Rng,
     n_requests: u64,
+    /// How often in a row the journals were listed.
+    n_journal_lists: u32,
     awake_at: Instant,
 }
 
@@ -173,6 +175,7 @@ impl Way {
             state: Mutex::new(State {
                 rng: ChaCha8Rng::seed_from_u64(seed),
                 n_requests: 0,
+                n_journal_lists: 0,
                 awake_at: Instant::now(),
             }),
             death: Arc::default(),
@@ -222,6 +225,19 @@ impl Way {
             trouble,
             death,
             suspension,
+        }
+    }
+
+    /// Counts how often a copy lists the journals again and again, which is how it waits.
+    fn notice_waiting(&self, is_journal: bool) {
+        let mut state = lock(&self.state);
+        state.n_journal_lists = if is_journal {
+            state.n_journal_lists + 1
+        } else {
+            0
+        };
+        if state.n_journal_lists == 2 && matches!(self.who, Who::Copy(_)) {
+            self.stage.count(|coverage| coverage.waits += 1);
         }
     }
 
@@ -434,11 +450,15 @@ impl Backend for Way {
     }
 
     async fn head(&self, key: &ObjectKey) -> Result<ObjectMeta, Error> {
+        self.notice_waiting(false);
         let head = self.stage.memory.head(key);
         self.read(Verb::Head, key.as_str(), head).await.map(coarse)
     }
 
     async fn list(&self, query: &ListQuery) -> Result<ListPage, Error> {
+        if query.token.is_none() {
+            self.notice_waiting(query.prefix == "narhaul/journal/");
+        }
         let name = match &query.token {
             Some(token) => format!("{}* after {token}", query.prefix),
             None => format!("{}*", query.prefix),
@@ -448,6 +468,9 @@ impl Backend for Way {
     }
 
     async fn put(&self, key: &ObjectKey, body: Bytes, options: &PutOptions) -> Result<(), Error> {
+        if !key.as_str().ends_with("/beat") {
+            self.notice_waiting(false);
+        }
         let (name, key) = (key.to_string(), key.clone());
         // The fence is asked when it is sent, not when it arrives.
         let arriving = PutOptions {

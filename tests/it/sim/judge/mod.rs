@@ -37,7 +37,7 @@ use std::{
 use books::Books;
 use bytes::Bytes;
 use narhaul::{
-    ledger::{Name, root::RootRecord},
+    ledger::{IntentFile, Name, root::RootRecord},
     nix::{
         narinfo::NarInfo,
         object_key::ObjectKey,
@@ -174,7 +174,13 @@ impl Judge {
     }
 
     /// Notes that an actor begins.
-    pub(super) fn begins(&mut self, now: Duration, who: Who) {
+    pub(super) fn begins(&mut self, now: Duration, who: Who, coverage: &Mutex<Coverage>) {
+        let is_at_work = |(other, (_, end)): (&Who, &(Duration, Option<Duration>))| {
+            matches!(other, Who::Sweep(_)) && end.is_none()
+        };
+        if matches!(who, Who::Sweep(_)) && self.lives.iter().any(is_at_work) {
+            lock(coverage).overlaps += 1;
+        }
         self.lives.insert(who, (now, None));
         if !self.wrecks.is_empty() {
             self.warned.insert(who);
@@ -215,6 +221,14 @@ impl Judge {
             self.take_narinfo(now, who, part, body, coverage);
         } else if let Some(name) = Name::parse(key) {
             self.books.put(now, &name, body)?;
+            if let Name::Intent {
+                id,
+                file: IntentFile::Closure,
+            } = &name
+                && matches!(who, Who::Copy(number) if id.as_str() != format!("copy{number}"))
+            {
+                lock(coverage).renewals += 1;
+            }
             if let Name::Root { group, time, .. } = &name {
                 let record = RootRecord::decode(body)
                     .map_err(|error| format!("`{key}` cannot be read: {error}"))?;
