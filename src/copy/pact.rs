@@ -3,7 +3,7 @@
 //! A copy skips what is there, so it relies on it; a sweep that runs beside it must know. So the copy
 //! writes an intent that names its whole closure, then asks (C1, C2); it waits for a sweep that is about
 //! to delete a body of its closure (C2), or is in the middle of deleting narinfos of it (C5), and looks
-//! once more before it says that it has finished. Of the copy's writing before its reading and the
+//! once more before it says that it has finished, if any sweep has written anything about it. Of the copy's writing before its reading and the
 //! sweep's writing before its reading one always sees the other.
 //!
 //! A writer that may not list cannot read what sweeps have written: it goes on as any other writer
@@ -11,9 +11,9 @@
 //!
 //! Not here: the order of the steps (`copy::run`), what is asked of the cache (`presence`).
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{sync::Arc, time::SystemTime};
 
-use super::{Error, Request, Warning};
+use super::{Error, Request, Warning, presence::Question};
 use crate::{
     backend::{Backend, Fence, Kind},
     ledger::{
@@ -21,10 +21,10 @@ use crate::{
         name::{IntentId, InvalidName},
     },
     meter::Meter,
-    nix::{path_info::PathInfo, store_path::HashPart},
+    nix::path_info::PathInfo,
     plan::copy::body_key,
     source::Source,
-    tomb::{self, Books, Held, books},
+    tomb::{self, Books, Concern, Held, books},
 };
 
 /// What is said while a sweep is waited for.
@@ -35,13 +35,14 @@ const WAITING: &str = "a running sweep";
 pub(super) struct Pact {
     dest: Arc<dyn Backend>,
     request: Request,
-    /// The parts of the closure.
-    parts: BTreeSet<HashPart>,
     relies: Vec<Relied>,
+    concern: Concern,
     held: Option<Held>,
     reader: books::Reader,
     /// Whether the journals of sweeps may be read.
     may_read: bool,
+    /// Whether there was a time without a living intent.
+    has_lapsed: bool,
     warnings: Vec<Warning>,
 }
 
@@ -57,14 +58,16 @@ fn relied(closure: &[PathInfo], request: &Request) -> Vec<Relied> {
 impl Pact {
     /// Makes a pact that says nothing, for a dry run.
     pub(super) fn silent(dest: &Arc<dyn Backend>, closure: &[PathInfo], request: &Request) -> Self {
+        let relies = relied(closure, request);
         Self {
             dest: Arc::clone(dest),
             request: request.clone(),
-            parts: closure.iter().map(|info| info.path.hash_part()).collect(),
-            relies: relied(closure, request),
+            concern: Concern::of(&relies),
+            relies,
             held: None,
             reader: books::Reader::default(),
             may_read: true,
+            has_lapsed: false,
             warnings: Vec::new(),
         }
     }
@@ -108,7 +111,10 @@ impl Pact {
     /// Takes a new intent after a lapse.
     pub(super) async fn renew(&mut self) -> Result<(), tomb::Error> {
         match &mut self.held {
-            Some(held) => held.renew().await,
+            Some(held) => {
+                self.has_lapsed = true;
+                held.renew().await
+            }
             None => Ok(()),
         }
     }
@@ -118,21 +124,23 @@ impl Pact {
         self.held.is_some() && self.may_read
     }
 
-    /// Returns what sweeps have written, after waiting for those that are about to delete a body of the
-    /// closure (C2).
+    /// Returns what sweeps have written, after waiting for those during which a look at the cache would
+    /// come too early (C2).
     pub(super) async fn books(&mut self, meter: &Meter) -> Result<Option<Books>, tomb::Error> {
-        self.read_until(meter, |books, pact| !books.dooms_any_of(&pact.relies))
+        self.read_until(meter, |books, concern| !concern.must_wait_to_look(books))
             .await
     }
 
     /// Returns what sweeps have written, after waiting for those that are in the middle of deleting
-    /// narinfos of the closure (C5).
+    /// narinfos of the closure (C5); none if no second look at the cache is needed: no sweep has written
+    /// anything that could concern the closure, and the intent was there all the time.
     pub(super) async fn books_again(
         &mut self,
         meter: &Meter,
     ) -> Result<Option<Books>, tomb::Error> {
-        self.read_until(meter, |books, pact| !books.buries_any_of(&pact.parts))
-            .await
+        let has_calmed = |books: &Books, concern: &Concern| !concern.must_wait_to_look_again(books);
+        let books = self.read_until(meter, has_calmed).await?;
+        Ok(books.filter(|books| self.has_lapsed || self.concern.is_named(books)))
     }
 
     /// Reads the books again and again, until they are as wanted; a pact that says nothing waits for
@@ -140,14 +148,14 @@ impl Pact {
     async fn read_until(
         &mut self,
         meter: &Meter,
-        is_calm: impl Fn(&Books, &Self) -> bool,
+        has_calmed: impl Fn(&Books, &Concern) -> bool,
     ) -> Result<Option<Books>, tomb::Error> {
         let mut is_waiting = false;
         let books = loop {
             let Some(books) = self.read().await? else {
                 break None;
             };
-            if self.held.is_none() || is_calm(&books, self) {
+            if self.held.is_none() || has_calmed(&books, &self.concern) {
                 break Some(books);
             }
             if !is_waiting {
@@ -184,14 +192,21 @@ impl Pact {
         }
     }
 
-    /// Returns the parts of the closure.
-    pub(super) fn parts(&self) -> &BTreeSet<HashPart> {
-        &self.parts
-    }
-
-    /// Returns what the closure relies on.
-    pub(super) fn relies(&self) -> &[Relied] {
-        &self.relies
+    /// Returns what the cache is to be asked by, after what sweeps have written.
+    pub(super) fn question(&self, books: Option<&Books>) -> Question {
+        let Some(books) = books else {
+            return Question::default();
+        };
+        Question {
+            tombstones: books.tombstones(self.concern.parts()),
+            doubts: self.concern.doubts(books, &self.relies),
+            nameless_since: books.nameless_since().map(|since| {
+                let margin = self.request.timing.margin;
+                since.checked_sub(margin).unwrap_or(SystemTime::UNIX_EPOCH)
+            }),
+            going: books.nameless_doomed(),
+            again: None,
+        }
     }
 
     /// Returns the id that the copy's root record bears.

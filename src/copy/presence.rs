@@ -11,15 +11,16 @@
 //! and all of them when the user asks.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     sync::Arc,
+    time::SystemTime,
 };
 
-use dashmap::DashSet;
+use dashmap::DashMap;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::task::JoinSet;
 
-use super::{Error, Request, Warning, pact::Pact};
+use super::{Error, Request, Warning};
 use crate::{
     backend::{self, Backend, Kind, ListPage, ListQuery, ObjectMeta},
     meter::{Meter, Phase},
@@ -36,7 +37,7 @@ use crate::{
         probe::{ProbePlan, Reason},
     },
     source::Source,
-    tomb::{Books, Tombstone, restore},
+    tomb::{Tombstone, restore},
 };
 
 /// The metadata under which a body's hash is noted, where a back end keeps metadata.
@@ -53,26 +54,18 @@ const BIG_NAR: u64 = 1 << 20;
 pub(super) struct Question {
     /// What journals have of the closure.
     pub(super) tombstones: BTreeMap<HashPart, Tombstone>,
-    /// Paths whose bodies a sweep has deleted lately, perhaps.
+    /// Paths whose bodies a sweep has deleted, perhaps.
     pub(super) doubts: BTreeSet<HashPart>,
+    /// From when on a narinfo may name a body that a sweep deletes without knowing its path.
+    pub(super) nameless_since: Option<SystemTime>,
+    /// Such bodies, about to be deleted now: they count as gone.
+    pub(super) going: HashSet<ObjectKey>,
     /// Asked once more after the copy (C5): for bodies that the copy did not write itself, and without
     /// putting back what is there.
     pub(super) again: Option<BTreeSet<HashPart>>,
 }
 
 impl Question {
-    /// Goes by what sweeps have written.
-    pub(super) fn of(books: Option<&Books>, pact: &Pact) -> Self {
-        let Some(books) = books else {
-            return Self::default();
-        };
-        Self {
-            tombstones: books.tombstones(pact.parts()),
-            doubts: books.doomed_lately(pact.relies()),
-            again: None,
-        }
-    }
-
     /// Returns the tombstone that speaks for a path though its narinfo is there: one whose sweep may
     /// still delete it. After `buried` nothing is under way, so what is there was published since.
     fn condemned(&self, part: &HashPart) -> Option<&Tombstone> {
@@ -81,8 +74,10 @@ impl Question {
     }
 
     /// Returns whether a narinfo that is there says too little about its body.
-    fn doubts(&self, part: &HashPart) -> bool {
+    fn doubts(&self, part: &HashPart, seen: Seen) -> bool {
+        let since = self.nameless_since;
         self.doubts.contains(part)
+            || since.is_some_and(|since| seen.modified.is_none_or(|date| date >= since))
             || self.tombstones.contains_key(part)
             || self
                 .again
@@ -90,6 +85,24 @@ impl Question {
                 .is_some_and(|borrowed| borrowed.contains(part))
     }
 }
+
+/// A narinfo that was seen to be there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Seen {
+    /// When it was written, if the cache tells.
+    modified: Option<SystemTime>,
+}
+
+impl Seen {
+    fn of(meta: &ObjectMeta) -> Self {
+        Self {
+            modified: meta.last_modified,
+        }
+    }
+}
+
+/// The narinfos that a listing shows.
+type Known = DashMap<HashPart, Seen>;
 
 /// Asks one cache, for one copy.
 #[derive(Debug)]
@@ -126,8 +139,8 @@ impl Asker {
     ) -> Result<Vec<Presence>, Error> {
         let n_paths = closure.len().try_into().unwrap_or(u64::MAX);
         self.meter.expect_more(Phase::Probe, n_paths, 0);
-        let has_narinfo = self.narinfos(closure).await?;
-        self.bodies(closure, &has_narinfo, question).await
+        let narinfos = self.narinfos(closure).await?;
+        self.bodies(closure, &narinfos, question).await
     }
 
     /// Returns what a person should know of the answers.
@@ -144,8 +157,8 @@ impl Asker {
         }
     }
 
-    /// Returns for each path whether its narinfo is there.
-    async fn narinfos(&mut self, closure: &[PathInfo]) -> Result<Vec<bool>, Error> {
+    /// Returns for each path its narinfo, if it is there.
+    async fn narinfos(&mut self, closure: &[PathInfo]) -> Result<Vec<Option<Seen>>, Error> {
         let (plan, page) = self.decide(closure.len()).await?;
         match plan {
             ProbePlan::HeadEach(reason) => {
@@ -155,7 +168,7 @@ impl Asker {
                 self.head_each(closure).await
             }
             ProbePlan::ListAll(_) => {
-                let known = DashSet::new();
+                let known = Known::new();
                 note(&known, &page);
                 if page.token.is_some() {
                     let dest = Arc::clone(&self.dest);
@@ -171,11 +184,11 @@ impl Asker {
         }
     }
 
-    fn look_up(&self, closure: &[PathInfo], known: &DashSet<HashPart>) -> Vec<bool> {
+    fn look_up(&self, closure: &[PathInfo], known: &Known) -> Vec<Option<Seen>> {
         let n_paths = closure.len().try_into().unwrap_or(u64::MAX);
         self.meter.add(Phase::Probe, n_paths, 0);
-        let is_known = |info: &PathInfo| known.contains(&info.path.hash_part());
-        closure.iter().map(is_known).collect()
+        let seen = |info: &PathInfo| known.get(&info.path.hash_part()).map(|seen| *seen);
+        closure.iter().map(seen).collect()
     }
 
     /// Decides how to ask; returns the first page of the listing too, if one was looked at.
@@ -221,12 +234,12 @@ impl Asker {
         Ok(())
     }
 
-    async fn head_each(&self, closure: &[PathInfo]) -> Result<Vec<bool>, Error> {
+    async fn head_each(&self, closure: &[PathInfo]) -> Result<Vec<Option<Seen>>, Error> {
         stream::iter(closure)
             .map(async |info| {
                 let found = self.head(&ObjectKey::narinfo(info.path.hash_part())).await;
                 self.meter.add(Phase::Probe, 1, 0);
-                found.map(|meta| meta.is_some())
+                found.map(|meta| meta.as_ref().map(Seen::of))
             })
             .buffered(self.request.n_requests)
             .try_collect()
@@ -249,8 +262,8 @@ impl Asker {
     /// Returns the hash parts of all narinfos, by one listing for each letter, all at once.
     ///
     /// On tasks of their own: a page of a thousand keys is milliseconds of parsing.
-    async fn list_by_letter(&self) -> Result<DashSet<HashPart>, Error> {
-        let known = Arc::new(DashSet::new());
+    async fn list_by_letter(&self) -> Result<Known, Error> {
+        let known = Arc::new(Known::new());
         let mut listings = JoinSet::new();
         for letter in base32::ALPHABET {
             let (dest, known) = (Arc::clone(&self.dest), Arc::clone(&known));
@@ -270,33 +283,32 @@ impl Asker {
     async fn bodies(
         &self,
         closure: &[PathInfo],
-        has_narinfo: &[bool],
+        narinfos: &[Option<Seen>],
         question: &Question,
     ) -> Result<Vec<Presence>, Error> {
-        stream::iter(closure.iter().zip(has_narinfo))
-            .map(async |(info, &has_narinfo)| {
+        stream::iter(closure.iter().zip(narinfos))
+            .map(async |(info, &seen)| {
                 let part = info.path.hash_part();
-                let tombstone = if has_narinfo {
-                    question.condemned(&part)
-                } else {
-                    question.tombstones.get(&part)
+                let tombstone = match seen {
+                    Some(_) => question.condemned(&part),
+                    None => question.tombstones.get(&part),
                 };
                 if let Some(tombstone) = tombstone
-                    && let Some(grave) = self.grave(info, tombstone).await?
+                    && let Some(grave) = self.grave(info, tombstone, question).await?
                 {
                     return Ok(Presence::Buried(Box::new(grave)));
                 }
-                let is_there = has_narinfo && tombstone.is_none();
-                if !is_there {
-                    return match info.nar_size {
-                        BIG_NAR.. => self.left_body(info).await,
-                        _ => Ok(Presence::Absent),
-                    };
+                // A narinfo that is condemned and cannot be put back is as good as none.
+                match seen.filter(|_| tombstone.is_none()) {
+                    None if info.nar_size >= BIG_NAR => self.left_body(info).await,
+                    None => Ok(Presence::Absent),
+                    Some(seen)
+                        if self.request.options.check_bodies || question.doubts(&part, seen) =>
+                    {
+                        self.named_body(info, question).await
+                    }
+                    Some(_) => Ok(Presence::Present),
                 }
-                if self.request.options.check_bodies || question.doubts(&part) {
-                    return self.named_body(info).await;
-                }
-                Ok(Presence::Present)
             })
             .buffered(self.request.n_requests)
             .try_collect()
@@ -304,9 +316,14 @@ impl Asker {
     }
 
     /// Returns what a journal has of a path, if that is what would be copied and its body is there.
-    async fn grave(&self, info: &PathInfo, tombstone: &Tombstone) -> Result<Option<Grave>, Error> {
+    async fn grave(
+        &self,
+        info: &PathInfo,
+        tombstone: &Tombstone,
+        question: &Question,
+    ) -> Result<Option<Grave>, Error> {
         let body = &tombstone.entry.body;
-        if self.head(body).await?.is_none() {
+        if question.going.contains(body) || self.head(body).await?.is_none() {
             return Ok(None);
         }
         let text = restore::text(&*self.dest, tombstone).await?;
@@ -347,7 +364,7 @@ impl Asker {
     }
 
     /// Looks for the body that a narinfo names.
-    async fn named_body(&self, info: &PathInfo) -> Result<Presence, Error> {
+    async fn named_body(&self, info: &PathInfo, question: &Question) -> Result<Presence, Error> {
         let key = ObjectKey::narinfo(info.path.hash_part());
         let unreadable = |source| Error::NarInfo {
             place: self.dest.place().to_owned(),
@@ -366,6 +383,9 @@ impl Asker {
         let body = narinfo
             .body_key()
             .map_err(|error| unreadable(error.into()))?;
+        if question.going.contains(&body) {
+            return Ok(Presence::BodyGone(Box::new(narinfo)));
+        }
         Ok(match self.head(&body).await? {
             Some(meta) if narinfo.file_size.is_none_or(|size| size == meta.size) => {
                 Presence::PresentWithBody
@@ -391,7 +411,7 @@ async fn list(
     dest: Arc<dyn Backend>,
     prefix: String,
     mut token: Option<String>,
-    known: &DashSet<HashPart>,
+    known: &Known,
 ) -> Result<(), backend::Error> {
     loop {
         let page = dest.list(&narinfo_query(prefix.clone(), token)).await?;
@@ -403,9 +423,11 @@ async fn list(
     }
 }
 
-fn note(known: &DashSet<HashPart>, page: &ListPage) {
-    for hash_part in hash_parts(page) {
-        known.insert(hash_part);
+fn note(known: &Known, page: &ListPage) {
+    for (key, meta) in &page.objects {
+        if let Some(part) = key.narinfo_hash_part() {
+            known.insert(part, Seen::of(meta));
+        }
     }
 }
 

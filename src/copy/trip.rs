@@ -5,7 +5,8 @@
 //! C2  wait for a sweep that is about to delete a body of the closure; read journals; ask what is there
 //! C3  plan: skip, rescue, reuse, upload                                    (`plan::copy`, judged)
 //! C4  bodies, then narinfos, references first, each behind the fence       (`haul`)
-//! C5  wait for a sweep that is deleting narinfos of the closure; look again; back to C3 for what is gone
+//! C5  wait for a sweep that is deleting narinfos of the closure; look again if any sweep has written
+//!     anything about it; back to C3 for what is gone
 //! C6  write the root record; look at the beat; take the intent away; say that it is done
 //! ```
 //!
@@ -191,11 +192,10 @@ impl Trip {
         if pact.is_lapsed() {
             return self.start_again(pact).await.map(Some);
         }
-        if pact.looks_again() {
-            let survey = self.second_look(pact).await?;
-            if survey.has_work() {
-                return Ok(Some(survey));
-            }
+        if let Some(survey) = self.second_look(pact).await?
+            && survey.has_work()
+        {
+            return Ok(Some(survey));
         }
         match self.leave_root_record(pact).await {
             Ok(key) => report.root_record = Some(key),
@@ -220,21 +220,26 @@ impl Trip {
         let stop = self.stop.clone();
         let looking = async {
             let books = pact.books(&self.meter).await?;
-            self.survey(Question::of(books.as_ref(), pact)).await
+            self.survey(pact.question(books.as_ref())).await
         };
         unless_stopped(&stop, looking).await
     }
 
-    /// C5.
-    async fn second_look(&mut self, pact: &mut Pact) -> Result<Survey, Error> {
+    /// C5; none if there is no need to look again.
+    async fn second_look(&mut self, pact: &mut Pact) -> Result<Option<Survey>, Error> {
+        if !pact.looks_again() {
+            return Ok(None);
+        }
         let stop = self.stop.clone();
         let looking = async {
-            let books = pact.books_again(&self.meter).await?;
+            let Some(books) = pact.books_again(&self.meter).await? else {
+                return Ok(None);
+            };
             let question = Question {
                 again: Some(self.borrowed.clone()),
-                ..Question::of(books.as_ref(), pact)
+                ..pact.question(Some(&books))
             };
-            self.survey(question).await
+            self.survey(question).await.map(Some)
         };
         unless_stopped(&stop, looking).await
     }

@@ -29,7 +29,6 @@ use crate::{
     ledger::{
         doom::DoomList,
         file::DecodeError,
-        intent::Relied,
         journal::{Entry, Index},
         name::{JournalFile, Name, RunId},
         state::State,
@@ -90,7 +89,7 @@ pub struct DoomBook {
     pub number: u32,
     /// When it was written.
     pub written: SystemTime,
-    /// The bodies; none where it was closed so long ago that nobody needs to know.
+    /// The bodies. A list counts for as long as it lies there, whether closed or not, and however old.
     pub list: Option<Arc<DoomList>>,
 }
 
@@ -148,7 +147,7 @@ impl Reader {
             .collect();
         let mut books = Books::of(&files, now);
         judge_life(&mut books, dest, timing).await?;
-        let (indexes, dooms) = books.wanted(timing, &tags);
+        let (indexes, dooms) = books.wanted(&tags);
         fetch(dest, &mut self.indexes, indexes, Index::decode).await?;
         fetch(dest, &mut self.dooms, dooms, DoomList::decode).await?;
         for book in &mut books.runs {
@@ -252,24 +251,20 @@ impl Books {
     }
 
     /// Returns which indexes and which doom lists are to be read.
-    fn wanted(&self, timing: &Timing, tags: &BTreeMap<&Name, &Option<String>>) -> (Wanted, Wanted) {
+    fn wanted(&self, tags: &BTreeMap<&Name, &Option<String>>) -> (Wanted, Wanted) {
         let tagged = |name: Name| {
             let tag = tags.get(&name).copied().cloned().flatten();
             (name, tag)
         };
         let (mut indexes, mut dooms) = (Vec::new(), Vec::new());
-        let keeps = |closed| age(self.now, closed) <= timing.doom_kept + timing.margin;
         for book in &self.runs {
             if book.is_unfinished() {
                 indexes.push(tagged(Name::journal(&book.run, JournalFile::Index)));
             }
-            if book.closed.is_none_or(keeps) {
-                let names = book
-                    .dooms
-                    .iter()
-                    .map(|doom| tagged(Name::journal(&book.run, JournalFile::Doom(doom.number))));
-                dooms.extend(names);
-            }
+            let names = book.dooms.iter();
+            dooms.extend(
+                names.map(|doom| tagged(Name::journal(&book.run, JournalFile::Doom(doom.number)))),
+            );
         }
         (indexes, dooms)
     }
@@ -332,63 +327,13 @@ impl Books {
         open.flat_map(|book| book.doomed().map(move |(body, _)| (book, body)))
     }
 
-    /// Returns the bodies that a run which lives is about to delete: whoever needs one of them waits
-    /// before it looks (C2), and does not put it back now (S1).
+    /// Returns the bodies that a run which lives is about to delete: they are not put back now (S1).
     #[must_use]
     pub fn doomed_by_the_living(&self) -> HashSet<&ObjectKey> {
         self.open_dooms()
             .filter(|(book, _)| book.is_alive)
             .map(|(_, body)| body)
             .collect()
-    }
-
-    /// Returns whether a run that lives is about to delete one of these bodies, or the body of one of
-    /// these paths.
-    #[must_use]
-    pub fn dooms_any_of(&self, relies: &[Relied]) -> bool {
-        let is_open = |book: &&RunBook| book.closed.is_none() && book.is_alive;
-        let open: Vec<&RunBook> = self.runs.iter().filter(is_open).collect();
-        if open.is_empty() {
-            return false;
-        }
-        let bodies: HashSet<&ObjectKey> = relies.iter().map(|relied| &relied.body).collect();
-        let parts: HashSet<&HashPart> = relies.iter().map(|relied| &relied.part).collect();
-        open.iter()
-            .flat_map(|book| book.doomed())
-            .any(|(body, part)| {
-                bodies.contains(body) || part.is_some_and(|part| parts.contains(part))
-            })
-    }
-
-    /// Returns those of these paths that a doom list of the last days names: a narinfo that is there
-    /// says nothing about their bodies.
-    #[must_use]
-    pub fn doomed_lately(&self, relies: &[Relied]) -> BTreeSet<HashPart> {
-        let mut bodies: HashSet<&ObjectKey> = HashSet::new();
-        let mut parts: HashSet<&HashPart> = HashSet::new();
-        for (body, part) in self.runs.iter().flat_map(RunBook::doomed) {
-            bodies.insert(body);
-            parts.extend(part);
-        }
-        let is_named =
-            |relied: &&Relied| bodies.contains(&relied.body) || parts.contains(&relied.part);
-        let named = relies.iter().filter(is_named);
-        named.map(|relied| relied.part).collect()
-    }
-
-    /// Returns whether a run that lives has condemned one of these paths and may still delete its
-    /// narinfo.
-    #[must_use]
-    pub fn buries_any_of(&self, parts: &BTreeSet<HashPart>) -> bool {
-        self.unfinished()
-            .filter(|book| book.is_alive && book.buried.is_none())
-            .filter_map(|book| book.index.as_ref())
-            .any(|index| {
-                index
-                    .entries
-                    .iter()
-                    .any(|entry| parts.contains(&entry.part))
-            })
     }
 }
 

@@ -4,6 +4,7 @@
 //! Copies, sweeps and repairs use the same four things:
 //!
 //! - [`books`]: the journals, markers and doom lists of all sweeps, and which of the sweeps live;
+//!   [`concern`]: what of them concerns one closure;
 //! - [`intents`]: what running copies rely on, and which of them live;
 //! - [`held`]: an intent of one's own ([`Held`]) or a sweep's own beat ([`RunBeat`]), kept alive in the
 //!   background, each with a [`Fence`](crate::backend::Fence) that no write may pass once the beat has
@@ -15,6 +16,7 @@
 //! never "not there". What is decided with all this is `plan`'s, `copy`'s and `sweep`'s business.
 
 pub mod books;
+pub mod concern;
 pub mod held;
 pub mod intents;
 mod listing;
@@ -28,6 +30,7 @@ use bytes::Bytes;
 
 pub use self::{
     books::{Books, Tombstone},
+    concern::Concern,
     held::{Held, RunBeat},
     restore::restore,
 };

@@ -3,11 +3,12 @@
 //! Only under an intent ([`Held`]) that names them, and in this order: the intent, then the journals and
 //! doom lists, then the bodies, then the writing. A sweep that is about to delete one of the bodies
 //! looks at the intents after it has written its list; so either it sees the intent or this sees the
-//! list. References come first: what is put back is closed as far as it was put back.
+//! list. References come first.
 //!
-//! Not put back: a path whose body is gone or doomed by a run that lives, one whose own reference could
-//! not be put back, one whose journal does not say any more what the intent named, and one whose text
-//! makes no sense. Each is reported with its reason.
+//! Not put back: a path whose body is gone or doomed by a run that lives, one whose journal does not say
+//! any more what the intent named, and one whose text makes no sense. Each is reported with its reason.
+//! An undo leaves out, too, what refers to something that is neither there nor comes back: a miss is
+//! better than a closure with a hole. A heal does not: something visible needs the path already.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -62,8 +63,8 @@ pub enum Lost {
     /// Its text in the journal is not that of its narinfo.
     #[error("its text in the journal makes no sense")]
     Unreadable,
-    /// Something that it refers to could not be put back.
-    #[error("it refers to `{0}`, which could not be put back")]
+    /// Something that it refers to is neither there nor comes back.
+    #[error("it refers to `{0}`, which is neither there nor comes back")]
     Needs(HashPart),
 }
 
@@ -72,7 +73,7 @@ pub enum Lost {
 struct Ready {
     part: HashPart,
     text: Bytes,
-    /// Those of its references that are to be put back, too.
+    /// What it refers to, itself left out.
     references: BTreeSet<HashPart>,
 }
 
@@ -119,7 +120,7 @@ pub async fn restore(
         }
     }
     let looked: Vec<Result<Ready, (HashPart, Lost)>> = stream::iter(ready)
-        .map(async |tombstone| look(dest, held.store_dir(), &tombstone, parts).await)
+        .map(async |tombstone| look(dest, held.store_dir(), &tombstone).await)
         .buffered(REQUESTS)
         .try_collect()
         .await?;
@@ -130,6 +131,9 @@ pub async fn restore(
             Err((part, lost)) => drop(restored.lost.insert(part, lost)),
         }
     }
+    if step == Step::Undo {
+        leave_out_holes(dest, &mut waiting, &mut restored).await?;
+    }
     put_back(dest, held, waiting, &mut restored).await?;
     Ok(restored)
 }
@@ -139,7 +143,6 @@ async fn look(
     dest: &dyn Backend,
     store_dir: &StoreDir,
     tombstone: &Tombstone,
-    parts: &BTreeSet<HashPart>,
 ) -> Result<Result<Ready, (HashPart, Lost)>, Error> {
     let part = tombstone.entry.part;
     if !has_body(dest, &tombstone.entry.body).await? {
@@ -161,13 +164,52 @@ async fn look(
     let references = narinfo.path_info.references.iter();
     let references = references
         .map(crate::nix::store_path::StorePath::hash_part)
-        .filter(|reference| *reference != part && parts.contains(reference))
+        .filter(|reference| *reference != part)
         .collect();
     Ok(Ok(Ready {
         part,
         text,
         references,
     }))
+}
+
+/// Takes out of `waiting` what would have a hole: what refers to something that is neither visible nor
+/// comes back itself.
+async fn leave_out_holes(
+    dest: &dyn Backend,
+    waiting: &mut BTreeMap<HashPart, Ready>,
+    restored: &mut Restored,
+) -> Result<(), Error> {
+    let references = waiting.values().flat_map(|ready| &ready.references);
+    let others: BTreeSet<HashPart> = references
+        .filter(|reference| !waiting.contains_key(*reference))
+        .copied()
+        .collect();
+    let missing: Vec<Option<HashPart>> = stream::iter(others)
+        .map(async |part| {
+            let is_there = exists(dest, &ObjectKey::narinfo(part)).await?;
+            Ok::<_, Error>((!is_there).then_some(part))
+        })
+        .buffered(REQUESTS)
+        .try_collect()
+        .await?;
+    let mut missing: BTreeSet<HashPart> = missing.into_iter().flatten().collect();
+    loop {
+        let holes: Vec<(HashPart, HashPart)> = waiting
+            .values()
+            .filter_map(|ready| {
+                Some((ready.part, *ready.references.intersection(&missing).next()?))
+            })
+            .collect();
+        if holes.is_empty() {
+            return Ok(());
+        }
+        for (part, reference) in holes {
+            waiting.remove(&part);
+            missing.insert(part);
+            restored.lost.insert(part, Lost::Needs(reference));
+        }
+    }
 }
 
 /// Writes narinfos, each after its references.
@@ -183,26 +225,20 @@ async fn put_back(
         ..narinfo_options()
     };
     while !waiting.is_empty() {
-        let (mut wave, mut hopeless) = (Vec::new(), Vec::new());
-        for ready in waiting.values() {
-            let lost = |reference: &&HashPart| restored.lost.contains_key(*reference);
-            if let Some(reference) = ready.references.iter().find(lost) {
-                hopeless.push((ready.part, Lost::Needs(*reference)));
-            } else if !ready
+        let is_next = |ready: &&Ready| {
+            !ready
                 .references
                 .iter()
                 .any(|part| waiting.contains_key(part))
-            {
-                wave.push(ready.part);
-            }
-        }
-        if wave.is_empty() && hopeless.is_empty() {
-            // A circle, which no store has: somebody has made these narinfos up.
-            hopeless.extend(waiting.keys().map(|&part| (part, Lost::Unreadable)));
-        }
-        for (part, lost) in hopeless {
-            waiting.remove(&part);
-            restored.lost.insert(part, lost);
+        };
+        let mut wave: Vec<HashPart> = waiting
+            .values()
+            .filter(is_next)
+            .map(|ready| ready.part)
+            .collect();
+        if wave.is_empty() {
+            // A circle, which no store has: any order is as good as any other.
+            wave.extend(waiting.keys());
         }
         let wave: Vec<Ready> = wave
             .iter()

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    Error, Held, RunBeat, books, intents,
+    Concern, Error, Held, RunBeat, books, intents,
     restore::{Lost, Restored, restore},
 };
 use crate::{
@@ -80,6 +80,11 @@ fn relied(name: &str) -> Relied {
         part: part(name),
         body: body(name),
     }
+}
+
+fn concern(names: &[&str]) -> Concern {
+    let relies: Vec<Relied> = names.iter().map(|name| relied(name)).collect();
+    Concern::of(&relies)
 }
 
 fn intent(names: &[&str]) -> Intent {
@@ -161,6 +166,13 @@ async fn put_back(memory: &Memory, held: &Held, names: &[&str]) -> Result<Restor
     restore(memory, held, &timing, &parts(names), Step::Heal).await
 }
 
+/// The same, when a person takes a sweep back.
+async fn undo(memory: &Memory, held: &Held, names: &[&str]) -> Restored {
+    let (timing, parts) = (Timing::default(), parts(names));
+    let undone = restore(memory, held, &timing, &parts, Step::Undo);
+    undone.await.unwrap()
+}
+
 const BURIED: &[JournalFile] = &[JournalFile::Condemned, JournalFile::Buried];
 
 #[tokio::test(start_paused = true)]
@@ -169,15 +181,15 @@ async fn a_run_is_dead_only_when_its_last_delete_has_landed() {
     let run = run("a");
     plant_beat(&memory, &run);
     plant_journal(&memory, &run.part('f'), &["lib"], &[JournalFile::Condemned]);
-    let lib = parts(&["lib"]);
+    let lib = concern(&["lib"]);
     tokio::time::sleep(timing.run_is_dead_after()).await;
     let alive = books::read(&*memory, &timing).await.unwrap();
     assert!(alive.run(&run.part('f')).unwrap().is_alive);
-    assert!(alive.buries_any_of(&lib));
-    assert!(!alive.buries_any_of(&parts(&["other"])));
+    assert!(lib.must_wait_to_look_again(&alive) && !lib.must_wait_to_look(&alive));
+    assert!(!concern(&["other"]).must_wait_to_look_again(&alive));
     tokio::time::sleep(Duration::from_secs(1)).await;
     let dead = books::read(&*memory, &timing).await.unwrap();
-    assert!(!dead.buries_any_of(&lib));
+    assert!(!lib.must_wait_to_look_again(&dead));
     assert_eq!(
         dead.tombstone(&part("lib")).unwrap().state,
         State::Condemned
@@ -208,27 +220,73 @@ async fn the_newest_journal_speaks_for_a_path() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_doom_list_is_waited_for_while_it_is_open_and_remembered_for_days() {
+async fn a_doom_list_is_waited_for_while_it_is_open_and_counts_while_it_is_there() {
     let (memory, timing) = (memory(), Timing::default());
     let run = run("a");
     plant_beat(&memory, &run);
     plant_doom(&memory, &run, &["lib"]);
-    let relies = [relied("lib"), relied("app")];
+    let (lib, app) = (concern(&["lib"]), concern(&["app"]));
     let open = books::read(&*memory, &timing).await.unwrap();
-    assert!(open.dooms_any_of(&relies));
-    assert!(!open.dooms_any_of(&relies[1..]));
+    assert!(lib.must_wait_to_look(&open) && lib.is_named(&open));
+    assert!(!app.must_wait_to_look(&open) && !app.is_named(&open));
     assert!(open.doomed_by_the_living().contains(&body("lib")));
 
     memory.plant(
         Name::journal(&run, JournalFile::Closed).key().as_str(),
         mark::marker(),
     );
+    tokio::time::sleep(timing.doom_kept * 5).await;
     let closed = books::read(&*memory, &timing).await.unwrap();
-    assert!(!closed.dooms_any_of(&relies));
-    assert_eq!(closed.doomed_lately(&relies), parts(&["lib"]));
-    tokio::time::sleep(timing.doom_kept + timing.margin + MINUTE).await;
-    let old = books::read(&*memory, &timing).await.unwrap();
-    assert_eq!(old.doomed_lately(&relies), BTreeSet::new());
+    assert!(!lib.must_wait_to_look(&closed));
+    let relies = [relied("lib"), relied("app")];
+    assert_eq!(
+        Concern::of(&relies).doubts(&closed, &relies),
+        parts(&["lib"])
+    );
+    assert_eq!(closed.nameless_since(), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_with_bodies_of_unknown_paths_concerns_everybody() {
+    let (memory, timing) = (memory(), Timing::default());
+    let list = DoomList {
+        bodies: vec![Doomed {
+            body: body("left"),
+            part: None,
+        }],
+    };
+    let name = Name::journal(&run("a"), JournalFile::Doom(0));
+    memory.plant(name.key().as_str(), list.encode());
+    let other = concern(&["other"]);
+    let dead = books::read(&*memory, &timing).await.unwrap();
+    assert!(other.is_named(&dead) && !other.must_wait_to_look(&dead));
+    assert_eq!(dead.nameless_since(), Some(start()));
+    assert!(dead.nameless_doomed().is_empty());
+    plant_beat(&memory, &run("a"));
+    let alive = books::read(&*memory, &timing).await.unwrap();
+    assert!(alive.nameless_doomed().contains(&body("left")));
+    assert!(concern(&["left"]).must_wait_to_look(&alive));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sweep_that_deletes_dangling_narinfos_is_waited_for_before_the_first_look() {
+    let (memory, timing) = (memory(), Timing::default());
+    let part = run("a").part('f');
+    plant_beat(&memory, &run("a"));
+    plant_journal(&memory, &part, &["lib"], &[JournalFile::Condemned]);
+    let key = Name::journal(&part, JournalFile::Index).key();
+    let index = memory.stored(key.as_str()).unwrap();
+    let mut index = Index::decode(&index.body).unwrap();
+    index.entries[0].reason = Reason::Dangling;
+    memory.plant(key.as_str(), index.encode());
+    let books = books::read(&*memory, &timing).await.unwrap();
+    assert!(concern(&["lib"]).must_wait_to_look(&books));
+    memory.plant(
+        Name::journal(&part, JournalFile::Buried).key().as_str(),
+        mark::marker(),
+    );
+    let books = books::read(&*memory, &timing).await.unwrap();
+    assert!(!concern(&["lib"]).must_wait_to_look(&books));
 }
 
 #[tokio::test(start_paused = true)]
@@ -420,7 +478,7 @@ async fn what_cannot_come_back_is_told_with_its_reason() {
     plant_beat(&memory, &run("b"));
     plant_doom(&memory, &run("b"), &["doomed"]);
     let held = hold(&memory, &names).await;
-    let restored = put_back(&memory, &held, &names).await.unwrap();
+    let restored = undo(&memory, &held, &names).await;
     let lost = |name: &str| restored.lost.get(&part(name));
     assert_eq!(lost("bare"), Some(&Lost::BodyGone));
     assert_eq!(lost("lib"), Some(&Lost::Needs(part("bare"))));
@@ -434,6 +492,25 @@ async fn what_cannot_come_back_is_told_with_its_reason() {
     let unheld = hold(&memory, &["app"]).await;
     let restored = put_back(&memory, &unheld, &["lib"]).await.unwrap();
     assert_eq!(restored.lost[&part("lib")], Lost::Changed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_undo_leaves_out_what_would_have_a_hole_and_a_heal_does_not() {
+    let memory = memory();
+    let notations = ["app -> lib", "lib -> outside", "other -> seen"];
+    plant_journal(&memory, &run("a"), &notations, BURIED);
+    let names = ["app", "lib", "other"];
+    for name in names {
+        memory.plant(body(name).as_str(), "contents");
+    }
+    memory.plant(ObjectKey::narinfo(part("seen")).as_str(), "there");
+    let held = hold(&memory, &names).await;
+    let undone = undo(&memory, &held, &names).await;
+    assert_eq!(undone.put_back, parts(&["other"]));
+    assert_eq!(undone.lost[&part("lib")], Lost::Needs(part("outside")));
+    assert_eq!(undone.lost[&part("app")], Lost::Needs(part("lib")));
+    let healed = put_back(&memory, &held, &["app", "lib"]).await.unwrap();
+    assert_eq!(healed.put_back, parts(&["app", "lib"]));
 }
 
 #[tokio::test(start_paused = true)]

@@ -194,6 +194,17 @@ impl Scene {
         self.plant(run, JournalFile::Doom(0), list.encode());
     }
 
+    /// A sweep has deleted a body of which no path was known, so every copy looks twice.
+    fn doom_nameless(&self) {
+        let body = ObjectKey::parse("nar/orphan.nar.xz").unwrap();
+        let list = DoomList {
+            bodies: vec![Doomed { body, part: None }],
+        };
+        let run = sweep("orphans");
+        self.plant(&run, JournalFile::Doom(0), list.encode());
+        self.mark(&run, JournalFile::Closed);
+    }
+
     /// What lies in the ledger besides journals.
     fn left(&self) -> Vec<String> {
         let mut names = self.memory.names();
@@ -384,7 +395,7 @@ async fn a_copy_waits_for_a_sweep_that_is_deleting_its_narinfos() {
 async fn a_sweep_that_dies_while_it_buries_is_not_waited_for_any_longer() {
     let scene = Scene::copied(CLOSURE).await;
     let run = sweep("a");
-    scene.condemn(&run.part('f'), &["lib"]);
+    scene.condemn(&run, &["lib"]);
     scene.beat(&run);
     let before = scene.clock.elapsed();
     let report = scene.copy("new").await;
@@ -397,6 +408,7 @@ async fn a_sweep_that_dies_while_it_buries_is_not_waited_for_any_longer() {
 #[tokio::test(start_paused = true)]
 async fn what_vanishes_during_a_copy_is_sent_again() {
     let scene = Scene::of(CLOSURE);
+    scene.doom_nameless();
     let key = scene.narinfo_key("base");
     let log: Arc<Mutex<Vec<String>>> = Arc::default();
     let meddler = Meddler::over(&scene.memory, {
@@ -421,6 +433,7 @@ async fn what_vanishes_during_a_copy_is_sent_again() {
 #[tokio::test(start_paused = true)]
 async fn a_copy_that_never_comes_to_rest_ends_and_says_so() {
     let scene = Scene::of(CLOSURE);
+    scene.doom_nameless();
     let meddler = Meddler::over(&scene.memory, {
         let memory = Arc::clone(&scene.memory);
         let (base, app) = (scene.narinfo_key("base"), scene.narinfo_key("app"));
@@ -611,9 +624,8 @@ async fn a_copy_of_nothing_new_asks_little() {
             (Verb::Get, "narhaul/journal/20261122T214500Z-a"),
             (Verb::Get, "narhaul/journal/20261122T214500Z-b"),
             (Verb::List, ""),
-            // Once more, at the end.
+            // No journal names any of it, so the cache is not asked a second time.
             (Verb::List, "narhaul/journal"),
-            (Verb::List, ""),
             (Verb::Put, "narhaul/roots/test"),
             (Verb::Delete, "narhaul/intents/new"),
             (Verb::Delete, "narhaul/intents/new"),
@@ -626,6 +638,61 @@ async fn a_copy_of_nothing_new_asks_little() {
         2,
         "with the first copy"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_copy_that_a_sweep_concerns_asks_for_every_path_once_more() {
+    let scene = Scene::copied(CLOSURE).await;
+    scene.condemn(&sweep("a"), &["lib"]);
+    scene.bury(&sweep("a"), &["lib"]);
+    scene.copy("new").await;
+    let log = scene.memory.take_log();
+    for name in ["app", "lib", "base"] {
+        let key = scene.narinfo_key(name);
+        let asked = log.iter();
+        let asked = asked.filter(|r| r.verb == Verb::Head && r.name == key);
+        assert_eq!(asked.count(), 2, "{name}");
+    }
+    // The body that was not written by this copy is asked for again as well.
+    let body = scene.body("lib").to_string();
+    let asked = log
+        .iter()
+        .filter(|r| r.verb == Verb::Head && r.name == body);
+    assert_eq!(asked.count(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_young_narinfo_beside_a_list_of_orphans_is_looked_at_with_its_body() {
+    let scene = Scene::copied(CLOSURE).await;
+    // Long after the copy, a sweep deletes bodies that no narinfo names. Meanwhile somebody publishes
+    // one path again with such a body.
+    tokio::time::sleep(MINUTE * 600).await;
+    let run = sweep("a");
+    let theirs = ObjectKey::parse("nar/theirs.nar.xz").unwrap();
+    let list = DoomList {
+        bodies: vec![Doomed {
+            body: theirs.clone(),
+            part: None,
+        }],
+    };
+    scene.plant(&run, JournalFile::Doom(0), list.encode());
+    scene.beat(&run);
+    let (key, ours) = (scene.narinfo_key("lib"), scene.narinfo_text("lib"));
+    let text = ours.replace(scene.body("lib").as_str(), theirs.as_str());
+    scene.memory.plant(&key, text);
+    scene.memory.plant(theirs.as_str(), "still there");
+    scene.memory.take_log();
+    let report = scene.copy("new").await;
+    assert_eq!((report.n_published, report.counts().n_skip), (1, 2));
+    assert_eq!(
+        scene.narinfo_text("lib"),
+        ours,
+        "what is about to go counts as gone"
+    );
+    let old = scene.narinfo_key("base");
+    let log = scene.memory.take_log();
+    assert!(!log.iter().any(|r| r.verb == Verb::Get && r.name == old));
+    scene.assert_whole();
 }
 
 #[tokio::test(start_paused = true)]

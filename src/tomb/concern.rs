@@ -1,0 +1,136 @@
+//! What of the sweeps' books concerns one closure: what a copy of it waits for, and what it doubts.
+//!
+//! Pure questions to [`Books`] that were read. A closure is known by its paths' hash parts, and by the
+//! keys of the bodies that its copy would write; the narinfos that are there may name others.
+
+use std::{
+    collections::{BTreeSet, HashSet},
+    time::SystemTime,
+};
+
+use super::books::{Books, RunBook};
+use crate::{
+    ledger::{
+        intent::Relied,
+        journal::{Entry, Reason},
+    },
+    nix::{object_key::ObjectKey, store_path::HashPart},
+};
+
+/// A closure that somebody relies on.
+#[derive(Clone, Debug)]
+pub struct Concern {
+    parts: BTreeSet<HashPart>,
+    bodies: HashSet<ObjectKey>,
+}
+
+impl Concern {
+    /// Returns the concern of whoever relies on these.
+    #[must_use]
+    pub fn of(relies: &[Relied]) -> Self {
+        Self {
+            parts: relies.iter().map(|relied| relied.part).collect(),
+            bodies: relies.iter().map(|relied| relied.body.clone()).collect(),
+        }
+    }
+
+    /// Returns the paths.
+    #[must_use]
+    pub fn parts(&self) -> &BTreeSet<HashPart> {
+        &self.parts
+    }
+
+    /// Returns whether a look at the cache would come too early (C2): a sweep that lives is about to
+    /// delete a body of the closure, or in the middle of deleting a narinfo of it that has no body.
+    ///
+    /// The latter would take the narinfo that the copy writes for the one that it has condemned.
+    #[must_use]
+    pub fn must_wait_to_look(&self, books: &Books) -> bool {
+        let is_doomed = books
+            .runs
+            .iter()
+            .filter(|book| book.is_alive && book.closed.is_none())
+            .flat_map(RunBook::doomed)
+            .any(|(body, part)| self.names(body, part));
+        is_doomed || self.is_being_buried(books, |entry| entry.reason != Reason::Dead)
+    }
+
+    /// Returns whether a second look would come too early (C5): a sweep that lives has condemned a path
+    /// of the closure, and may still delete its narinfo.
+    #[must_use]
+    pub fn must_wait_to_look_again(&self, books: &Books) -> bool {
+        self.is_being_buried(books, |_| true)
+    }
+
+    /// Returns the paths whose bodies are to be asked for though their narinfos are there: a doom list
+    /// names them, however old it is. What a foreign writer published meanwhile may have no body.
+    #[must_use]
+    pub fn doubts(&self, books: &Books, relies: &[Relied]) -> BTreeSet<HashPart> {
+        let mut bodies: HashSet<&ObjectKey> = HashSet::new();
+        let mut parts: HashSet<&HashPart> = HashSet::new();
+        for (body, part) in books.runs.iter().flat_map(RunBook::doomed) {
+            bodies.insert(body);
+            parts.extend(part);
+        }
+        let is_named =
+            |relied: &&Relied| bodies.contains(&relied.body) || parts.contains(&relied.part);
+        let named = relies.iter().filter(is_named);
+        named.map(|relied| relied.part).collect()
+    }
+
+    /// Returns whether anything in the books names a path of the closure, or may without saying so.
+    #[must_use]
+    pub fn is_named(&self, books: &Books) -> bool {
+        let mut entries = books
+            .unfinished()
+            .filter_map(|book| book.index.as_ref())
+            .flat_map(|index| &index.entries);
+        entries.any(|entry| self.names(&entry.body, Some(&entry.part)))
+            || books
+                .runs
+                .iter()
+                .flat_map(RunBook::doomed)
+                .any(|(body, part)| part.is_none() || self.names(body, part))
+    }
+
+    fn names(&self, body: &ObjectKey, part: Option<&HashPart>) -> bool {
+        self.bodies.contains(body) || part.is_some_and(|part| self.parts.contains(part))
+    }
+
+    fn is_being_buried(&self, books: &Books, is_meant: impl Fn(&Entry) -> bool) -> bool {
+        books
+            .unfinished()
+            .filter(|book| book.is_alive && book.buried.is_none())
+            .filter_map(|book| book.index.as_ref())
+            .flat_map(|index| &index.entries)
+            .any(|entry| self.parts.contains(&entry.part) && is_meant(entry))
+    }
+}
+
+impl Books {
+    /// Returns when the first doom list was written that has bodies of which no path is known: the
+    /// narinfo of any path that was published since may name one of them.
+    #[must_use]
+    pub fn nameless_since(&self) -> Option<SystemTime> {
+        let lists = self.runs.iter().flat_map(|book| &book.dooms);
+        lists
+            .filter(|doom| {
+                let bodies = doom.list.iter().flat_map(|list| &list.bodies);
+                bodies.into_iter().any(|doomed| doomed.part.is_none())
+            })
+            .map(|doom| doom.written)
+            .min()
+    }
+
+    /// Returns the bodies, of paths that it does not know, that a sweep which lives is about to delete:
+    /// for whoever relies on a path that names one they are gone.
+    #[must_use]
+    pub fn nameless_doomed(&self) -> HashSet<ObjectKey> {
+        let open = self.runs.iter();
+        open.filter(|book| book.is_alive && book.closed.is_none())
+            .flat_map(RunBook::doomed)
+            .filter(|(_, part)| part.is_none())
+            .map(|(body, _)| body.clone())
+            .collect()
+    }
+}
