@@ -139,7 +139,8 @@ pub fn words(seen: Seen<'_>, names: &Names, part: HashPart, answer: &Answer) -> 
             }
             let mut text = format!("{name} stays: something needs it\n  {why}\n");
             for (depth, part) in chain.iter().enumerate() {
-                let indent = " ".repeat(2 * depth + 4);
+                // Real chains have a hundred links: beyond a dozen the depth says nothing more.
+                let indent = " ".repeat(2 * depth.min(12) + 4);
                 // Writing to a text does not fail.
                 writeln!(text, "{indent}{}", names.full(*part)).unwrap_or_default();
             }

@@ -19,7 +19,10 @@ use crate::{
     },
     ledger::{RunId, config::Config, journal::Reason},
     nix::object_key::ObjectKey,
-    plan::cost::{self, CacheSize, Cost, Provider},
+    plan::{
+        cost::{self, CacheSize, Cost, Provider},
+        retention,
+    },
     sweep::{
         Report, Stopped, UndoReport,
         report::{BodyFate, Condemned, Fate, How, Warning, WhyMissing},
@@ -183,9 +186,23 @@ fn plan(about: About<'_>, report: &Report) -> String {
         line(&["delete, ", why, ": ", body.key.as_str(), " (", &size, ")"]);
     }
     for key in &report.expired {
-        line(&["expire, no rule keeps it: ", key.as_str()]);
+        line(&["expire, ", why_expired(report, key), ": ", key.as_str()]);
     }
     text
+}
+
+/// Says why a root record or a pin is dropped.
+fn why_expired(report: &Report, key: &ObjectKey) -> &'static str {
+    let planned = report.plan.as_ref();
+    let root = planned.and_then(|planned| {
+        let roots = planned.roots.iter().zip(&planned.plan.fates);
+        roots.into_iter().find(|(root, _)| root.key == *key)
+    });
+    match root {
+        Some((_, retention::Fate::ExpiredForSize)) => "the cache is to be smaller",
+        Some((_, retention::Fate::Expired | retention::Fate::Kept(_))) => "no rule keeps it",
+        None => "its end has come",
+    }
 }
 
 /// Says why a narinfo is taken away.
@@ -252,6 +269,16 @@ fn summary(about: About<'_>, report: &Report) -> Vec<String> {
     if sums.n_kept_bodies > 0 {
         let bodies = stay(&bodies(sums.n_kept_bodies), sums.n_kept_bodies);
         lines.push(format!("{bodies} beyond the grace: needed again"));
+    }
+    let over = report
+        .plan
+        .as_ref()
+        .map_or(0, |planned| planned.plan.totals.bytes_over);
+    if over > 0 {
+        lines.push(format!(
+            "what stays is {} larger than `--max-size` although no older root is left: it is pinned, young or in use",
+            Size(over)
+        ));
     }
     lines.extend(left_alone(report));
     if about.is_dry_run {
@@ -392,7 +419,7 @@ fn warning(warning: &Warning) -> String {
              mistakes take to be noticed"
         ),
         Warning::RulesUnseen => format!(
-            "{text}; these credentials would need `s3:GetLifecycleConfiguration` and \
+            "{text}; where that is a matter of rights, they are `s3:GetLifecycleConfiguration` and \
              `s3:GetBucketVersioning`"
         ),
         Warning::Versioned

@@ -1,7 +1,8 @@
 //! Pins: paths that a person keeps alive by name, whatever the rules say.
 //!
 //! Key: `narhaul/pins/<name>`. Contents: the line `narhaul pin 1`, then one JSON object; the end, if
-//! there is one, is in whole seconds since 1970.
+//! there is one, is in whole seconds since 1970. An end of 0 is a pin that was taken off: the object stays
+//! until a sweep has seen that somebody meant it.
 
 use std::time::{Duration, SystemTime};
 

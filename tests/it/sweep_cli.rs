@@ -502,3 +502,34 @@ fn mistakes_in_a_sweep_are_explained() {
     --- exit 3
     ");
 }
+
+#[test]
+fn a_cache_that_is_to_be_smaller_lets_its_oldest_root_expire() {
+    let cache = Cache::new();
+    cache.copy("old", "a");
+    cache.age(40);
+    cache.age_roots("a");
+    cache.copy("new", "b");
+    let small = ["sweep", "--dry-run", "--guard", "100%", "--max-size"];
+    let fits = cache.narhaul(&[&small[..], &["200"]].concat());
+    insta::assert_snapshot!(words(&fits), @r"
+    --- stdout
+    bury, nothing needs it: a6xgymmpvb8lyi2b6apbhzyycnxlc55w-old ([SIZE])
+    expire, the cache is to be smaller: narhaul/roots/a/[RUN]
+    --- stderr
+    would sweep `file://[DIR]/served`: 1 path to bury; 1 path stays; [TIME]
+    [SIZE] come free when the grace of 31 days is over
+    --- exit 0
+    ");
+    let never = cache.narhaul(&[&small[..], &["1"]].concat());
+    insta::assert_snapshot!(words(&never), @r"
+    --- stdout
+    bury, nothing needs it: a6xgymmpvb8lyi2b6apbhzyycnxlc55w-old ([SIZE])
+    expire, the cache is to be smaller: narhaul/roots/a/[RUN]
+    --- stderr
+    would sweep `file://[DIR]/served`: 1 path to bury; 1 path stays; [TIME]
+    [SIZE] come free when the grace of 31 days is over
+    what stays is [SIZE] larger than `--max-size` although no older root is left: it is pinned, young or in use
+    --- exit 0
+    ");
+}
