@@ -10,6 +10,9 @@
 //!   resident (`VmRSS`, and `VmHWM` for peaks, which is set back before each step), less what was
 //!   resident before the step; so pages count, whatever the allocator calls them. The 20 bytes of a
 //!   path's hash part are in it. With `unforetold` behind it, the census is not told the number of paths.
+//! - `cargo bench --bench sweep -- decisions 10000000`: the same for what is decided by the census: a
+//!   sweep of a cache of which a tenth is younger than the window, one of which next to nothing is, what
+//!   their judge and a second look cost, and whether the bodies of a hundredth may go.
 
 #![expect(clippy::unwrap_used, reason = "a bench that cannot go on stops")]
 #![expect(
@@ -22,11 +25,17 @@ use std::{collections::BTreeMap, fs, hint::black_box, time::Duration};
 use criterion::{Criterion, Throughput};
 use narhaul::{
     graph::{Census, CensusBuilder, Etag, Node, Row, Seconds},
-    ledger::snapshot::Snapshot,
+    ledger::{
+        RunId,
+        journal::{Entry, Index, Reason},
+        snapshot::Snapshot,
+    },
     nix::{base32, object_key::ObjectKey, store_path::HashPart},
     plan::{
+        bodies::{self, Ages, BodySeen, JournalSeen, Look},
         check,
-        sweep::{Known, Scene, Settings, plan},
+        sweep::{self, Fresh, Known, RootSeen, Scene, Settings},
+        weigh,
     },
 };
 
@@ -258,24 +267,158 @@ fn plans(world: World, census: &Census) {
         known: &known,
         expiries: &[],
     };
-    let plan = step(world, "plan a sweep", || plan(&scene).unwrap());
+    let plan = step(world, "plan a sweep", || sweep::plan(&scene).unwrap());
     println!("{:>24} condemned", plan.totals.n_condemned);
     step(world, "judge the plan", || {
         check::sweep(&scene, &plan).unwrap();
     });
 }
 
+/// A scene of this census in which what is younger than `window` is alive, and one root of a day.
+fn decide(world: World, census: &Census, window: Duration, what: &str) {
+    let mut settings = Settings {
+        is_age_only: true,
+        ..Settings::default()
+    };
+    settings.config.window = window;
+    settings.config.guard_percent = 100;
+    let last_day = Seconds::from(FIRST_DAY + u32::try_from(YEAR).unwrap());
+    let now = last_day.into();
+    let root = RootSeen {
+        key: ObjectKey::parse("narhaul/roots/host/20261123T003000Z-bench").unwrap(),
+        group: "host".parse().unwrap(),
+        time: now,
+        parts: (0..20).map(part).collect(),
+        upstream: Vec::new(),
+    };
+    let known = Known::default();
+    let scene = Scene {
+        now,
+        census,
+        is_readable: true,
+        settings: &settings,
+        config: None,
+        roots: std::slice::from_ref(&root),
+        pins: &[],
+        imported: &[],
+        intents: &[],
+        known: &known,
+        expiries: &[],
+    };
+    let plan = step(world, &format!("plan, {what}"), || {
+        sweep::plan(&scene).unwrap()
+    });
+    let (n_dead, n_levels) = (plan.totals.n_condemned, plan.levels.len());
+    println!("{n_dead:>24} condemned in {n_levels} levels");
+    step(world, "judge it", || check::sweep(&scene, &plan).unwrap());
+    // A hundredth of the cache again, as written since.
+    let rows: Vec<Row> = (0..world.n_paths)
+        .step_by(100)
+        .map(|age| world.row(age))
+        .collect();
+    let fresh = Fresh {
+        is_readable: true,
+        intents: &[],
+        roots: &[],
+        pins: &[],
+        rows: &rows,
+    };
+    let list = step(world, "look again", || sweep::spare(&scene, &plan, &fresh));
+    println!("{:>24} spared", list.spared.len());
+    step(world, "judge what is left", || {
+        check::burial(&scene, &plan, &fresh, &list).unwrap();
+    });
+    step(world, "why the oldest is alive", || {
+        weigh::why(&scene, &plan, census.node(&part(0)).unwrap()).unwrap()
+    });
+}
+
+/// Asks about the bodies of paths that were buried, as many as a hundredth of the cache.
+fn bodies_of_a_journal(world: World, census: &Census) {
+    let ages = world.n_paths..world.n_paths + world.n_paths / 100;
+    let entries = ages.map(|age| {
+        let row = world.row(age);
+        Entry {
+            part: row.part,
+            body: row.body,
+            birth: row.birth,
+            reason: Reason::Dead,
+            text: 0..0,
+        }
+    });
+    let index = Index {
+        entries: entries.collect(),
+    };
+    let run: RunId = "20261123T003000Z-bench".parse().unwrap();
+    let day = |day: u64| Seconds::from(FIRST_DAY + u32::try_from(day * 86_400).unwrap()).into();
+    let journal = JournalSeen {
+        run: &run,
+        index: &index,
+        condemned: Some(day(400)),
+        buried: Some(day(400)),
+    };
+    let no_orphans = BTreeMap::new();
+    let look = Look {
+        now: day(500),
+        census,
+        is_readable: true,
+        intents: &[],
+        journals: std::slice::from_ref(&journal),
+        due: std::slice::from_ref(&run),
+        named: &[],
+        orphans: &no_orphans,
+        ages: Ages {
+            grace: Duration::from_secs(31 * 86_400),
+            orphans: Duration::from_secs(7 * 86_400),
+            margin: Duration::from_secs(3600),
+        },
+    };
+    let found = |_: &ObjectKey| {
+        Some(BodySeen {
+            size: 1,
+            modified: day(1),
+        })
+    };
+    let candidates = step(world, "bodies of a journal", || {
+        bodies::candidates(&look, found)
+    });
+    let doomed = bodies::doomed(&candidates);
+    assert_eq!(doomed.len(), index.entries.len());
+    step(world, "strike", || {
+        assert!(bodies::strike(&look, &doomed).is_empty());
+    });
+    step(world, "judge the deletion", || {
+        check::deletion(&look, &doomed, found).unwrap();
+    });
+}
+
+fn decisions(world: World) {
+    println!("{} paths", world.n_paths);
+    let census = step(world, "build (and make rows)", || world.census());
+    let tenth = Duration::from_secs(YEAR / 10);
+    decide(world, &census, tenth, "a tenth is young");
+    decide(world, &census, Duration::ZERO, "little is young");
+    bodies_of_a_journal(world, &census);
+}
+
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
-    let Some(at) = arguments.iter().position(|argument| argument == "large") else {
-        let mut criterion = Criterion::default().configure_from_args();
-        small(&mut criterion);
-        criterion.final_summary();
-        return;
-    };
-    let n_paths = arguments[at + 1..].iter().find_map(|n| n.parse().ok());
-    large(World {
-        n_paths: n_paths.unwrap_or(1_000_000),
-        is_foretold: !arguments.iter().any(|argument| argument == "unforetold"),
-    });
+    for (at, argument) in arguments.iter().enumerate() {
+        let run: Option<fn(World)> = match argument.as_str() {
+            "large" => Some(large),
+            "decisions" => Some(decisions),
+            _ => None,
+        };
+        if let Some(run) = run {
+            let n_paths = arguments[at + 1..].iter().find_map(|n| n.parse().ok());
+            run(World {
+                n_paths: n_paths.unwrap_or(1_000_000),
+                is_foretold: !arguments.iter().any(|argument| argument == "unforetold"),
+            });
+            return;
+        }
+    }
+    let mut criterion = Criterion::default().configure_from_args();
+    small(&mut criterion);
+    criterion.final_summary();
 }

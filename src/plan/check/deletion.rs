@@ -153,9 +153,11 @@ fn check_census(look: &Look<'_>, asked: &Asked<'_>) -> Result<(), Broken> {
             continue;
         }
         left.extend(census.graph().references(node));
+        if census.is_visible(node) {
+            continue;
+        }
         let by_part = || parts.get(&census.part(node)).copied();
-        let lost = by_part().or_else(|| body_of(node));
-        if let Some(body) = lost.filter(|_| !census.is_visible(node)) {
+        if let Some(body) = by_part().or_else(|| body_of(node)) {
             return Err(Broken::BodyNeeded(body.clone()));
         }
     }

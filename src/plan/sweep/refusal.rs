@@ -6,9 +6,12 @@
 use std::{collections::HashSet, time::Duration};
 
 use super::{Expiry, Scene, SweepPlan};
-use crate::nix::{
-    base32::ALPHABET,
-    object_key::{BODY_PREFIX, LEDGER_PREFIX, ObjectKey},
+use crate::{
+    ledger::retention::{GroupRules, Retention},
+    nix::{
+        base32::ALPHABET,
+        object_key::{BODY_PREFIX, LEDGER_PREFIX, ObjectKey},
+    },
 };
 
 /// Why nothing may be swept.
@@ -98,13 +101,12 @@ fn check_settings(scene: &Scene<'_>) -> Result<(), Refusal> {
         return Ok(());
     };
     let wanted = &scene.settings.config;
-    let seconds = |duration: Duration| format!("{} s", duration.as_secs());
     let (what, wanted, found) = if wanted.window != found.window {
-        ("window", seconds(wanted.window), seconds(found.window))
+        ("window", show(wanted.window), show(found.window))
     } else if wanted.grace != found.grace {
-        ("grace", seconds(wanted.grace), seconds(found.grace))
+        ("grace", show(wanted.grace), show(found.grace))
     } else if wanted.retention != found.retention {
-        let text = |value| format!("{value:?}");
+        let text = show_rules;
         (
             "rules for roots",
             text(&wanted.retention),
@@ -118,6 +120,45 @@ fn check_settings(scene: &Scene<'_>) -> Result<(), Refusal> {
         wanted,
         found,
     })
+}
+
+/// Shows a duration in the largest unit that fits: `30 d`.
+fn show(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let units = [(86_400, "d"), (3_600, "h"), (60, "min")];
+    let unit = units
+        .iter()
+        .find(|(unit, _)| seconds >= *unit && seconds.is_multiple_of(*unit));
+    let (unit, name) = unit.copied().unwrap_or((1, "s"));
+    format!("{} {name}", seconds / unit)
+}
+
+/// Shows rules as options name them: `keep-last 1, for hook nothing`.
+fn show_rules(retention: &Retention) -> String {
+    let one = |rules: &GroupRules| {
+        let counts = [
+            ("last", rules.keep_last),
+            ("hourly", rules.hourly),
+            ("daily", rules.daily),
+            ("weekly", rules.weekly),
+            ("monthly", rules.monthly),
+            ("yearly", rules.yearly),
+        ];
+        let counts = counts.iter().filter(|(_, count)| *count > 0);
+        let counts = counts.map(|(name, count)| format!("keep-{name} {count}"));
+        let within = rules
+            .keep_within
+            .map(|within| format!("keep-within {}", show(within)));
+        let rules: Vec<String> = counts.chain(within).collect();
+        if rules.is_empty() {
+            "nothing".to_owned()
+        } else {
+            rules.join(" ")
+        }
+    };
+    let groups = retention.groups.iter();
+    let groups = groups.map(|(group, rules)| format!(", for {group} {}", one(rules)));
+    one(&retention.others) + &groups.collect::<String>()
 }
 
 fn check_known(scene: &Scene<'_>) -> Result<(), Refusal> {

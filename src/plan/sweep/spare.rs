@@ -3,12 +3,12 @@
 //! Between the first look and the deletion copies begin and end, and foreign writers publish. Whatever
 //! became reachable is spared, and every condemned narinfo that was written again: its writer wants it.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 
-use super::{IntentSeen, PinSeen, RootSeen, Scene, SweepPlan, Verdict};
+use super::{IntentSeen, PinSeen, RootSeen, Scene, SweepPlan, Verdict, mark::has_passed};
 use crate::{
     graph::{Node, NodeSet, Row},
-    nix::store_path::HashPart,
+    nix::{object_key::ObjectKey, store_path::HashPart},
 };
 
 /// What a second look found.
@@ -67,9 +67,7 @@ pub fn spare(scene: &Scene<'_>, plan: &SweepPlan, fresh: &Fresh<'_>) -> SpareLis
     let mut sparing = Sparing {
         scene,
         plan,
-        rows: fresh.rows.iter().map(|row| (row.part, row)).collect(),
-        is_spared: NodeSet::new(scene.census.len()),
-        is_visited: NodeSet::new(scene.census.len()),
+        is_met: NodeSet::new(scene.census.len()),
         spared: Vec::new(),
         to_visit: Vec::new(),
     };
@@ -79,7 +77,7 @@ pub fn spare(scene: &Scene<'_>, plan: &SweepPlan, fresh: &Fresh<'_>) -> SpareLis
     let left = |level: &Vec<Node>| -> Vec<Node> {
         let nodes = level.iter().copied();
         nodes
-            .filter(|&node| !sparing.is_spared.contains(node))
+            .filter(|&node| !sparing.is_met.contains(node))
             .collect()
     };
     let mut levels: Vec<Vec<Node>> = plan.levels.iter().map(left).collect();
@@ -90,95 +88,72 @@ pub fn spare(scene: &Scene<'_>, plan: &SweepPlan, fresh: &Fresh<'_>) -> SpareLis
 struct Sparing<'a> {
     scene: &'a Scene<'a>,
     plan: &'a SweepPlan,
-    /// What was written since; taken out when it is gone through.
-    rows: HashMap<HashPart, &'a Row>,
-    is_spared: NodeSet,
-    is_visited: NodeSet,
+    /// The condemned that are spared, and what is not visible and was gone through.
+    is_met: NodeSet,
     spared: Vec<(Node, SpareReason)>,
-    to_visit: Vec<HashPart>,
+    to_visit: Vec<Node>,
 }
 
 impl Sparing<'_> {
     fn look(&mut self, fresh: &Fresh<'_>) {
         for row in fresh.rows {
-            self.spare(row.part, SpareReason::Changed);
-            self.to_visit.push(row.part);
+            self.spare(&row.part, SpareReason::Changed);
         }
         for (number, intent) in (0..).zip(fresh.intents) {
             self.spare_all(&intent.parts, SpareReason::Intent(number));
         }
         // A root that the plan let expire comes back as it was; only another one says anything new.
-        let known = |root: &RootSeen| {
-            let mut expired = self
-                .plan
-                .expired()
-                .filter_map(|at| self.scene.roots.get(at));
-            expired.any(|old| old.key == root.key)
-        };
-        let is_new: Vec<bool> = fresh.roots.iter().map(|root| !known(root)).collect();
-        for ((number, root), is_new) in (0..).zip(fresh.roots).zip(is_new) {
-            if is_new {
+        let expired = self
+            .plan
+            .expired()
+            .filter_map(|at| self.scene.roots.get(at));
+        let expired: HashSet<&ObjectKey> = expired.map(|root| &root.key).collect();
+        for (number, root) in (0..).zip(fresh.roots) {
+            if !expired.contains(&root.key) {
                 self.spare_all(&root.parts, SpareReason::Root(number));
             }
         }
         for (number, pin) in (0..).zip(fresh.pins) {
-            if !pin
-                .until
-                .is_some_and(|end| super::mark::has_passed(end, self.scene))
-            {
+            if !pin.until.is_some_and(|end| has_passed(end, self.scene)) {
                 self.spare_all(&pin.parts, SpareReason::Pin(number));
             }
         }
-        while let Some(part) = self.to_visit.pop() {
-            self.visit(part);
+        // Whatever was written since is alive, whoever else needs it.
+        for row in fresh.rows {
+            self.spare_all(&row.references, SpareReason::Needed);
+        }
+        let graph = self.scene.census.graph();
+        while let Some(node) = self.to_visit.pop() {
+            for &reference in graph.references(node) {
+                self.meet(reference, SpareReason::Needed);
+            }
         }
     }
 
     fn spare_all(&mut self, parts: &[HashPart], reason: SpareReason) {
-        for &part in parts {
+        for part in parts {
             self.spare(part, reason);
-            // It may be new itself, or have been gone when the plan was made.
-            self.to_visit.push(part);
         }
     }
 
-    /// Spares a path if it is condemned; the first reason stands.
-    fn spare(&mut self, part: HashPart, reason: SpareReason) {
-        let Some(node) = self.scene.census.node(&part) else {
+    fn spare(&mut self, part: &HashPart, reason: SpareReason) {
+        if let Some(node) = self.scene.census.node(part) {
+            self.meet(node, reason);
+        }
+    }
+
+    /// Spares a node if it is condemned; the first reason stands.
+    ///
+    /// All that a kept path needs is kept: it was closed when it was read. What was not visible then may
+    /// be put back, and needs what it needed.
+    fn meet(&mut self, node: Node, reason: SpareReason) {
+        let verdict = self.plan.verdict(node);
+        if matches!(verdict, Verdict::Keep(_)) || !self.is_met.insert(node) {
             return;
-        };
-        let is_condemned = matches!(self.plan.verdict(node), Verdict::Condemn(_));
-        if is_condemned && self.is_spared.insert(node) {
+        }
+        if matches!(verdict, Verdict::Condemn(_)) {
             self.spared.push((node, reason));
         }
-    }
-
-    /// Spares what a path needs, by what was read of it now and by what was read at first.
-    fn visit(&mut self, part: HashPart) {
-        if let Some(row) = self.rows.remove(&part) {
-            for &reference in &row.references {
-                self.need(reference);
-            }
-        }
-        let census = self.scene.census;
-        let Some(node) = census.node(&part) else {
-            return;
-        };
-        // All that a kept path needs is kept: it was closed when it was read.
-        if matches!(self.plan.verdict(node), Verdict::Keep(_)) || !self.is_visited.insert(node) {
-            return;
-        }
-        for &reference in census.graph().references(node) {
-            self.need(census.part(reference));
-        }
-    }
-
-    fn need(&mut self, part: HashPart) {
-        self.spare(part, SpareReason::Needed);
-        let node = self.scene.census.node(&part);
-        let is_done = node.is_none_or(|node| self.is_visited.contains(node));
-        if !is_done || self.rows.contains_key(&part) {
-            self.to_visit.push(part);
-        }
+        self.to_visit.push(node);
     }
 }

@@ -155,13 +155,14 @@ fn settings_that_are_not_the_caches_are_refused_unless_they_are_to_replace_them(
     planned(&world);
     config.window = DAY * 60;
     world.config = Some(config.clone());
-    insta::assert_snapshot!(refused(&world), @"refusing to change this cache's window from 5184000 s to 2592000 s without being told to");
+    insta::assert_snapshot!(refused(&world), @"refusing to change this cache's window from 60 d to 30 d without being told to");
     world.settings.may_change = true;
     planned(&world);
     world.settings.may_change = false;
     world.settings.config.window = DAY * 60;
     world.settings.config.retention.others.daily = 7;
-    assert!(refused(&world).contains("rules for roots"));
+    world.settings.config.retention.others.keep_within = Some(DAY / 24 * 36);
+    insta::assert_snapshot!(refused(&world), @"refusing to change this cache's rules for roots from keep-last 1, for hook nothing to keep-last 1 keep-daily 7 keep-within 36 h, for hook nothing without being told to");
 }
 
 #[test]
