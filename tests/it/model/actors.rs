@@ -90,6 +90,8 @@ pub(super) struct Run {
     /// Journals past their grace.
     pub(super) ripe: u8,
     pub(super) listed: Bodies,
+    /// Bodies that nothing names, for the snapshot.
+    pub(super) found: Bodies,
     /// What the doom list under way names and S8d has not struck; what later chunks will name.
     pub(super) doomed: Bodies,
     pub(super) later: Bodies,

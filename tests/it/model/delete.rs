@@ -77,7 +77,14 @@ impl Protocol {
             }
             _ => {
                 let ripe = world.runs[run].ripe;
-                let orphans = world.runs[run].listed & !Self::journalled_bodies(world, 0);
+                let me = &world.runs[run];
+                let named = bodies_of(me.seen, me.seen_foreign) | me.intents;
+                let orphans = me.listed & !named & !Self::journalled_bodies(world, 0);
+                world.runs[run].found = orphans;
+                let orphans = match self.fault {
+                    Fault::OrphansAtOnce => orphans,
+                    _ => orphans & world.found_long,
+                };
                 let buried =
                     members(ripe).fold(0, |all, number| all | Self::ripe_bodies(world, number));
                 let chosen = self.sift(world, run, buried | orphans, orphans & !buried);
@@ -122,6 +129,12 @@ impl Protocol {
             _ => Self::journalled_bodies(world, me.ripe),
         };
         let unnamed = bodies & !bodies_of(me.seen, me.seen_foreign) & !journalled;
+        // A path that is visible under another body was replaced, who knows when: its old body is left to S9,
+        // which waits a grace from when it first finds it.
+        let unnamed = match self.fault {
+            Fault::ReplacedAtOnce => unnamed,
+            _ => unnamed & (!both_bodies(me.seen) | nameless),
+        };
         let needed = match self.fault {
             Fault::NoTransitiveNeed => 0,
             _ => both_bodies(closure(me.seen) & !me.seen),
@@ -327,7 +340,13 @@ impl Protocol {
 
     fn end(&self, world: &mut World, run: usize) -> At {
         let me = &mut world.runs[run];
-        (me.noted, me.met_wreck, me.old_dooms) = (0, false, 0);
+        let (found, is_in_doubt) = (me.found, me.met_wreck);
+        (me.noted, me.met_wreck, me.old_dooms, me.found) = (0, false, 0, 0);
+        if self.sweeps_orphans() && !is_in_doubt {
+            // The snapshot: what is still there and still without a name keeps its date.
+            let here = world.bodies_here();
+            (world.found, world.found_long) = (found & here, world.found_long & found & here);
+        }
         At::Done
     }
 }

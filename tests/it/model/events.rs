@@ -96,6 +96,7 @@ impl Protocol {
             let body = world.body_named(path).unwrap_or_default();
             world.bodies[usize::from(body)] = Stored(Stored::HERE | Stored::AGED);
         }
+        (world.found, world.found_long) = (scenario.orphans, scenario.orphans);
         for body in members(scenario.orphans) {
             world.bodies[usize::from(body)] = Stored(Stored::HERE | Stored::AGED);
         }
@@ -222,14 +223,17 @@ impl Protocol {
         if is_quiet_on_the_wire && world.foreign.at != ForeignAt::Put {
             let waits =
                 |journal: &Journal| journal.stage == Stage::Buried && !journal.is_past_grace;
-            if budget.graces > 0 && world.journals.iter().any(waits) {
+            let has_found = world.found & !world.found_long != 0;
+            if budget.graces > 0 && (has_found || world.journals.iter().any(waits)) {
                 acts.push(Act::Grace);
             }
             if budget.windows > 0 && world.infos.iter().any(|info| info.is(Info::YOUNG)) {
                 acts.push(Act::Window);
             }
             let is_closed = |journal: &Journal| journal.shut != 0 && !journal.is_shut_long;
-            if budget.weeks > 0 && world.journals.iter().any(is_closed) {
+            let is_new = |body: &Stored| body.is_here() && body.0 & Stored::AGED == 0;
+            let has_new = self.sweeps_orphans() && world.bodies.iter().any(is_new);
+            if budget.weeks > 0 && (has_new || world.journals.iter().any(is_closed)) {
                 acts.push(Act::Week);
             }
         }
@@ -351,6 +355,7 @@ impl Protocol {
             journal.is_past_grace |= journal.stage == Stage::Buried;
         }
         world.claim = 0;
+        world.found_long |= world.found;
         Self::pass_week(world);
         for run in 0..N_RUNS {
             if world.runs[run].life == Life::Crashed {

@@ -56,6 +56,8 @@ fn deletion_keeps_what_copies_and_readers_rely_on() {
     holds("after the grace");
     holds("after the grace, one body at a time");
     holds("a second burial");
+    holds("a path is replaced");
+    holds("after the grace, a rescued path is replaced");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::{
     Reached,
-    scenario::{Bucket, Mend, NOTHING, PLAIN, Puts, Scenario, Turns},
+    scenario::{Bucket, Listing, Mend, NOTHING, PLAIN, Puts, Scenario, Turns},
     scenarios::{
         CRASH, Exploration, GRACE, LATER, NIX_C, NIX_D, NO_COPY, OWN_KEYS_D, SURE_C, SURE_D, Size,
     },
@@ -333,5 +333,109 @@ pub(super) const LARGER: &[Exploration] = &[
             ..PLAIN
         },
         reaches: &[Reached::DanglingCondemned],
+    },
+    Exploration {
+        name: "replaced, found, a grace, deleted",
+        size: Size::ByHand,
+        n_states: 0,
+        scenario: Scenario {
+            runs: 3,
+            visible: 0b0001,
+            orphans: 0b0100_0000,
+            foreign: Some(OWN_KEYS_D),
+            budget: Budget { reads: 1, ..GRACE },
+            ..PLAIN
+        },
+        reaches: &[Reached::Rescued],
+    },
+    Exploration {
+        name: "key by key: crashes and a reader",
+        size: Size::Minutes,
+        n_states: 0,
+        scenario: Scenario {
+            listing: Listing::KeyByKey,
+            budget: Budget {
+                copy_crashes: 1,
+                reads: 1,
+                ..CRASH
+            },
+            ..PLAIN
+        },
+        reaches: &[Reached::Rescued],
+    },
+    Exploration {
+        name: "key by key: a foreign writer too",
+        size: Size::Minutes,
+        n_states: 0,
+        scenario: Scenario {
+            listing: Listing::KeyByKey,
+            runs: 3,
+            foreign: Some(NIX_D),
+            budget: GRACE,
+            ..PLAIN
+        },
+        reaches: &[Reached::DanglingCondemned],
+    },
+    Exploration {
+        name: "key by key: two deleters",
+        size: Size::Minutes,
+        n_states: 0,
+        scenario: Scenario {
+            listing: Listing::KeyByKey,
+            turns: Turns::Overlapping,
+            runs: 3,
+            ..LATER
+        },
+        reaches: &[Reached::Overlapped],
+    },
+    Exploration {
+        name: "key by key: two burials at once",
+        size: Size::Minutes,
+        n_states: 0,
+        scenario: Scenario {
+            listing: Listing::KeyByKey,
+            turns: Turns::Overlapping,
+            ..PLAIN
+        },
+        reaches: &[Reached::Overlapped],
+    },
+    Exploration {
+        name: "after the grace, two copies and crashes",
+        size: Size::ByHand,
+        n_states: 0,
+        scenario: Scenario {
+            copies: &[3, 2],
+            runs: 3,
+            budget: Budget {
+                run_crashes: 1,
+                copy_crashes: 1,
+                ..NOTHING
+            },
+            ..LATER
+        },
+        reaches: &[Reached::Rescued],
+    },
+    Exploration {
+        name: "two deleters, an undo and a copy",
+        size: Size::ByHand,
+        n_states: 0,
+        scenario: Scenario {
+            turns: Turns::Overlapping,
+            runs: 3,
+            mend: Some(Mend::Undo(0)),
+            ..LATER
+        },
+        reaches: &[Reached::Undone],
+    },
+    Exploration {
+        name: "two sweeps at once, a crash",
+        size: Size::ByHand,
+        n_states: 0,
+        scenario: Scenario {
+            turns: Turns::Overlapping,
+            budget: CRASH,
+            ..PLAIN
+        },
+        reaches: &[Reached::Overlapped],
     },
 ];

@@ -239,6 +239,20 @@ fn a_narinfo_arrives_after_its_intent_died() {
     );
 }
 
+#[test]
+fn orphans_deleted_as_soon_as_they_are_old() {
+    dies(Fault::OrphansAtOnce, "a path is replaced", &["I8"]);
+}
+
+#[test]
+fn a_replaced_body_deleted_with_its_old_journal() {
+    dies(
+        Fault::ReplacedAtOnce,
+        "after the grace, a rescued path is replaced",
+        &["I8"],
+    );
+}
+
 /// No mutant: what may be left out is explored like the rest.
 #[test]
 fn the_last_look_may_be_left_out_where_the_ledger_is_quiet() {

@@ -139,7 +139,7 @@ pub(super) const QUICK: &[Exploration] = &[
     Exploration {
         name: "a foreign writer and an orphan",
         size: Size::Quick,
-        n_states: 5600,
+        n_states: 6139,
         scenario: Scenario {
             visible: 0b0001,
             orphans: 0b1000,
@@ -152,7 +152,7 @@ pub(super) const QUICK: &[Exploration] = &[
     Exploration {
         name: "an orphan is used again",
         size: Size::Quick,
-        n_states: 91_766,
+        n_states: 97_123,
         scenario: Scenario {
             visible: 0b0001,
             orphans: 0b1000,
@@ -221,7 +221,7 @@ pub(super) const QUICK: &[Exploration] = &[
     Exploration {
         name: "an orphan under a foreign key",
         size: Size::Quick,
-        n_states: 127_206,
+        n_states: 138_645,
         scenario: Scenario {
             visible: 0b0001,
             orphans: 0b1000_0000,
@@ -347,7 +347,7 @@ pub(super) const QUICK: &[Exploration] = &[
     Exploration {
         name: "conditional deletion",
         size: Size::Quick,
-        n_states: 7651,
+        n_states: 9864,
         scenario: Scenario {
             bucket: Bucket::Conditional,
             foreign: Some(OWN_KEYS_C),
@@ -356,5 +356,38 @@ pub(super) const QUICK: &[Exploration] = &[
             ..NO_COPY
         },
         reaches: &[Reached::Healed],
+    },
+    Exploration {
+        name: "after the grace, a rescued path is replaced",
+        size: Size::Quick,
+        n_states: 69_943,
+        scenario: Scenario {
+            foreign: Some(OWN_KEYS_D),
+            budget: Budget {
+                reads: 1,
+                ..NOTHING
+            },
+            ..LATER
+        },
+        reaches: &[Reached::Rescued],
+    },
+    Exploration {
+        name: "a path is replaced",
+        size: Size::Quick,
+        n_states: 28_425,
+        scenario: Scenario {
+            runs: 1,
+            visible: 0b0001,
+            rooted: 0b0001,
+            orphans: 0b0100_0000,
+            foreign: Some(OWN_KEYS_D),
+            budget: Budget {
+                weeks: 1,
+                reads: 1,
+                ..NOTHING
+            },
+            ..PLAIN
+        },
+        reaches: &[Reached::BodyDeleted],
     },
 ];

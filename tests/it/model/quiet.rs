@@ -46,9 +46,7 @@ impl Protocol {
         };
         let mut world = world.clone();
         let is_healed = alone.complete_run(&mut world) && Self::is_mended(&world);
-        let is_clean = is_healed
-            && (0..4).all(|_| alone.pass_time_and_run(&mut world))
-            && Self::is_swept(&world);
+        let is_clean = is_healed && alone.is_swept_in_time(&mut world);
         if is_clean && alone.has_reached(Reached::BodyDeleted) {
             self.reach(Reached::AllGarbageGone);
         }
@@ -56,6 +54,12 @@ impl Protocol {
             is_healed,
             is_clean,
         }
+    }
+
+    /// Lets time and sweeps go on until the cache is swept. An orphan takes longest: found, a grace, deleted,
+    /// its doom list dropped.
+    fn is_swept_in_time(&self, world: &mut World) -> bool {
+        (0..6).any(|_| self.pass_time_and_run(world) && Self::is_swept(world))
     }
 
     fn pass_time_and_run(&self, world: &mut World) -> bool {

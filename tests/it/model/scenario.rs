@@ -76,7 +76,8 @@ pub(super) struct Scenario {
     pub(super) visible_foreign: Paths,
     /// Visible and old at the start, and kept by a root record from before.
     pub(super) rooted: Paths,
-    /// Old bodies at the start that nothing names. S9 is left out where there are none.
+    /// Old bodies at the start that nothing names, and that were found so more than a grace ago. S9 is left
+    /// out where there are none.
     pub(super) orphans: Bodies,
     /// Run 0 is over; it buried a, b and c more than a grace ago.
     pub(super) starts_buried: bool,
@@ -150,6 +151,8 @@ pub(super) enum Fault {
     DeadNotAdopted,
     HealerLapseIgnored,
     UndoOfHoles,
+    OrphansAtOnce,
+    ReplacedAtOnce,
     SuspendedRunGoesOn,
     // Copies.
     IntentAfterPresence,

@@ -167,6 +167,10 @@ pub(super) struct World {
     pub(super) copies: [Copier; N_COPIES],
     pub(super) foreign: Foreign,
     pub(super) mender: Mender,
+    /// Bodies that the last complete sweep found without a name, and those of them for a grace already: what
+    /// the snapshot says.
+    pub(super) found: Bodies,
+    pub(super) found_long: Bodies,
     /// Root records: the paths at their top.
     pub(super) roots: Paths,
     /// What the reader may still fetch.
@@ -218,6 +222,12 @@ impl World {
 
     /// Publishes a narinfo: its date is now.
     pub(super) fn put_info(&mut self, path: Path, is_foreign: bool, ghosts: u8) {
+        let old = self.body_named(path).map_or(0, |body| 1 << body);
+        if self.info(path).is_foreign() != is_foreign {
+            // Ghost: whose body was an orphan for a grace before it was used again is promised nothing when
+            // it is replaced, all between two sweeps.
+            self.claim &= !(old & self.found_long);
+        }
         self.infos[usize::from(path)] = Info::new(is_foreign, Info::YOUNG | ghosts);
         self.harmed &= !(1 << path);
         for journal in &mut self.journals {
