@@ -309,7 +309,7 @@ pub(super) const LARGER: &[Exploration] = &[
     Exploration {
         name: "conditional deletion beside two writers",
         size: Size::Minutes,
-        n_states: 261_168,
+        n_states: 258_296,
         scenario: Scenario {
             bucket: Bucket::Conditional,
             foreign: Some(OWN_KEYS_D),
@@ -321,7 +321,7 @@ pub(super) const LARGER: &[Exploration] = &[
     Exploration {
         name: "an orphan under a foreign key, a week",
         size: Size::Minutes,
-        n_states: 298_710,
+        n_states: 540_422,
         scenario: Scenario {
             visible: 0b0001,
             orphans: 0b1000_0000,
@@ -337,7 +337,7 @@ pub(super) const LARGER: &[Exploration] = &[
     Exploration {
         name: "replaced, found, a grace, deleted",
         size: Size::ByHand,
-        n_states: 0,
+        n_states: 5_875_079,
         scenario: Scenario {
             runs: 3,
             visible: 0b0001,
@@ -351,7 +351,7 @@ pub(super) const LARGER: &[Exploration] = &[
     Exploration {
         name: "key by key: crashes and a reader",
         size: Size::Minutes,
-        n_states: 0,
+        n_states: 1_004_044,
         scenario: Scenario {
             listing: Listing::KeyByKey,
             budget: Budget {
@@ -366,7 +366,7 @@ pub(super) const LARGER: &[Exploration] = &[
     Exploration {
         name: "key by key: a foreign writer too",
         size: Size::Minutes,
-        n_states: 0,
+        n_states: 539_340,
         scenario: Scenario {
             listing: Listing::KeyByKey,
             runs: 3,
@@ -379,7 +379,7 @@ pub(super) const LARGER: &[Exploration] = &[
     Exploration {
         name: "key by key: two deleters",
         size: Size::Minutes,
-        n_states: 0,
+        n_states: 423_283,
         scenario: Scenario {
             listing: Listing::KeyByKey,
             turns: Turns::Overlapping,
@@ -391,7 +391,7 @@ pub(super) const LARGER: &[Exploration] = &[
     Exploration {
         name: "key by key: two burials at once",
         size: Size::Minutes,
-        n_states: 0,
+        n_states: 721_406,
         scenario: Scenario {
             listing: Listing::KeyByKey,
             turns: Turns::Overlapping,
@@ -402,7 +402,7 @@ pub(super) const LARGER: &[Exploration] = &[
     Exploration {
         name: "after the grace, two copies and crashes",
         size: Size::ByHand,
-        n_states: 0,
+        n_states: 1_292_273,
         scenario: Scenario {
             copies: &[3, 2],
             runs: 3,
@@ -418,7 +418,7 @@ pub(super) const LARGER: &[Exploration] = &[
     Exploration {
         name: "two deleters, an undo and a copy",
         size: Size::ByHand,
-        n_states: 0,
+        n_states: 1_881_890,
         scenario: Scenario {
             turns: Turns::Overlapping,
             runs: 3,
@@ -430,12 +430,24 @@ pub(super) const LARGER: &[Exploration] = &[
     Exploration {
         name: "two sweeps at once, a crash",
         size: Size::ByHand,
-        n_states: 0,
+        n_states: 17_015_033,
         scenario: Scenario {
             turns: Turns::Overlapping,
             budget: CRASH,
             ..PLAIN
         },
         reaches: &[Reached::Overlapped],
+    },
+    Exploration {
+        name: "an orphan under a foreign key",
+        size: Size::Minutes,
+        n_states: 138_645,
+        scenario: Scenario {
+            visible: 0b0001,
+            orphans: 0b1000_0000,
+            foreign: Some(OWN_KEYS_D),
+            ..PLAIN
+        },
+        reaches: &[Reached::DanglingCondemned],
     },
 ];

@@ -219,18 +219,6 @@ pub(super) const QUICK: &[Exploration] = &[
         reaches: &[Reached::Struck],
     },
     Exploration {
-        name: "an orphan under a foreign key",
-        size: Size::Quick,
-        n_states: 138_645,
-        scenario: Scenario {
-            visible: 0b0001,
-            orphans: 0b1000_0000,
-            foreign: Some(OWN_KEYS_D),
-            ..PLAIN
-        },
-        reaches: &[Reached::DanglingCondemned],
-    },
-    Exploration {
         name: "a foreign writer that ends, a window",
         size: Size::Quick,
         n_states: 23_367,
