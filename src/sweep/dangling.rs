@@ -28,13 +28,13 @@ use crate::{
 };
 
 impl Context {
-    /// Finds, condemns and buries what has lost its body.
+    /// Finds, condemns and buries what has lost its body; says whether none is left that has.
     pub(super) async fn dangling(
         &self,
         report: &mut Report,
         sight: &mut Sight,
         books: &Books,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         let mut reasons = self.bodiless(sight).await?;
         if self.request.options.repair {
             for node in broken(sight) {
@@ -42,7 +42,7 @@ impl Context {
             }
         }
         if reasons.is_empty() {
-            return Ok(());
+            return Ok(sight.is_readable());
         }
         if !self.is_dry_run() {
             // They may have been written for a body that is under way.
@@ -91,7 +91,9 @@ impl Context {
             .collect();
         report.dangling.sort_by_key(|item| item.part);
         forget(sight, &fates);
-        Ok(())
+        let is_gone = |fate: &Fate| matches!(fate, Fate::Buried | Fate::Vanished);
+        let is_whole = fates.len() == nodes.len() && fates.values().all(is_gone);
+        Ok(is_whole && sight.is_readable())
     }
 
     /// Returns the visible nodes whose bodies were not listed, and are not there when asked for.

@@ -90,7 +90,9 @@ impl Context {
         if !gone.is_empty() && !self.is_dry_run() {
             look_again(self, sight).await?;
         }
-        self.dangling(report, sight, &books).await?;
+        // The time of the books, which are older than the look.
+        let is_whole = self.dangling(report, sight, &books).await?;
+        sight.looked_for_bodies = is_whole.then_some(books.now);
         if !self.is_dry_run() {
             let own = (!verdicts.doomed.is_empty()).then(|| self.request.run.clone());
             let open: Vec<RunId> = orphaned.open.iter().cloned().chain(own).collect();

@@ -15,9 +15,9 @@ use super::{
 };
 use crate::{
     graph::{Census, Seconds},
-    ledger::{IntentFile, JournalFile, Name, RunId, file::DecodeError, snapshot::Snapshot},
+    ledger::{IntentFile, JournalFile, Name, file::DecodeError, snapshot::Snapshot},
     nix::object_key::ObjectKey,
-    tomb::books::{Books, RunBook},
+    tomb::books::RunBook,
 };
 
 /// A listing and the reading of what it named may fall on both sides of another sweep's end.
@@ -126,7 +126,7 @@ impl Context {
         let books = self.books().await?;
         let (mut first, mut then) = (Vec::new(), Vec::new());
         for book in &books.runs {
-            self.worn_out(book, &books, &sight.finished, &mut first, &mut then);
+            self.worn_out(book, sight, &mut first, &mut then);
         }
         let mut reader = self.readers.lock().await.intents.clone();
         let intents = reader.read(&*self.dest, self.timing()).await?;
@@ -182,8 +182,7 @@ impl Context {
     fn worn_out(
         &self,
         book: &RunBook,
-        books: &Books,
-        finished: &[RunId],
+        sight: &Sight,
         first: &mut Vec<ObjectKey>,
         then: &mut Vec<ObjectKey>,
     ) {
@@ -192,7 +191,7 @@ impl Context {
                 keys.push(Name::journal(&book.run, file).key());
             }
         };
-        if book.deleted.is_some() || finished.contains(&book.run) {
+        if book.deleted.is_some() || sight.finished.contains(&book.run) {
             add(first, JournalFile::Index, book.index_written.is_some());
             add(first, JournalFile::Text, book.has_text);
             add(first, JournalFile::Condemned, book.condemned.is_some());
@@ -200,7 +199,10 @@ impl Context {
             add(then, JournalFile::Deleted, true);
         }
         let kept = self.timing().doom_kept + self.timing().margin;
-        let age = book.closed.map(|closed| books.now.duration_since(closed));
+        // A body that the list names may have gone from under a narinfo that came back since; only a
+        // later look for such narinfos says that none is left, and until then copies go by the list.
+        let times = book.closed.zip(sight.looked_for_bodies);
+        let age = times.map(|(closed, looked)| looked.duration_since(closed));
         if matches!(age, Some(Ok(age)) if age > kept) {
             for doom in &book.dooms {
                 add(first, JournalFile::Doom(doom.number), true);

@@ -94,7 +94,7 @@ impl Context {
     }
 
     /// Reads what a journal has of a path; none if its text makes no sense.
-    async fn row_of(&self, tombstone: &Tombstone) -> Result<Option<Row>, Error> {
+    pub(super) async fn row_of(&self, tombstone: &Tombstone) -> Result<Option<Row>, Error> {
         let entry = &tombstone.entry;
         let text = tomb::restore::text(&*self.dest, tombstone).await?;
         let Ok(narinfo) = self.parse(entry.part, &text) else {

@@ -162,7 +162,13 @@ pub async fn run(
     stop: Stop,
 ) -> Result<Report, Error> {
     let mut context = Context::new(dest, request, meter, stop);
-    let mut report = context.begin().await?;
+    let mut report = match context.begin().await {
+        Ok(report) => report,
+        Err(error) => {
+            context.leave(false).await.ok();
+            return Err(error);
+        }
+    };
     let done = steps::run(&context, &mut report).await;
     let ended = context.leave(done.is_ok()).await;
     match done.and(ended) {

@@ -48,6 +48,8 @@ pub(super) struct Sight {
     /// The orphans that the last sweep noted and since when; in the end those for the next.
     pub(super) orphans: BTreeMap<ObjectKey, Seconds>,
     pub(super) records: Records,
+    /// Since when no visible narinfo has been without its body, if this run has seen to that.
+    pub(super) looked_for_bodies: Option<SystemTime>,
     /// The journals that this run has brought to their end.
     pub(super) finished: Vec<RunId>,
     /// Whether the last snapshot could be read, or there was none.

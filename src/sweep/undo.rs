@@ -6,13 +6,13 @@
 //! should have said by a root or a pin why it is to stay.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     sync::Arc,
 };
 
 use futures::{StreamExt as _, stream};
 
-use super::{Context, Error, Options, Request};
+use super::{Context, Error, Options, Request, living::Records};
 use crate::{
     backend::{Backend, Kind},
     clock::Clock,
@@ -77,6 +77,7 @@ pub async fn undo(
     context.store_dir = context.read_store_dir().await?;
     let mut report = UndoReport::default();
     let tombstones = context.buried_by(&run, &mut report).await?;
+    let tombstones = context.leave_out_holes(tombstones, &mut report).await?;
     if !tombstones.is_empty() {
         context.take_back(id, &tombstones, &mut report).await?;
     }
@@ -108,6 +109,67 @@ impl Context {
         let entries = own.flat_map(|book| book.index.iter().flat_map(|index| &index.entries));
         let parts: BTreeSet<HashPart> = entries.map(|entry| entry.part).collect();
         Ok(books.tombstones(&parts))
+    }
+
+    /// Adds what the buried need and other journals have; takes out what would come back with a hole.
+    ///
+    /// A narinfo whose reference is neither visible nor put back with it could be mended by nobody. What
+    /// root records say another cache serves is no hole.
+    async fn leave_out_holes(
+        &self,
+        mut tombstones: BTreeMap<HashPart, Tombstone>,
+        report: &mut UndoReport,
+    ) -> Result<BTreeMap<HashPart, Tombstone>, Error> {
+        let books = self.books().await?;
+        let living = self.living(&mut Records::default()).await?;
+        let upstream = living.roots.into_iter().flat_map(|root| root.upstream);
+        let listed = self.list("", true).await?.objects;
+        let visible = listed.iter().filter_map(|(key, _)| key.narinfo_hash_part());
+        let there: HashSet<HashPart> = visible.chain(upstream).collect();
+        let mut rows: BTreeMap<HashPart, Vec<HashPart>> = BTreeMap::new();
+        loop {
+            let unread = tombstones
+                .values()
+                .filter(|stone| !rows.contains_key(&stone.entry.part));
+            let mut reading = stream::iter(unread.cloned().collect::<Vec<_>>())
+                .map(|stone| async move {
+                    let row = self.row_of(&stone).await?;
+                    // One that makes no sense is left out when it is to be written.
+                    let references = row.map(|row| row.references).unwrap_or_default();
+                    Ok::<_, Error>((stone.entry.part, references))
+                })
+                .buffer_unordered(self.request.n_requests);
+            let mut wanted = BTreeSet::new();
+            while let Some(read) = reading.next().await {
+                let (part, references) = read?;
+                wanted.extend(references.iter().copied());
+                rows.insert(part, references);
+            }
+            wanted.retain(|part| !there.contains(part) && !tombstones.contains_key(part));
+            let more = books.tombstones(&wanted);
+            if more.is_empty() {
+                break;
+            }
+            tombstones.extend(more);
+        }
+        loop {
+            let hole = |part: &HashPart| {
+                let mut references = rows.get(part).into_iter().flatten();
+                let is_hole = |of: &&HashPart| !there.contains(of) && !tombstones.contains_key(of);
+                references.find(is_hole).copied()
+            };
+            let with_holes = tombstones.keys();
+            let with_holes: Vec<(HashPart, HashPart)> = with_holes
+                .filter_map(|part| Some((*part, hole(part)?)))
+                .collect();
+            if with_holes.is_empty() {
+                return Ok(tombstones);
+            }
+            for (part, hole) in with_holes {
+                tombstones.remove(&part);
+                report.lost.insert(part, Lost::Needs(hole));
+            }
+        }
     }
 
     /// Makes a journal visible again that a bucket has kept.
@@ -169,9 +231,10 @@ impl Context {
         let mut held = Held::take(dest, clock, timing, id, intent).await?;
         let mut parts: BTreeSet<HashPart> = tombstones.keys().copied().collect();
         self.restore_under(&mut held, &parts, report).await?;
-        let gone = report.lost.iter();
-        let gone = gone.filter(|(_, lost)| matches!(lost, Lost::BodyGone | Lost::Needs(_)));
-        parts = gone.map(|(part, _)| *part).collect();
+        let is_gone = |part: &HashPart| {
+            matches!(report.lost.get(part), Some(Lost::BodyGone | Lost::Needs(_)))
+        };
+        parts.retain(is_gone);
         let mut is_back = false;
         for part in &parts {
             if let Some(stone) = tombstones.get(part) {

@@ -1,6 +1,8 @@
 //! The sweep engine over the memory back end, in virtual time: what goes, what stays, what is put back.
 
+mod beside;
 mod crash;
+mod folder;
 mod traps;
 mod world;
 
