@@ -18,10 +18,10 @@ use super::{
 };
 use crate::{
     backend::{
-        Kind, ObjectMeta,
+        Kind, ListPage, ObjectMeta,
         listing::{self, Listing},
     },
-    graph::{Census, CensusBuilder, Etag, Row, Seconds},
+    graph::{Census, CensusBuilder, Etag, NodeSet, Row, Seconds},
     meter::Phase,
     nix::{
         narinfo::NarInfo,
@@ -100,27 +100,41 @@ impl Context {
     /// Lists the top, and reads the narinfos that `base` does not know as they are.
     pub(super) async fn narinfos(&self, base: Census, signed: &Signed) -> Result<Narinfos, Error> {
         self.go_on()?;
-        let top = self.list("", true).await?;
         let mut found = Narinfos::default();
-        found.unknown.n_keys = top.n_foreign;
-        found.unknown.folders = unknown_folders(top.folders);
         let mut builder = base.amend();
         let mut wanted = Vec::new();
-        let mut listed = BTreeSet::new();
-        for (key, meta) in top.objects {
-            let Some(part) = key.narinfo_hash_part() else {
-                note_other(&mut found, key, meta);
-                continue;
-            };
-            listed.insert(part);
-            if !is_known(builder.so_far(), part, &meta) {
-                wanted.push((part, key, meta));
+        let mut listed = NodeSet::new(builder.so_far().len());
+        // Page by page: of most narinfos no more is kept than that they are as they were.
+        let take = |page: ListPage| {
+            let so_far = builder.so_far();
+            found.unknown.n_keys += page.n_foreign;
+            found.unknown.folders.extend(page.folders);
+            for (key, meta) in page.objects {
+                let Some(part) = key.narinfo_hash_part() else {
+                    note_other(&mut found, key, meta);
+                    continue;
+                };
+                if let Some(node) = so_far.node(&part) {
+                    listed.insert(node);
+                }
+                if !is_known(so_far, part, &meta) {
+                    wanted.push((part, key, meta));
+                }
             }
-        }
+        };
+        let pages = listing::pages(&self.dest, "", true, self.request.n_requests, take);
+        pages.await.map_err(|error| self.fail(error))?;
+        // They come in any order, and neither plans nor reports should depend on that.
+        wanted.sort_by_key(|wanted| wanted.0);
+        found.unknown.first.sort();
+        found.unknown.folders = unknown_folders(std::mem::take(&mut found.unknown.folders));
         let gone: Vec<HashPart> = {
             let so_far = builder.so_far();
-            let visible = so_far.visible().iter().map(|node| so_far.part(node));
-            visible.filter(|part| !listed.contains(part)).collect()
+            let gone = so_far
+                .visible()
+                .iter()
+                .filter(|&node| !listed.contains(node));
+            gone.map(|node| so_far.part(node)).collect()
         };
         for part in &gone {
             builder.remove(part);
@@ -275,8 +289,9 @@ fn note_other(found: &mut Narinfos, key: ObjectKey, meta: ObjectMeta) {
     }
 }
 
-fn unknown_folders(folders: Vec<String>) -> Vec<String> {
+fn unknown_folders(mut folders: Vec<String>) -> Vec<String> {
     let ours = [BODY_PREFIX, LEDGER_PREFIX];
+    folders.sort();
     let is_ours = |folder: &&String| ours.iter().chain(&FAMILIES).any(|known| known == folder);
     folders
         .into_iter()

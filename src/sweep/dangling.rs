@@ -18,7 +18,10 @@ use super::{
 use crate::{
     graph::{Census, Etag, Node, Seconds},
     ledger::{JournalFile, journal::Reason},
-    nix::{object_key::ObjectKey, store_path::HashPart},
+    nix::{
+        object_key::{BODY_PREFIX, ObjectKey},
+        store_path::HashPart,
+    },
     plan::{
         bodies::{self, BodySet},
         heal,
@@ -192,9 +195,16 @@ fn broken(sight: &Sight) -> Vec<Node> {
         .iter()
         .flat_map(|root| root.upstream.iter().copied());
     let missing = heal::missing(census, &[], &upstream.collect());
-    let is_lost = |missing: &heal::Missing| {
-        missing.place == heal::Place::Lost
-            && !sight.found.wrecks.contains(&census.part(missing.node))
+    let has_no_body = |node: Node| {
+        let body = census.body(node);
+        body.is_some_and(|key| {
+            key.as_str().starts_with(BODY_PREFIX) && sight.bulk.body(&key).is_none()
+        })
+    };
+    let is_lost = |missing: &heal::Missing| match missing.place {
+        heal::Place::Lost => !sight.found.wrecks.contains(&census.part(missing.node)),
+        heal::Place::Buried => has_no_body(missing.node),
+        heal::Place::Upstream => false,
     };
     let lost: Vec<heal::Missing> = missing.into_iter().filter(is_lost).collect();
     if lost.is_empty() {

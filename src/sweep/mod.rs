@@ -169,7 +169,8 @@ pub async fn run(
             return Err(error);
         }
     };
-    let done = steps::run(&context, &mut report).await;
+    // Boxed: it is the size of all its steps, and callers hold it on their stacks.
+    let done = Box::pin(steps::run(&context, &mut report)).await;
     let ended = context.leave(done.is_ok()).await;
     match done.and(ended) {
         Ok(()) => Ok(report),
