@@ -34,6 +34,7 @@ pub mod sweep_page;
 pub mod sweep_request;
 pub mod sweep_words;
 pub mod times;
+pub mod timing;
 pub mod ui;
 pub mod units;
 pub mod wanted;

@@ -11,25 +11,10 @@ use crate::{
         site::{Desk, Site},
         units::Count,
     },
-    ledger::{Name, RunId, Timing, config::Config},
+    ledger::{Name, RunId, config::Config},
     nix::store_path::{StoreDir, StorePath},
     plan::sweep::Imported,
 };
-
-/// The durations of the protocol, or those of a test against a real server; window and grace come from
-/// the settings.
-pub fn timing(scale: Option<f64>) -> Result<Timing, Failure> {
-    let timing = Timing::default();
-    let Some(factor) = scale else {
-        return Ok(timing);
-    };
-    let scaled = timing.scaled(factor);
-    if factor > 0.0 && factor <= 1.0 && scaled.is_sound() {
-        Ok(scaled)
-    } else {
-        Err(Failure::usage(format!("no time can be scaled by {factor}")))
-    }
-}
 
 /// How many requests may be under way at once.
 pub fn n_requests(layers: &Layers<'_>) -> Result<usize, Failure> {

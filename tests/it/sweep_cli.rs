@@ -13,7 +13,7 @@ use crate::support::{output::Output, world::World};
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// Makes the waits of a sweep short; window and grace stay what the flags say.
-const FAST: [&str; 2] = ["--timing-scale", "0.01"];
+const FAST: [&str; 2] = ["--timing", "0.01"];
 
 /// A cache in the folder `served` of a world.
 struct Cache {

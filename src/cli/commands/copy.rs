@@ -26,7 +26,7 @@ use crate::{
         ignored, paths,
         resolve::{self, CopySettings},
         run::{self, Ended},
-        sweep_request,
+        timing,
         units::Count,
         words::{self, About},
     },
@@ -160,10 +160,9 @@ pub struct CopyArgs {
     )]
     ca_file: Option<PathBuf>,
 
-    /// Multiply the durations of the sweep's protocol: for tests only, where every writer and sweep has
-    /// the same
-    #[arg(long, alias = "timing-scale", value_name = "FACTOR", hide = true)]
-    time_scale: Option<f64>,
+    /// Durations of the sweep's protocol, for tests
+    #[arg(long, value_name = "LIST", hide = true)]
+    timing: Option<String>,
 }
 
 /// Copies.
@@ -394,7 +393,7 @@ fn request(
         group: settings.group,
         run_id: run::id()?,
         clock: context.clock.clone(),
-        timing: sweep_request::timing(args.time_scale)?,
+        timing: timing::parse(args.timing.as_deref())?,
         options: Options {
             allow_unsigned: args.unsigned,
             check_bodies: args.check_bodies,

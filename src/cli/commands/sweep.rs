@@ -30,6 +30,7 @@ use crate::{
         sweep_request,
         sweep_words::{self, About},
         times::Span,
+        timing,
         ui::Format,
         wanted::{self, Rules, Spans, Wanted},
     },
@@ -181,9 +182,9 @@ pub struct SweepArgs {
     #[command(flatten)]
     how: HowArgs,
 
-    /// Multiply every duration of the protocol, for tests on real servers
-    #[arg(long, alias = "time-scale", value_name = "FACTOR", hide = true)]
-    timing_scale: Option<f64>,
+    /// Durations of the protocol, for tests
+    #[arg(long, value_name = "LIST", hide = true)]
+    timing: Option<String>,
 }
 
 /// Sweeps.
@@ -191,11 +192,11 @@ pub fn run(context: &Arc<Context>, args: &SweepArgs) -> Result<Exit, Failure> {
     let start = context.clock.now();
     let layers = layers(context, args)?;
     let site = Site::find(context, &layers, "sweep")?;
-    let timing = sweep_request::timing(args.timing_scale)?;
+    let timing = timing::parse(args.timing.as_deref())?;
     if let Some(run) = &args.undo {
         return undo(context, &layers, &site, run, timing);
     }
-    let spans = match args.timing_scale {
+    let spans = match args.timing {
         None => Spans::Days,
         Some(_) => Spans::Any,
     };
