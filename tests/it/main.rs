@@ -20,6 +20,7 @@ mod s3;
 mod seeds;
 mod serve;
 mod sim;
+mod siege;
 mod source;
 mod sweep;
 mod tidy;

@@ -215,6 +215,13 @@ impl Bucket {
 
     /// All objects but narhaul's own records, which change with every copy.
     pub(crate) fn list(&self) -> Listing {
+        let mut listing = self.list_all();
+        listing.retain(|key, _| !key.starts_with("narhaul/"));
+        listing
+    }
+
+    /// All objects.
+    pub(crate) fn list_all(&self) -> Listing {
         let mut pages = self
             .client
             .list_objects_v2()
@@ -231,7 +238,6 @@ impl Bucket {
                 }
             }
         });
-        listing.retain(|key, _| !key.starts_with("narhaul/"));
         listing
     }
 

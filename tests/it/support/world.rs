@@ -5,13 +5,19 @@
 //!
 //! Not here: servers and real Nix (`real.rs`), and what was printed (`output.rs`).
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a run that is killed at a moment is killed by this machine's clock"
+)]
+
 use std::{
     ffi::OsStr,
     fs,
-    io::Write as _,
+    io::{Read, Write as _},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     thread,
+    time::{Duration, Instant},
 };
 
 use super::output::{Output, shown};
@@ -129,7 +135,26 @@ impl Run<'_> {
 
     /// Starts the program and waits for its end.
     #[must_use = "a run that nobody looks at tests nothing"]
-    pub(crate) fn run(mut self) -> Output {
+    pub(crate) fn run(self) -> Output {
+        self.run_until(|_| ())
+    }
+
+    /// Starts the program and kills it after this time, if it has not ended by then.
+    #[must_use = "a run that nobody looks at tests nothing"]
+    pub(crate) fn run_for(self, limit: Duration) -> Output {
+        let end = Instant::now() + limit;
+        self.run_until(|child| {
+            while child.try_wait().unwrap().is_none() {
+                if Instant::now() >= end {
+                    child.kill().unwrap();
+                    break;
+                }
+                thread::sleep(Duration::from_millis(5));
+            }
+        })
+    }
+
+    fn run_until(mut self, watch: impl FnOnce(&mut Child)) -> Output {
         self.command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -139,16 +164,29 @@ impl Run<'_> {
         let bytes = self.stdin;
         // A program may end without reading all; that is its business, not a failure of the test.
         let writer = thread::spawn(move || stdin.write_all(&bytes).ok());
-        let output = child.wait_with_output().unwrap();
+        // Whoever is watched must not be held up by a pipe that nobody empties.
+        let (stdout, stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+        let readers = [reader(stdout), reader(stderr)];
+        watch(&mut child);
+        let status = child.wait().unwrap();
         writer.join().unwrap();
+        let [stdout, stderr] = readers.map(|reader| reader.join().unwrap());
         Output {
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-            bytes: output.stdout,
-            code: output.status.code(),
+            stdout: String::from_utf8_lossy(&stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&stderr).into_owned(),
+            bytes: stdout,
+            code: status.code(),
             folder: shown(self.world.folder.path()),
         }
     }
+}
+
+fn reader(mut pipe: impl Read + Send + 'static) -> thread::JoinHandle<Vec<u8>> {
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        pipe.read_to_end(&mut bytes).unwrap();
+        bytes
+    })
 }
 
 #[test]
