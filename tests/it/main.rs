@@ -34,6 +34,7 @@ mod copy_cli;
 mod docs;
 mod init;
 mod key;
+mod nights;
 mod pin_cli;
 mod sweep_cli;
 mod sweep_s3_cli;
