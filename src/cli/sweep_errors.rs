@@ -30,7 +30,7 @@ pub fn of_sweep(site: &Site, error: &Error) -> Failure {
             "clients cannot read it either: remove or mend that object, then run `narhaul init`",
         ),
         Error::Busy(_) => refused(failure).hint(
-            "wait for its end; one that was killed counts as dead a quarter of an hour later",
+            "wait for its end, or sweep beside it by `--ignore-lease`; one that was killed counts as dead a quarter of an hour later",
         ),
         Error::NoSuchRun(_) => {
             failure.hint(format!("see which there are: `narhaul runs '{url}'`"))

@@ -143,8 +143,10 @@ impl Nights {
             .env("HOME", self.world.path("home"))
             .env("AWS_ACCESS_KEY_ID", "narhaul")
             .env("AWS_SECRET_ACCESS_KEY", "narhaul-secret")
-            .args(["sweep", &url, "--json", "--window", "1d", "--grace", "1s"])
-            .args(["--timing", "linger=1s,margin=1s"])
+            .args([
+                "sweep", &url, "--json", "--window", "1d", "--grace", "1s", "--guard", "50%",
+            ])
+            .args(["--timing", "linger=1,margin=1"])
             .stdin(Stdio::null())
             .stdout(fs::File::create(self.world.path("out")).unwrap());
         let start = Instant::now();
@@ -246,7 +248,7 @@ fn the_second_night_reads_only_what_is_new() {
         first.requests["get"]
     );
     // The grace of a second was over by then.
-    assert_eq!(second.report["deleted"].as_u64(), Some(n_dead as u64));
+    assert_eq!(second.report["bodiesDeleted"].as_u64(), Some(n_dead as u64));
     let bodies = nights
         .memory
         .names()

@@ -60,7 +60,7 @@ impl Bucket {
     }
 
     fn sweep(&self, args: &[&str]) -> Output {
-        let first = ["sweep", &self.url, "--timing-scale", "0.01"];
+        let first = ["sweep", &self.url, "--timing", "0.01"];
         self.narhaul(&[&first[..], args].concat())
     }
 }

@@ -178,6 +178,10 @@ pub struct SweepArgs {
     #[arg(long, value_name = "FILE", help_heading = "What is written")]
     metrics: Option<PathBuf>,
 
+    /// Sweep although another sweep runs: both are safe, and some work is done twice
+    #[arg(long, help_heading = "How", hide_short_help = true)]
+    ignore_lease: bool,
+
     /// How the cache is asked.
     #[command(flatten)]
     how: HowArgs,
@@ -231,7 +235,7 @@ pub fn run(context: &Arc<Context>, args: &SweepArgs) -> Result<Exit, Failure> {
             options: Options {
                 is_dry_run: args.dry_run,
                 repair: args.repair,
-                ignore_lease: false,
+                ignore_lease: args.ignore_lease,
             },
         };
         let (dest, meter) = (Arc::clone(&desk.dest), Arc::clone(&desk.meter));

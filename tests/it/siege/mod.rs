@@ -1,7 +1,7 @@
 //! A cache under siege: copies, sweeps and real Nix on one real bucket, killed at any moment.
 //!
 //! Two hosts copy overlapping closures by `narhaul copy`, a third by `nix copy`, two machines sweep, all
-//! at once and each again and again; a third of the runs is killed (`kill -9`) at a random moment. Every
+//! at once and each again and again; many of the runs are killed (`kill -9`) at a random moment. Every
 //! duration of the protocol is scaled to seconds, so that a path lives, dies, is buried and comes back
 //! many times in a minute. At checkpoints all pause, one sweep runs undisturbed, and stock Nix fetches
 //! into an empty store what copies have reported as done. Whatever is missing then is a loss, and there
@@ -20,9 +20,10 @@ mod stores;
 use std::{
     collections::BTreeMap,
     env,
+    panic::{self, AssertUnwindSafe},
     sync::{
         Mutex, RwLock,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     thread,
     time::{Duration, Instant},
@@ -40,8 +41,8 @@ use crate::support::{
 
 /// The protocol's durations in seconds, in the relations that they really have. A request to a server on
 /// loopback takes milliseconds, so that even the shortest is long beside it.
-const TIMING: &str = "margin=1s,orphans=25s,beat=1s,lapse=4s,intent-dead=8s,run-beat=500ms,run-dead=3s,\
-    signature=2s,request=2s,linger=500ms,doom-kept=30s,poll=200ms";
+const TIMING: &str = "margin=1,orphans=25,beat=1,lapse=4,intent-dead=8,run-beat=0.5,run-dead=3,\
+    signature=2,request=2,linger=0.5,doom-kept=30,poll=0.2";
 
 /// A narinfo is live by its age for this long; the retention rules keep records younger than this too.
 const WINDOW: Duration = Duration::from_secs(12);
@@ -78,6 +79,7 @@ struct Siege {
     /// Held by every run for reading and by a checkpoint for writing.
     gate: RwLock<()>,
     end: Instant,
+    has_fallen: AtomicBool,
     /// For each group, what its last copy that reported success was of.
     claims: Mutex<BTreeMap<String, Claim>>,
     counts: Counts,
@@ -115,6 +117,7 @@ impl Siege {
             stores,
             gate: RwLock::new(()),
             end: Instant::now() + Duration::from_secs(seconds),
+            has_fallen: AtomicBool::new(false),
             claims: Mutex::default(),
             counts: Counts::default(),
             seed,
@@ -122,7 +125,16 @@ impl Siege {
     }
 
     fn is_over(&self) -> bool {
-        Instant::now() >= self.end
+        Instant::now() >= self.end || self.has_fallen.load(Relaxed)
+    }
+
+    /// Lets the others end when one of them has found a loss.
+    fn watch(&self, actor: impl FnOnce()) {
+        let outcome = panic::catch_unwind(AssertUnwindSafe(actor));
+        if let Err(payload) = outcome {
+            self.has_fallen.store(true, Relaxed);
+            panic::resume_unwind(payload);
+        }
     }
 
     fn random(&self, actor: u64) -> ChaCha8Rng {
@@ -131,8 +143,9 @@ impl Siege {
 
     /// When a run is to be killed: never, or after a random while.
     fn kill_after(&self, random: &mut ChaCha8Rng) -> Duration {
-        if random.random_ratio(1, 3) {
-            Duration::from_millis(random.random_range(20..2500))
+        if random.random_ratio(1, 2) {
+            // Most runs take some hundred milliseconds.
+            Duration::from_millis(random.random_range(5..500))
         } else {
             // Whatever hangs is killed too, and then it is a failure.
             Duration::from_secs(120)
@@ -147,32 +160,40 @@ impl Siege {
             let pass = self.gate.read().unwrap();
             let root = self.stores.root(&mut random);
             let store = self.stores.store(&mut random);
-            let url = self.bucket.url();
-            let mut args = vec!["copy", "--to", &url, "--key-file", "narhaul-test-1.secret"];
-            args.extend(["--json", "--group", &group, "--timing", TIMING]);
-            if let Some(store) = store {
-                args.extend(["--store", store]);
-            }
-            args.push(root);
-            let run = self.bucket.server.narhaul(&self.world, &args);
-            let output = run.run_for(self.kill_after(&mut random));
-            if output.code.is_none() {
-                self.counts.kills.fetch_add(1, Relaxed);
-            } else {
-                let report = report(&output.success());
-                let record = report["rootRecord"].as_str().unwrap().to_owned();
-                let claim = Claim {
-                    root: root.to_owned(),
-                    record,
-                    made: Instant::now(),
-                };
-                self.claims.lock().unwrap().insert(group.clone(), claim);
-                self.counts.copies.fetch_add(1, Relaxed);
-                add(&self.counts.rescued, &report["paths"]["rescue"]);
-            }
+            self.copy(&group, root, store, self.kill_after(&mut random));
             drop(pass);
-            thread::sleep(Duration::from_millis(random.random_range(0..1500)));
+            thread::sleep(Duration::from_millis(random.random_range(0..1000)));
         }
+    }
+
+    /// One `narhaul copy`, which claims what it reports; nothing if it was killed before.
+    fn copy(&self, group: &str, root: &str, store: Option<&str>, limit: Duration) -> Option<()> {
+        let url = self.bucket.url();
+        let mut args = vec!["copy", "--to", &url, "--key-file", "narhaul-test-1.secret"];
+        args.extend(["--json", "--group", group, "--timing", TIMING]);
+        if let Some(store) = store {
+            args.extend(["--store", store]);
+        }
+        args.push(root);
+        let output = self
+            .bucket
+            .server
+            .narhaul(&self.world, &args)
+            .run_for(limit);
+        if output.code.is_none() {
+            self.counts.kills.fetch_add(1, Relaxed);
+            return None;
+        }
+        let report = report(&output.success());
+        let claim = Claim {
+            root: root.to_owned(),
+            record: report["rootRecord"].as_str().unwrap().to_owned(),
+            made: Instant::now(),
+        };
+        self.claims.lock().unwrap().insert(group.to_owned(), claim);
+        self.counts.copies.fetch_add(1, Relaxed);
+        add(&self.counts.rescued, &report["rescued"]);
+        Some(())
     }
 
     /// A host that knows nothing of all this and uses `nix copy`.
@@ -188,7 +209,7 @@ impl Siege {
             let pass = self.gate.read().unwrap();
             let root = self.stores.root(&mut random);
             // Nix remembers for thirty days what a cache had, in seconds of this siege.
-            let args = ["copy", "--option", "narinfo-cache-positive-ttl", "10"];
+            let args = ["copy", "--option", "narinfo-cache-positive-ttl", "14"];
             let args = [
                 &args[..],
                 &["--option", "narinfo-cache-negative-ttl", "0"],
@@ -203,7 +224,7 @@ impl Siege {
             };
             count.fetch_add(1, Relaxed);
             drop(pass);
-            thread::sleep(Duration::from_millis(random.random_range(0..3000)));
+            thread::sleep(Duration::from_millis(random.random_range(0..1500)));
         }
     }
 
@@ -222,7 +243,7 @@ impl Siege {
                 Some(_) => panic!("{}", output.text()),
             }
             drop(pass);
-            thread::sleep(Duration::from_millis(random.random_range(0..4000)));
+            thread::sleep(Duration::from_millis(random.random_range(0..2500)));
         }
     }
 
@@ -232,7 +253,7 @@ impl Siege {
             format!("{}s", GRACE.as_secs()),
         );
         let url = self.bucket.url();
-        let args = ["sweep", &url, "--json", "--guard", "100%"];
+        let args = ["sweep", &url, "--json", "--ignore-lease", "--guard", "100%"];
         let args = [
             &args[..],
             &["--window", &window, "--grace", &grace],
@@ -247,10 +268,11 @@ impl Siege {
         let report = report(sweep);
         let counts = &self.counts;
         counts.sweeps.fetch_add(1, Relaxed);
-        add(&counts.healed, &report["healed"]);
+        let healed = report["healed"].as_array().unwrap().len();
+        counts.healed.fetch_add(healed as u64, Relaxed);
         add(&counts.spared, &report["spared"]);
         add(&counts.buried, &report["buried"]);
-        add(&counts.deleted, &report["deleted"]);
+        add(&counts.deleted, &report["bodiesDeleted"]);
     }
 
     /// Lets everybody pause, sweeps once, and has real Nix fetch what was promised.
@@ -338,18 +360,31 @@ fn nothing_is_lost(server: Server) {
     let siege = Siege::new(server);
     let proxy_world = World::new();
     let proxy = Proxy::start(&siege.bucket.server, &proxy_world);
+    // A sweep refuses a cache in which nothing says what is in use.
+    let root = siege.stores.all()[0].clone();
+    assert!(
+        siege
+            .copy("first", &root, None, Duration::from_secs(120))
+            .is_some()
+    );
     thread::scope(|scope| {
         let actors = [
-            scope.spawn(|| siege.copies(0)),
-            scope.spawn(|| siege.copies(1)),
-            scope.spawn(|| siege.foreign_copies(2, &proxy)),
-            scope.spawn(|| siege.sweeps(3)),
-            scope.spawn(|| siege.sweeps(4)),
+            scope.spawn(|| siege.watch(|| siege.copies(0))),
+            scope.spawn(|| siege.watch(|| siege.copies(1))),
+            scope.spawn(|| siege.watch(|| siege.foreign_copies(2, &proxy))),
+            scope.spawn(|| siege.watch(|| siege.sweeps(3))),
+            scope.spawn(|| siege.watch(|| siege.sweeps(4))),
         ];
-        while !siege.is_over() {
-            thread::sleep(CHECKPOINT.min(siege.end.saturating_duration_since(Instant::now())));
-            siege.checkpoint();
-        }
+        siege.watch(|| {
+            let mut next = Instant::now();
+            while !siege.is_over() {
+                thread::sleep(Duration::from_millis(100));
+                if Instant::now() >= next + CHECKPOINT {
+                    siege.checkpoint();
+                    next = Instant::now();
+                }
+            }
+        });
         for actor in actors {
             actor.join().unwrap();
         }
