@@ -30,7 +30,7 @@ use narhaul::{
     source::Source as _,
     stop::Stop,
     sweep::{
-        self,
+        self, UndoRequest,
         report::{Body, BodyFate, Condemned, Fate},
     },
 };
@@ -303,6 +303,31 @@ pub(super) async fn sweep(stage: Handle, way: Arc<Way>, part: SweepPart) {
             if is_clean && let Err(what) = lock(&stage.judge).take_sweep(stage.elapsed(), who) {
                 stage.accuse(what);
             }
+        }
+    }
+}
+
+/// Somebody who takes the sweep `run` back.
+pub(super) async fn undo(stage: Handle, way: Arc<Way>, number: u32, run: RunId, seed: u64) {
+    let who = Who::Sweep(number);
+    stage.note(who, format!("begins to undo {run}"));
+    let request = UndoRequest {
+        run,
+        id: run_id(number).parse().unwrap(),
+        clock: stage.clock.clone(),
+        timing: Timing::default(),
+        n_requests: 4,
+    };
+    let dest = retried(&way, seed);
+    let act = sweep::undo(dest, request, Arc::default(), Stop::default());
+    match until_death(&way, act).await {
+        None => {}
+        Some(Err(error)) => stage.note(who, format!("gives up: {}", chain(&error))),
+        Some(Ok(report)) => {
+            stage.note(who, "is done".to_owned());
+            stage.count(|coverage| {
+                coverage.undone += u64::try_from(report.put_back.len()).unwrap();
+            });
         }
     }
 }

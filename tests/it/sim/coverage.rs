@@ -69,6 +69,8 @@ counts! {
     rescued,
     /// Narinfos of buried paths that a sweep put back.
     healed,
+    /// Narinfos that an undoing put back.
+    undone,
     /// Condemned paths that a sweep spared.
     spared,
     /// Bodies that a sweep had an eye on and kept.

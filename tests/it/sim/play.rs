@@ -233,6 +233,9 @@ impl Director {
             *PACES[1..].choose(&mut self.rng).unwrap()
         };
         self.begin(pace, n_sweeps, n_copies, 0.5);
+        if self.rng.random_bool(0.12) {
+            self.begin_undo(pace);
+        }
         self.until_all_are_done().await
     }
 
@@ -426,6 +429,16 @@ impl Director {
                 self.spawn(Who::Sweep(number), entrance, act);
             }
         }
+    }
+
+    fn begin_undo(&mut self, pace: Duration) {
+        let Some(run) = lock(&self.stage.judge).last_run() else {
+            return;
+        };
+        let (number, way) = self.way(Who::Sweep, pace);
+        let (entrance, seed) = (self.entrance(pace), self.rng.random());
+        let act = actors::undo(Arc::clone(&self.stage), way, number, run, seed);
+        self.spawn(Who::Sweep(number), entrance, act);
     }
 
     /// Waits until no actor is left.

@@ -106,6 +106,13 @@ impl Books {
         }
     }
 
+    /// Returns the last sweep that has condemned anything and whose journal is still there.
+    pub(super) fn last_run(&self) -> Option<RunId> {
+        let mut journals = self.journals.iter().rev();
+        let last = journals.find(|(_, journal)| journal.index.is_some());
+        last.map(|(run, _)| run.owner())
+    }
+
     /// Returns every journal's entry of a path, the newest journal first.
     pub(super) fn tombstones(&self, part: HashPart) -> impl Iterator<Item = Tombstone<'_>> {
         let journals = self.journals.iter().rev();

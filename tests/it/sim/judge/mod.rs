@@ -37,7 +37,7 @@ use std::{
 use books::Books;
 use bytes::Bytes;
 use narhaul::{
-    ledger::{IntentFile, Name, root::RootRecord},
+    ledger::{IntentFile, Name, RunId, root::RootRecord},
     nix::{
         narinfo::NarInfo,
         object_key::ObjectKey,
@@ -95,8 +95,6 @@ struct Named {
     /// When that narinfo was published, and by whom.
     since: Duration,
     by: Who,
-    /// Whether another narinfo took its place, and no sweep took it away.
-    is_replaced: bool,
 }
 
 /// A narinfo that a sweep took away.
@@ -256,7 +254,7 @@ impl Judge {
         body: &Bytes,
         coverage: &Mutex<Coverage>,
     ) {
-        let was_visible = self.forget(now, part, true).is_some();
+        let was_visible = self.forget(now, part).is_some();
         self.wrecks.remove(&part);
         let text = str::from_utf8(body).unwrap_or_default();
         let Ok(narinfo) = NarInfo::parse(&self.store_dir, text) else {
@@ -291,7 +289,7 @@ impl Judge {
     ) -> Result<(), String> {
         self.may_delete(now, who, key)?;
         if let Some(part) = key.narinfo_hash_part() {
-            if let Some(gone) = self.forget(now, part, false) {
+            if let Some(gone) = self.forget(now, part) {
                 lock(coverage).buried += 1;
                 let buried = Buried {
                     at: now,
@@ -311,13 +309,12 @@ impl Judge {
     }
 
     /// Takes a narinfo out of the picture.
-    fn forget(&mut self, now: Duration, part: HashPart, is_replaced: bool) -> Option<Visible> {
+    fn forget(&mut self, now: Duration, part: HashPart) -> Option<Visible> {
         let gone = self.narinfos.remove(&part)?;
         let named = Named {
             until: now,
             since: gone.since,
             by: gone.by,
-            is_replaced,
         };
         self.named.insert(gone.body.clone(), named);
         Some(gone)
@@ -362,6 +359,11 @@ impl Judge {
     pub(super) fn visible(&self) -> BTreeMap<HashPart, String> {
         let narinfos = self.narinfos.iter();
         narinfos.map(|(part, v)| (*part, v.body.clone())).collect()
+    }
+
+    /// Returns the last sweep that has condemned anything and whose journal is still there.
+    pub(super) fn last_run(&self) -> Option<RunId> {
+        self.books.last_run()
     }
 
     /// Returns the length of a body that is or was there.

@@ -265,9 +265,6 @@ impl Judge {
             ));
         }
         match self.named.get(name) {
-            // Not a promise: of two writers who publish one path at the same time, the one who comes
-            // first has a body that soon nobody names.
-            Some(named) if named.is_replaced => Ok(()),
             Some(named) if now - named.until < GRACE && !overtook(named.by, named.since) => {
                 Err(format!(
                     "I8: {who} deletes `{key}`, which a narinfo of {} named until {} hours ago",
