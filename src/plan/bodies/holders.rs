@@ -111,10 +111,14 @@ impl<'a> Answers<'a> {
         }
     }
 
+    /// What a visible narinfo names stays, and what its path was condemned with, too: a narinfo that was
+    /// put back and then replaced was seen with that body a moment ago. It is an orphan from now on.
     fn by_narinfos(&mut self) {
         let census = self.look.census;
         for node in census.visible().iter() {
-            self.hold_id(node, || Hold::Narinfo(census.part(node)));
+            let part = census.part(node);
+            self.hold_id(node, || Hold::Narinfo(part));
+            self.hold_part(part, Hold::Narinfo(part));
         }
     }
 

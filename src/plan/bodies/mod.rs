@@ -114,7 +114,8 @@ pub enum Hold {
     /// A visible narinfo, a root or a pin needs this path, which can only be put back while the body is
     /// there.
     Needed(HashPart),
-    /// The visible narinfo of this path names it.
+    /// The visible narinfo of this path names it, or another body in its place: then it is an orphan,
+    /// which waits a grace of its own.
     Narinfo(HashPart),
     /// Another journal that is not done with names it, and will see to it: the number of that journal.
     Journal(u32),

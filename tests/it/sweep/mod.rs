@@ -18,7 +18,7 @@ use narhaul::{
     },
 };
 
-use world::{World, body_key, narinfo_key, part};
+use world::{World, body_key, narinfo_key, narinfo_text, part};
 
 /// A cache with a root, what it needs, and garbage.
 async fn with_garbage() -> World {
@@ -170,6 +170,32 @@ async fn a_foreign_writers_trust_is_healed() {
     world.sweep().await;
     assert_eq!(world.holes(), Vec::<String>::new());
     assert!(world.has("old") && world.has_body("lib"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_was_replaced_waits_a_grace_of_its_own() {
+    let world = with_garbage().await;
+    world.sweep().await;
+    world.days(31).await;
+    // Put back by somebody a moment ago, and replaced by a writer with another name for the body.
+    let other = body_key("lib by another writer");
+    let text = narinfo_text("lib", &["glibc"]).replace(&body_key("lib"), &other);
+    world.memory.plant(&other, "contents of lib".repeat(3));
+    world.memory.plant(&narinfo_key("lib"), text);
+    world.days(1).await;
+    world.sweep().await;
+    assert!(
+        world.has_body("lib") && !world.has_body("old"),
+        "readers have seen it a day ago"
+    );
+    // The next sweep finds it an orphan, the one a grace later takes it.
+    for _ in 0..2 {
+        assert!(world.has_body("lib") && world.holes().is_empty());
+        world.sweep().await;
+        world.days(32).await;
+    }
+    world.sweep().await;
+    assert!(!world.has_body("lib") && world.holes().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
