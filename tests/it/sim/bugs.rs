@@ -276,7 +276,7 @@ impl Twisted {
             let lie = match (self.bug, file) {
                 (Bug::NoWaitForDoom, JournalFile::Doom(_)) => marker(JournalFile::Closed),
                 (Bug::NoWaitForBurial, JournalFile::Condemned) => marker(JournalFile::Buried),
-                (Bug::LivenessByLease, JournalFile::Beat) => {
+                (Bug::LivenessByLease, JournalFile::Beat) if !self.is_own(&marker(file)) => {
                     self.age_beat(&run.owner().to_string(), &all, meta);
                     continue;
                 }
@@ -335,6 +335,11 @@ impl Twisted {
             self.inner.delete(&keys, None).await?;
         }
         for (key, body, options) in puts {
+            // However late it is now.
+            let options = PutOptions {
+                fence: None,
+                ..options
+            };
             self.inner.put(&key, body, &options).await?;
         }
         Ok(())
