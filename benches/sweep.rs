@@ -131,6 +131,7 @@ fn snapshot(census: Census) -> Snapshot {
         taken: Seconds::from(FIRST_DAY).into(),
         roots: Vec::new(),
         pins: Vec::new(),
+        ended: Vec::new(),
         resigned: BTreeMap::new(),
         orphans: BTreeMap::new(),
         census,

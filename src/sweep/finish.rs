@@ -3,13 +3,14 @@
 //! The snapshot is written before root records go: it is what says that they were meant to. Files that
 //! say that something is finished go last, so that a run that dies in between leaves nothing half.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use bytes::Bytes;
 
 use super::{
     Context, Error,
     census::Signed,
+    living::Living,
     report::{Planned, Report, Warning},
     steps::{Sight, is_over},
 };
@@ -94,6 +95,36 @@ impl Context {
         ))
     }
 
+    /// Returns which of the roots and pins that were there and are gone have been ended by a sweep.
+    ///
+    /// Only where one is gone: then a sweep beside this one may have ended it since, or the last two ran
+    /// side by side and the later snapshot still names what the other one ended. Every sweep writes down
+    /// what it ends before it does so.
+    pub(super) async fn ended(
+        &self,
+        last: &Last,
+        living: &Living,
+    ) -> Result<Vec<ObjectKey>, Error> {
+        let roots = living.roots.iter().map(|root| &root.key);
+        let here: HashSet<&ObjectKey> = roots
+            .chain(living.pins.iter().map(|pin| &pin.key))
+            .collect();
+        let mut ended = Vec::new();
+        if last.named.iter().all(|key| here.contains(key)) {
+            return Ok(ended);
+        }
+        for (key, _) in self.list("narhaul/snapshot/", false).await?.objects {
+            let Some(object) = self.get(&key).await? else {
+                continue;
+            };
+            // One that cannot be read says of nothing that it was ended.
+            if let Ok(snapshot) = Snapshot::decode(&object.body) {
+                ended.extend(snapshot.ended);
+            }
+        }
+        Ok(ended)
+    }
+
     /// Writes down what this cache's sweeps go by, if that is new.
     pub(super) async fn write_config(&self) -> Result<(), Error> {
         let config = &self.request.settings.config;
@@ -167,6 +198,7 @@ impl Context {
             taken: report.began,
             roots: roots.filter(kept).cloned().collect(),
             pins: pins.filter(kept).cloned().collect(),
+            ended: expired.iter().chain(&sight.ended).cloned().collect(),
             resigned: sight.signed.0.clone(),
             orphans: std::mem::take(&mut sight.orphans),
             census: std::mem::take(&mut sight.found.census),

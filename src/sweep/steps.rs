@@ -16,7 +16,6 @@ use super::{
     adopt::Orphaned,
     census::{Bulk, Narinfos, Signed},
     condemn::Journal,
-    finish::Last,
     heal::{Healing, foresee},
     living::{Living, Records},
     report::{Condemned, Fate, Missing, Planned, Report, WhyMissing},
@@ -52,6 +51,8 @@ pub(super) struct Sight {
     pub(super) looked_for_bodies: Option<SystemTime>,
     /// The journals that this run has brought to their end.
     pub(super) finished: Vec<RunId>,
+    /// The roots and pins that other sweeps have ended since the last snapshot.
+    pub(super) ended: Vec<ObjectKey>,
     /// Whether the last snapshot could be read, or there was none.
     pub(super) knows_last: bool,
     /// In a dry run: the journal that would have been written, and when.
@@ -80,7 +81,12 @@ pub(super) async fn run(context: &Context, report: &mut Report) -> Result<(), Er
     sight.living = context.living(&mut sight.records).await?;
     report.adopted = orphaned.told();
     tell_found(&sight, report);
-    let planned = plan(context, report, &mut sight, &last)?;
+    let known = Known {
+        ended: context.ended(&last, &sight.living).await?,
+        named: last.named.clone(),
+    };
+    let planned = plan(context, report, &mut sight, &known)?;
+    sight.ended = known.ended;
     tell_missing(&sight, &healing, report);
     bury(context, report, &mut sight, &planned).await?;
     context.delete_bodies(report, &mut sight, &orphaned).await?;
@@ -166,14 +172,10 @@ fn plan(
     context: &Context,
     report: &mut Report,
     sight: &mut Sight,
-    last: &Last,
+    known: &Known,
 ) -> Result<Planned, Error> {
     // Shared with the report, so that whoever reads it can ask why.
     let census = Arc::new(sight.found.census.clone());
-    let known = Known {
-        named: last.named.clone(),
-        ended: Vec::new(),
-    };
     let scene = Scene {
         now: report.began,
         census: &census,
@@ -184,7 +186,7 @@ fn plan(
         pins: &sight.living.pins,
         imported: &context.request.imported,
         intents: &sight.living.intents,
-        known: &known,
+        known,
         expiries: &context.known.expiries,
     };
     let plan = crate::plan::sweep::plan(&scene)?;

@@ -4,7 +4,7 @@
 //! one costs time. It also names the roots and pins that were there, so that one which is gone without a
 //! word is noticed. What only a journal has is left out: the journal is there.
 //!
-//! Contents: the line `narhaul snapshot 1`; a line with one JSON object (run, time, roots, pins); then
+//! Contents: the line `narhaul snapshot 1`; a line with one JSON object (run, time, roots, pins, ended); then
 //! [columns](super::columns), nodes being numbered by the order of their hash parts:
 //!
 //! ```text
@@ -59,6 +59,8 @@ pub struct Snapshot {
     pub roots: Vec<ObjectKey>,
     /// The pins that were there.
     pub pins: Vec<ObjectKey>,
+    /// The roots and pins that this sweep was about to take away, since the rules keep them no more.
+    pub ended: Vec<ObjectKey>,
     /// Narinfos that we have signed again since they were written, with the tags that they got: their
     /// births stay what they were.
     pub resigned: BTreeMap<HashPart, Etag>,
@@ -77,6 +79,7 @@ struct Fields {
     taken: u32,
     roots: Vec<String>,
     pins: Vec<String>,
+    ended: Vec<String>,
 }
 
 impl Snapshot {
@@ -90,6 +93,7 @@ impl Snapshot {
             taken: Seconds::from(self.taken).into(),
             roots: texts(&self.roots),
             pins: texts(&self.pins),
+            ended: texts(&self.ended),
         }));
         put_census(&mut bytes, &self.census);
         put_number(&mut bytes, to_u64(self.resigned.len()));
@@ -120,6 +124,7 @@ impl Snapshot {
         let keys = |texts: &[String]| texts.iter().map(|text| ObjectKey::parse(text)).collect();
         let (roots, pins): (Result<Vec<_>, _>, Result<Vec<_>, _>) =
             (keys(&fields.roots), keys(&fields.pins));
+        let ended: Result<Vec<_>, _> = keys(&fields.ended);
         let run = fields
             .run
             .parse()
@@ -135,6 +140,7 @@ impl Snapshot {
             taken: Seconds::from(fields.taken).into(),
             roots: roots?,
             pins: pins?,
+            ended: ended?,
             resigned,
             orphans,
             census,

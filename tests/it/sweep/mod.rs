@@ -10,6 +10,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use narhaul::{
     backend::memory::Modes,
+    ledger::Name,
     plan::sweep::Refusal,
     stop::Stop,
     sweep::{
@@ -267,6 +268,31 @@ async fn a_vanished_root_is_refused_and_an_expired_one_is_not() {
         matches!(error, Error::Refused(Refusal::Vanished { n_gone: 1, .. })),
         "{error:?}"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_another_sweep_has_let_expire_is_not_taken_for_lost() {
+    let world = with_garbage().await;
+    world.sweep().await;
+    let snapshot = || {
+        let ledger = world.ledger().into_iter();
+        let mut names = ledger.filter(|name| name.contains("/snapshot/"));
+        names.next_back().unwrap()
+    };
+    let before = world.memory.stored(&snapshot()).unwrap().body.clone();
+    world.days(1).await;
+    world.push("sys2 -> glibc");
+    world.root("web", &["sys2"]);
+    world.days(31).await;
+    assert_eq!(world.sweep().await.expired.len(), 1);
+    // A sweep that began later and looked earlier, so that its snapshot is the newest one and names a
+    // root which is gone by now.
+    let late = world.request().run;
+    let name = Name::Snapshot(late);
+    world.memory.plant(name.key().as_str(), before);
+    world.days(1).await;
+    world.sweep().await;
+    assert!(world.has("sys2"));
 }
 
 #[tokio::test(start_paused = true)]
