@@ -2,7 +2,7 @@
 //!
 //! A copy that died, or a foreign writer that trusted its presence cache, leaves a visible narinfo whose
 //! reference only a journal has. What is needed is followed through the journals' texts; then it is
-//! restored under an intent of its own, by [`tomb::restore`].
+//! restored under an intent of its own, by [`tomb::restore()`].
 
 use std::{
     collections::{BTreeMap, BTreeSet},

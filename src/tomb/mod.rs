@@ -9,7 +9,7 @@
 //! - [`held`]: an intent of one's own ([`Held`]) or a sweep's own beat ([`RunBeat`]), kept alive in the
 //!   background, each with a [`Fence`](crate::backend::Fence) that no write may pass once the beat has
 //!   lapsed;
-//! - [`restore`]: narinfos put back from a journal, under an intent and in no other way.
+//! - [`restore()`]: narinfos put back from a journal, under an intent and in no other way.
 //!
 //! Times of objects are the server's and compared with the server's; how long something took is asked of
 //! the own clock, which goes on while the machine sleeps. A request that failed is an error here and
