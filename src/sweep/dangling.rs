@@ -17,7 +17,10 @@ use super::{
 };
 use crate::{
     graph::{Census, Etag, Node, Seconds},
-    ledger::{JournalFile, journal::Reason},
+    ledger::{
+        JournalFile,
+        journal::{Entry, Reason},
+    },
     nix::{
         object_key::{BODY_PREFIX, ObjectKey},
         store_path::HashPart,
@@ -40,7 +43,7 @@ impl Context {
     ) -> Result<bool, Error> {
         let mut reasons = self.bodiless(sight).await?;
         if self.request.options.repair {
-            for node in broken(sight) {
+            for node in self.broken(sight).await? {
                 reasons.entry(node).or_insert(Reason::Broken);
             }
         }
@@ -121,6 +124,24 @@ impl Context {
         Ok(gone)
     }
 
+    /// Returns the visible nodes that need something that is gone for good, and is not there when asked
+    /// for.
+    async fn broken(&self, sight: &Sight) -> Result<Vec<Node>, Error> {
+        let census = &sight.found.census;
+        let mut gone = Vec::new();
+        for missing in lost(sight) {
+            self.go_on()?;
+            let key = ObjectKey::narinfo(census.part(missing.node));
+            if self.head(&key).await?.is_none() {
+                gone.push(missing);
+            }
+        }
+        if gone.is_empty() {
+            return Ok(Vec::new());
+        }
+        Ok(heal::broken(census, &gone).iter().collect())
+    }
+
     /// Looks once more, deletes level by level, and marks the journal.
     async fn bury_dangling(
         &self,
@@ -142,6 +163,16 @@ impl Context {
         let written = journal.entries.iter().map(|(node, _)| *node);
         let written: BTreeSet<Node> = written.collect();
         let mut fates = BTreeMap::new();
+        // A listing is no snapshot: what a copy has published meanwhile is whole, though its narinfo is
+        // the one that was condemned. A copy whose intent has ended has published all references.
+        let is_broken = |(_, entry): &&(Node, Entry)| entry.reason == Reason::Broken;
+        let broken = journal.entries.iter().filter(is_broken);
+        let mut mended: BTreeSet<Node> = broken.map(|(node, _)| *node).collect();
+        if !mended.is_empty() {
+            for node in self.broken(sight).await? {
+                mended.remove(&node);
+            }
+        }
         let mut all = Deletion::default();
         for level in levels {
             let mut keys = Vec::new();
@@ -151,7 +182,7 @@ impl Context {
                     || census.body(node).is_some_and(|body| bodies.contains(&body));
                 if is_relied {
                     fates.insert(node, Fate::Spared(Spared::Intent));
-                } else if !self.is_unchanged(census, node).await? {
+                } else if mended.contains(&node) || !self.is_unchanged(census, node).await? {
                     fates.insert(node, Fate::Spared(Spared::Changed));
                 } else {
                     fates.insert(node, Fate::Buried);
@@ -186,8 +217,8 @@ impl Context {
     }
 }
 
-/// Returns the visible nodes that need something that is gone for good.
-fn broken(sight: &Sight) -> Vec<Node> {
+/// Returns what visible nodes need and the census does not have, where nothing can put it back.
+fn lost(sight: &Sight) -> Vec<heal::Missing> {
     let census = &sight.found.census;
     let upstream = sight
         .living
@@ -206,11 +237,7 @@ fn broken(sight: &Sight) -> Vec<Node> {
         heal::Place::Buried => has_no_body(missing.node),
         heal::Place::Upstream => false,
     };
-    let lost: Vec<heal::Missing> = missing.into_iter().filter(is_lost).collect();
-    if lost.is_empty() {
-        return Vec::new();
-    }
-    heal::broken(census, &lost).iter().collect()
+    missing.into_iter().filter(is_lost).collect()
 }
 
 /// Takes what was buried out of sight.

@@ -352,6 +352,26 @@ async fn repair_takes_away_what_nothing_can_make_whole() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn repair_leaves_alone_what_a_copy_has_made_whole_meanwhile() {
+    let world = World::new();
+    world.push("app -> glibc nowhere; glibc; sys -> glibc");
+    world.root("web", &["sys"]);
+    let other = World::new();
+    other.push("nowhere");
+    // The narinfo of `app` stays as it was, so that only its reference tells.
+    let dest = Beside::after(&world, puts("-f/condemned"), move |memory| {
+        for name in [body_key("nowhere"), narinfo_key("nowhere")] {
+            let stored = other.memory.stored(&name).unwrap();
+            memory.plant(&name, stored.body.clone());
+        }
+    });
+    let mut request = world.request();
+    request.options.repair = true;
+    world.sweep_over(dest, request).await.unwrap();
+    assert!(world.has("nowhere") && world.has("app") && world.holes().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
 async fn undo_leaves_out_what_would_come_back_with_a_hole() {
     let world = World::new();
     world.push("sys -> glibc; glibc; app -> glibc nowhere; tool -> app; whole -> glibc");
