@@ -26,6 +26,9 @@ pub fn of_sweep(site: &Site, error: &Error) -> Failure {
         Error::Ledger { .. } | Error::Foreign(_) => refused(failure).hint(
             "it may be what keeps paths alive: sweep with the newest narhaul, or see who has written it",
         ),
+        Error::NoConfig(_) => refused(failure).hint(
+            "give window, grace and rules as they were, and add `--change-settings`; they are kept from then on",
+        ),
         Error::CacheInfo { .. } => failure.hint(
             "clients cannot read it either: remove or mend that object, then run `narhaul init`",
         ),

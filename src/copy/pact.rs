@@ -217,6 +217,17 @@ impl Pact {
         }
     }
 
+    /// Ends the pact of a copy that did not come to its end; returns what a person should know of it.
+    ///
+    /// A narinfo that was sent and not answered may still be stored. Until that is over the intent stays
+    /// and dies by its age, so that no sweep takes the body from under it.
+    pub(super) async fn give_up(self) -> Vec<Warning> {
+        if self.fence().is_some_and(|fence| fence.doubted().is_some()) {
+            return self.warnings;
+        }
+        self.end().await
+    }
+
     /// Takes the intent away; returns what a person should know of the pact.
     pub(super) async fn end(self) -> Vec<Warning> {
         let mut warnings = self.warnings;

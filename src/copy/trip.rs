@@ -27,7 +27,7 @@ use super::{
     welcome::{self, Found},
 };
 use crate::{
-    backend::{self, Backend},
+    backend::{self, Backend, Kind},
     graph::Graph,
     ledger::{name::Name, root::RootRecord},
     meter::Meter,
@@ -121,11 +121,15 @@ impl Trip {
         match done {
             Ok(mut report) => {
                 report.warnings.extend(self.asker.warning());
-                report.warnings.extend(pact.end().await);
+                let ended = match report.stopped {
+                    None => pact.end().await,
+                    Some(_) => pact.give_up().await,
+                };
+                report.warnings.extend(ended);
                 Ok(report)
             }
             Err(error) => {
-                pact.end().await;
+                pact.give_up().await;
                 Err(error)
             }
         }
@@ -199,6 +203,11 @@ impl Trip {
         }
         match self.leave_root_record(pact).await {
             Ok(key) => report.root_record = Some(key),
+            // A writer that may not leave one has none by somebody's will; every other failure is one of
+            // the copy: what it has reported as done would be nobody's.
+            Err(NoRootRecord::Cache(error)) if error.kind != Kind::Denied => {
+                report.stopped = Some(Stopped::Cache(error));
+            }
             Err(error) => report.warnings.push(Warning::NoRootRecord(error)),
         }
         if pact.is_lapsed() {

@@ -218,19 +218,21 @@ impl Context {
     /// Lists the intents; reads them where one has appeared.
     async fn look_for_intents(&self, watch: &Mutex<Watch<'_>>) -> Result<(), Error> {
         let listed = self.list("narhaul/intents/", false).await?.objects;
-        let is_new = {
-            let watch = watch.lock().await;
-            listed.iter().any(|(key, _)| match Name::parse(key) {
-                Some(Name::Intent {
-                    id,
-                    file: IntentFile::Closure,
-                }) => !watch.known.contains(&id),
-                _ => false,
-            })
-        };
+        let ids = listed.iter().filter_map(|(key, _)| match Name::parse(key) {
+            Some(Name::Intent {
+                id,
+                file: IntentFile::Closure,
+            }) => Some(id),
+            _ => None,
+        });
+        let ids: BTreeSet<IntentId> = ids.collect();
+        let is_new = !ids.is_subset(&watch.lock().await.known);
         if is_new {
             let intents = self.intents().await?;
-            watch.lock().await.take(intents)?;
+            let mut watch = watch.lock().await;
+            watch.take(intents)?;
+            // Those of the dead too: an id is never used again, so they need not be read for each batch.
+            watch.known.extend(ids);
         }
         Ok(())
     }

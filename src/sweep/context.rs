@@ -108,7 +108,12 @@ impl Context {
     pub(super) async fn books(&self) -> Result<Books, Error> {
         self.go_on()?;
         let mut readers = self.readers.lock().await;
-        Ok(readers.books.read(&*self.dest, self.timing()).await?)
+        let books = readers.books.read(&*self.dest, self.timing()).await?;
+        match books.unknown.first() {
+            None => Ok(books),
+            // A newer version's file may say what this one would have to keep.
+            Some(key) => Err(Error::Foreign(key.clone())),
+        }
     }
 
     /// Writes a file of the ledger, unless the sweep's beat has lapsed.

@@ -103,7 +103,10 @@ impl Context {
             .await?;
         self.uploads(report, &books).await?;
         sight.orphans = verdicts.orphans.found;
-        sight.orphans.retain(|body, _| !gone.contains(body));
+        // What was struck has been named since: it is no orphan that has waited.
+        sight
+            .orphans
+            .retain(|body, _| !gone.contains(body) && !struck.contains_key(body));
         sight.finished = finished;
         Ok(())
     }

@@ -44,6 +44,13 @@ pub(super) struct Last {
     keys: Vec<ObjectKey>,
 }
 
+impl Last {
+    /// Returns whether a sweep has been here before.
+    pub(super) fn is_there(&self) -> bool {
+        !self.keys.is_empty()
+    }
+}
+
 impl Context {
     /// Reads the newest snapshot.
     pub(super) async fn read_snapshot(&self, report: &mut Report) -> Result<Last, Error> {

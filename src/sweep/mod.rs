@@ -118,6 +118,9 @@ pub enum Error {
     /// Something lies where only files of the ledger should.
     #[error("`{0}` is no file that this version knows, and may be what keeps something alive")]
     Foreign(ObjectKey),
+    /// What earlier sweeps went by is gone.
+    #[error("`{0}` has vanished: nobody knows what the sweeps of this cache went by")]
+    NoConfig(ObjectKey),
     /// The cache's nix-cache-info makes no sense.
     #[error("cannot understand `nix-cache-info` of `{place}`")]
     CacheInfo {

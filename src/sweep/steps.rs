@@ -23,7 +23,7 @@ use super::{
 use crate::{
     graph::{Census, Node, Seconds},
     ledger::{
-        RunId,
+        Name, RunId,
         journal::{Entry, Index, Reason},
         state::Step,
     },
@@ -69,6 +69,10 @@ impl Sight {
 /// Carries out the steps S1 to S10.
 pub(super) async fn run(context: &Context, report: &mut Report) -> Result<(), Error> {
     let last = context.read_snapshot(report).await?;
+    let may_change = context.request.settings.may_change;
+    if context.known.config.is_none() && last.is_there() && !may_change {
+        return Err(Error::NoConfig(Name::Config.key()));
+    }
     let mut sight = Sight {
         signed: last.signed.clone(),
         orphans: last.orphans.clone(),

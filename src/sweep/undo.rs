@@ -25,7 +25,7 @@ use crate::{
     nix::{object_key::ObjectKey, store_path::HashPart},
     plan::sweep::Settings,
     stop::Stop,
-    tomb::{Books, Held, Tombstone, restore::Lost},
+    tomb::{Books, Held, Tombstone, books::RunBook, restore::Lost},
 };
 
 /// What is to be taken back.
@@ -92,6 +92,12 @@ impl Context {
         report: &mut UndoReport,
     ) -> Result<BTreeMap<HashPart, Tombstone>, Error> {
         let mut books = self.books().await?;
+        // What is put back while a sweep still buries may go again, unseen.
+        let is_burying =
+            |book: &&RunBook| book.is_alive && book.is_unfinished() && book.buried.is_none();
+        if let Some(other) = books.runs.iter().find(is_burying) {
+            return Err(Error::Busy(other.run.owner()));
+        }
         let is_of = |books: &Books| {
             let mut unfinished = books.unfinished();
             unfinished.any(|book| book.run.owner() == *run)

@@ -40,5 +40,35 @@ pub fn in_levels(census: &Census, nodes: &NodeSet) -> Levels {
     }
     let mut stuck: Vec<Node> = nodes.iter().collect();
     stuck.retain(|&node| n_referrers[index(node)] > 0);
+    if !stuck.is_empty() {
+        // What they need by way of a path that is not there is needed as well: it may be put back.
+        let needed = graph.mark(stuck.iter().copied());
+        stuck = nodes.iter().filter(|&node| needed.contains(node)).collect();
+        for level in &mut levels {
+            level.retain(|&node| !needed.contains(node));
+        }
+        levels.retain(|level| !level.is_empty());
+    }
     Levels { levels, stuck }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::sweep::tests::world::{census, part};
+
+    #[test]
+    fn what_a_circle_needs_by_way_of_a_buried_path_is_not_deleted() {
+        let census = census("a -> b hole; b -> a; -hole -> below; below; alone");
+        let node = |name: &str| census.node(&part(name)).unwrap();
+        let mut nodes = NodeSet::new(census.len());
+        for name in ["a", "b", "below", "alone"] {
+            nodes.insert(node(name));
+        }
+        let ordered = in_levels(&census, &nodes);
+        assert_eq!(ordered.levels, [vec![node("alone")]]);
+        let mut stuck = ["a", "b", "below"].map(node);
+        stuck.sort_unstable();
+        assert_eq!(ordered.stuck, stuck);
+    }
 }

@@ -271,6 +271,21 @@ async fn a_vanished_root_is_refused_and_an_expired_one_is_not() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn settings_that_vanished_are_not_taken_for_those_of_a_first_night() {
+    let world = with_garbage().await;
+    world.sweep().await;
+    assert!(world.memory.remove("narhaul/config"));
+    world.days(1).await;
+    let before = world.names();
+    let error = world.sweep_as(world.request()).await.unwrap_err();
+    assert!(matches!(error, Error::NoConfig(_)), "{error:?}");
+    assert_eq!(world.names(), before);
+    let mut request = world.request();
+    request.settings.may_change = true;
+    world.sweep_as(request).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_another_sweep_has_let_expire_is_not_taken_for_lost() {
     let world = with_garbage().await;
     world.sweep().await;

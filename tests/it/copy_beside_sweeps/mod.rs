@@ -3,6 +3,8 @@
 //! The sweeps are journals, markers and beats that the tests plant; time is tokio's and costs nothing.
 //! Real sweeps beside real copies are `sim`'s business.
 
+mod meddler;
+
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},
@@ -13,10 +15,7 @@ use narhaul::{
     backend::{
         self, Backend, Kind,
         memory::{Memory, Modes},
-        wrap::{
-            around::{Around, Asked, Attempt},
-            count::Verb,
-        },
+        wrap::{around::Asked, count::Verb},
     },
     clock::Clock,
     copy::{self, Options, Report, Request, Warning},
@@ -38,6 +37,8 @@ use narhaul::{
     },
     stop::Stop,
 };
+
+use self::meddler::Meddler;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -763,49 +764,18 @@ async fn a_ledger_of_a_newer_version_stops_a_copy_before_it_copies() {
     assert_eq!(scene.left(), [""; 0]);
 }
 
-/// What is to be done about a request before it is made; some kind of failure if it is not to be made.
-type Meddling = dyn Fn(&Asked<'_>) -> Option<Kind> + Send + Sync;
-
-/// A cache that somebody meddles with.
-struct Meddler {
-    inner: Arc<Memory>,
-    meddling: Box<Meddling>,
-}
-
-impl std::fmt::Debug for Meddler {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Meddler")
-    }
-}
-
-impl Meddler {
-    fn over(
-        inner: &Arc<Memory>,
-        meddling: impl Fn(&Asked<'_>) -> Option<Kind> + Send + Sync + 'static,
-    ) -> Arc<dyn Backend> {
-        Arc::new(Self {
-            inner: Arc::clone(inner),
-            meddling: Box::new(meddling),
-        })
-    }
-}
-
-impl Around for Meddler {
-    fn inner(&self) -> &dyn Backend {
-        &*self.inner
-    }
-
-    async fn around<'a, T: Send + 'a>(
-        &'a self,
-        asked: Asked<'a>,
-        attempt: impl Attempt<'a, T> + 'a,
-    ) -> Result<T, backend::Error> {
-        match (self.meddling)(&asked) {
-            None => attempt().await,
-            Some(kind) => Err(backend::Error::new(
-                kind,
-                format!("do this to `{}`", asked.name),
-            )),
-        }
-    }
+#[tokio::test(start_paused = true)]
+async fn a_copy_that_cannot_leave_its_record_has_not_succeeded() {
+    let scene = Scene::of(CLOSURE);
+    let meddler = Meddler::over(&scene.memory, |asked: &Asked<'_>| {
+        let is_record = asked.verb == Verb::Put && asked.name.starts_with("narhaul/roots/");
+        is_record.then_some(Kind::Unreachable)
+    });
+    let report = scene.run_over(meddler, scene.request("new")).await.unwrap();
+    assert!(report.root_record.is_none());
+    assert!(
+        matches!(&report.stopped, Some(copy::Stopped::Cache(error)) if error.kind == Kind::Unreachable),
+        "{:?}",
+        report.stopped
+    );
 }
