@@ -95,6 +95,17 @@ impl Bug {
         Self::DoubtForgotten,
     ];
 
+    /// Whether plays find it within some ten thousands of seeds.
+    ///
+    /// The others need two sweeps, or a copy and a sweep, in a conjunction so rare that only the model,
+    /// which tries every order, has shown it.
+    pub(super) const fn shows(self) -> bool {
+        !matches!(
+            self,
+            Self::LapseIgnored | Self::HealWithoutIntent | Self::DoomListsShared
+        )
+    }
+
     /// Whether it is one of our copies, and not the sweep, that has it; some have both.
     const fn is_of(self, who: Who) -> bool {
         match self {
