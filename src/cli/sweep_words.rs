@@ -4,7 +4,7 @@
 //! what a person should do. What the server did not delete makes it a failure with exit code 3, as does an
 //! end before its time; the same command goes on.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use crate::{
     cli::{
@@ -18,7 +18,7 @@ use crate::{
         units::{Count, Size, Took},
     },
     ledger::{RunId, config::Config, journal::Reason},
-    nix::object_key::ObjectKey,
+    nix::{object_key::ObjectKey, store_path::HashPart},
     plan::{
         cost::{self, CacheSize, Cost, Provider},
         retention,
@@ -72,6 +72,8 @@ pub struct Sums {
     pub n_kept_bodies: u64,
     /// Narinfos that were put back.
     pub n_healed: u64,
+    /// Those of them that this sweep itself had buried.
+    pub n_back: u64,
 }
 
 impl Sums {
@@ -84,10 +86,12 @@ impl Sums {
             n_dangling: count(report.dangling.iter().filter(|c| is_buried(c)).count()),
             ..Self::default()
         };
+        let healed: BTreeSet<HashPart> = report.healed.iter().map(|item| item.part).collect();
         for condemned in report.condemned.iter().chain(&report.dangling) {
             match condemned.fate {
                 Fate::Buried => {
                     sums.n_buried += 1;
+                    sums.n_back += u64::from(healed.contains(&condemned.part));
                     if condemned.reason != Reason::Dangling {
                         sums.bytes_buried += condemned.file_size;
                     }
@@ -112,7 +116,8 @@ impl Sums {
     /// Narinfos that are there after the sweep.
     #[must_use]
     pub const fn n_kept(&self) -> u64 {
-        (self.n_seen + self.n_healed).saturating_sub(self.n_buried)
+        // What was put back before the census is among what was seen.
+        (self.n_seen + self.n_back).saturating_sub(self.n_buried)
     }
 }
 
@@ -254,7 +259,8 @@ fn summary(about: About<'_>, report: &Report) -> Vec<String> {
             Span(about.config.grace)
         ));
     }
-    if sums.n_buried > 0 && !about.is_dry_run {
+    // What had lost its body cannot come back.
+    if sums.n_buried > sums.n_dangling && !about.is_dry_run {
         lines.push(format!(
             "until then this puts everything back: `narhaul sweep '{}' --undo {}`",
             about.site.typed, report.run

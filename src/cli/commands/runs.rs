@@ -117,6 +117,9 @@ fn state(book: &RunBook, config: &Config) -> String {
         (None, None, Some(condemned)) => {
             format!("died while it buried, after {}", Moment(condemned))
         }
+        (None, None, None) if !book.dooms.is_empty() => {
+            "deleted bodies of earlier sweeps; its list of them is kept for a while".to_owned()
+        }
         (None, None, None) => "died before it had taken anything away".to_owned(),
     }
 }

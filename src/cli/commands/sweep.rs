@@ -263,7 +263,8 @@ pub fn run(context: &Arc<Context>, args: &SweepArgs) -> Result<Exit, Failure> {
         names: &names,
         provider: provider.as_ref(),
     };
-    write_files(args, about, &report)?;
+    // Files last, all of them, and told last: what was swept is to be known whatever they come to.
+    let files = write_files(args, about, &report);
     let exit = sweep_words::tell(context, about, &report)?;
     tell_answers(
         context,
@@ -271,6 +272,7 @@ pub fn run(context: &Arc<Context>, args: &SweepArgs) -> Result<Exit, Failure> {
         &names,
         &answers,
     )?;
+    files.map_err(|failure| failure.hint("the sweep itself is over, as it says above"))?;
     Ok(exit)
 }
 
@@ -453,17 +455,21 @@ async fn names(desk: &Desk, store_dir: &StoreDir, report: &Report) -> Names {
 
 /// Writes the page and the metrics, where they are asked for.
 fn write_files(args: &SweepArgs, about: About<'_>, report: &Report) -> Result<(), Failure> {
-    if let Some(file) = &args.html {
-        let page = sweep_page::page(about, report).to_string();
-        metrics::write(file, &page).map_err(|error| error::of_file("write", file, &error))?;
-    }
+    let page = match &args.html {
+        Some(file) => {
+            let page = sweep_page::page(about, report).to_string();
+            metrics::write(file, &page).map_err(|error| error::of_file("write", file, &error))
+        }
+        None => Ok(()),
+    };
     // A dry run changes nothing, so there is nothing to watch.
-    match &args.metrics {
+    let metrics = match &args.metrics {
         Some(file) if !about.is_dry_run => {
             write_metrics(file, &about.site.place, &sweep_page::metrics(about, report))
         }
         _ => Ok(()),
-    }
+    };
+    page.and(metrics)
 }
 
 /// Writes metrics, with the last success of the file that was there if this is none.
