@@ -34,7 +34,6 @@ mod copy_cli;
 mod docs;
 mod init;
 mod key;
-mod nights;
 mod pin_cli;
 mod sweep_cli;
 mod sweep_s3_cli;
