@@ -95,14 +95,17 @@ impl Bug {
         Self::DoubtForgotten,
     ];
 
-    /// Whether plays find it within some ten thousands of seeds.
+    /// Whether some thousands of plays find it.
     ///
     /// The others need two sweeps, or a copy and a sweep, in a conjunction so rare that only the model,
-    /// which tries every order, has shown it.
+    /// which tries every order, has shown it; for `NarinfosBeforeIntents` it took ten thousand plays.
     pub(super) const fn shows(self) -> bool {
         !matches!(
             self,
-            Self::LapseIgnored | Self::HealWithoutIntent | Self::DoomListsShared
+            Self::LapseIgnored
+                | Self::HealWithoutIntent
+                | Self::DoomListsShared
+                | Self::NarinfosBeforeIntents
         )
     }
 

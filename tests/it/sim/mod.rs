@@ -118,7 +118,7 @@ fn find(bug: Bug, n_plays: u64) -> Option<(u64, String)> {
 #[test]
 #[ignore = "real: needs time, minutes of a release build"]
 fn planted_bugs_are_found() {
-    let n_plays = number("SIM_PLAYS", 20_000);
+    let n_plays = number("SIM_PLAYS", 5_000);
     for bug in Bug::ALL.into_iter().filter(|bug| bug.shows()) {
         let found = find(bug, n_plays);
         eprintln!("{bug:?}: {found:?}");
@@ -155,7 +155,7 @@ fn one_seed() {
 #[test]
 #[ignore = "real: needs time, a minute for 10,000 plays of a release build"]
 fn many_seeds() {
-    let (first, n) = (number("SIM_SEED", 1), number("SIM_PLAYS", 100_000));
+    let (first, n) = (number("SIM_SEED", 1), number("SIM_PLAYS", 3_000));
     eprintln!("{}", play_all(first..first + n, SWEEPER));
 }
 
