@@ -5,7 +5,7 @@ use crate::{
         metrics::Metric,
         names::MAX_NAMES,
         page::{Bar, Content, Page, Section},
-        sweep_words::{About, Sums, reason, warnings},
+        sweep_words::{About, Sums, count, reason, warnings},
         times::{Moment, Span},
         units::{Count, Size, Took},
     },
@@ -285,8 +285,4 @@ pub fn metrics(about: About<'_>, report: &Report) -> Vec<Metric> {
 
 const fn metric(name: &'static str, help: &'static str, value: u64) -> Metric {
     Metric { name, help, value }
-}
-
-fn count(n: usize) -> u64 {
-    u64::try_from(n).unwrap_or(u64::MAX)
 }

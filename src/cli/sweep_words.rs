@@ -125,7 +125,8 @@ fn is_buried(condemned: &Condemned) -> bool {
     condemned.fate == Fate::Buried
 }
 
-fn count(n: usize) -> u64 {
+/// Returns a count as reports have it.
+pub(super) fn count(n: usize) -> u64 {
     u64::try_from(n).unwrap_or(u64::MAX)
 }
 

@@ -13,7 +13,7 @@
 
 use std::collections::HashMap;
 
-use super::file::DecodeError;
+use super::{columns::to_u64, file::DecodeError};
 use crate::nix::{
     base32,
     hash::Sha256,
@@ -228,8 +228,4 @@ fn split(key: &ObjectKey) -> Option<([u8; 32], &str)> {
     let name = key.as_str().strip_prefix(BODY_PREFIX)?;
     let (digits, suffix) = name.split_at_checked(DIGITS)?;
     Some((base32::decode(digits).ok()?, suffix))
-}
-
-fn to_u64(n: usize) -> u64 {
-    u64::try_from(n).unwrap_or(u64::MAX)
 }

@@ -14,7 +14,7 @@ use super::{Context, Error, report::Healed, steps::Sight};
 use crate::{
     graph::{Census, Row},
     ledger::{
-        IntentId, Timing,
+        IntentId,
         intent::{Intent, Relied},
         state::Step,
     },
@@ -134,12 +134,12 @@ impl Context {
         })
     }
 
-    pub(super) async fn restore(
+    /// Takes an intent for what is to be put back.
+    pub(super) async fn hold(
         &self,
+        id: IntentId,
         tombstones: &BTreeMap<HashPart, Tombstone>,
-        step: Step,
-    ) -> Result<Restored, Error> {
-        self.go_on()?;
+    ) -> Result<Held, Error> {
         let relies = tombstones.iter().map(|(part, stone)| Relied {
             part: *part,
             body: stone.entry.body.clone(),
@@ -149,9 +149,18 @@ impl Context {
             roots: Vec::new(),
             relies: relies.collect(),
         };
-        let (clock, timing): (_, Timing) = (self.clock().clone(), *self.timing());
         let dest = Arc::clone(&self.dest);
-        let mut held = Held::take(dest, clock, timing, self.intent_id(), intent).await?;
+        let (clock, timing) = (self.clock().clone(), *self.timing());
+        Ok(Held::take(dest, clock, timing, id, intent).await?)
+    }
+
+    pub(super) async fn restore(
+        &self,
+        tombstones: &BTreeMap<HashPart, Tombstone>,
+        step: Step,
+    ) -> Result<Restored, Error> {
+        self.go_on()?;
+        let mut held = self.hold(self.intent_id(), tombstones).await?;
         let parts: BTreeSet<HashPart> = tombstones.keys().copied().collect();
         let restored = self.restore_held(&mut held, &parts, step).await?;
         held.end().await?;

@@ -16,11 +16,7 @@ use super::{Context, Error, Options, Request, living::Records};
 use crate::{
     backend::{Backend, Kind},
     clock::Clock,
-    ledger::{
-        IntentId, JournalFile, Name, RunId, Timing,
-        intent::{Intent, Relied},
-        state::Step,
-    },
+    ledger::{IntentId, JournalFile, Name, RunId, Timing, state::Step},
     meter::Meter,
     nix::{object_key::ObjectKey, store_path::HashPart},
     plan::sweep::Settings,
@@ -223,18 +219,7 @@ impl Context {
         tombstones: &BTreeMap<HashPart, Tombstone>,
         report: &mut UndoReport,
     ) -> Result<(), Error> {
-        let relies = tombstones.iter().map(|(part, stone)| Relied {
-            part: *part,
-            body: stone.entry.body.clone(),
-        });
-        let intent = Intent {
-            store_dir: self.store_dir.clone(),
-            roots: Vec::new(),
-            relies: relies.collect(),
-        };
-        let dest = Arc::clone(&self.dest);
-        let (clock, timing) = (self.clock().clone(), *self.timing());
-        let mut held = Held::take(dest, clock, timing, id, intent).await?;
+        let mut held = self.hold(id, tombstones).await?;
         let mut parts: BTreeSet<HashPart> = tombstones.keys().copied().collect();
         self.restore_under(&mut held, &parts, report).await?;
         let is_gone = |part: &HashPart| {
