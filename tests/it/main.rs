@@ -16,6 +16,7 @@ mod endurance;
 mod interop;
 mod large;
 mod model;
+mod nights;
 mod s3;
 mod seeds;
 mod serve;
