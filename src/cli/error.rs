@@ -201,6 +201,9 @@ pub fn catch_panic<T>(work: impl FnOnce() -> Result<T, Failure>) -> Result<T, Fa
     })
 }
 
+/// What to do where a server's dates do not agree.
+pub const CLOCKS_HINT: &str = "set the clocks of the server and of whatever stands before it by NTP, then run the same command again";
+
 /// A request to a cache failed: `act` is what was attempted as a whole, such as "cannot set up".
 #[must_use]
 pub fn of_backend(act: &str, url: &str, error: &backend::Error) -> Failure {

@@ -5,7 +5,7 @@
 
 use crate::{
     cli::{
-        error::{Exit, Failure, backend_hint},
+        error::{CLOCKS_HINT, Exit, Failure, backend_hint},
         site::Site,
         units::{Count, Size},
     },
@@ -61,7 +61,8 @@ pub fn of_books(site: &Site, error: &tomb::Error) -> Failure {
         tomb::Error::Cache { source, .. } => {
             with_hint(failure, backend_hint(&site.typed, source))
         }
-        _ => refused(failure).hint(
+        tomb::Error::Clocks { .. } => refused(failure).hint(CLOCKS_HINT),
+        tomb::Error::File { .. } | tomb::Error::Vanished { .. } => refused(failure).hint(
             "it may be what keeps paths alive: sweep with the newest narhaul, or see who has written it",
         ),
     }

@@ -10,14 +10,14 @@ use crate::{
     cli::{
         Context,
         cache::Traffic,
-        error::{Exit, Failure, backend_hint, in_a_line},
+        error::{CLOCKS_HINT, Exit, Failure, backend_hint, in_a_line},
         ui::Format,
         units::{Count, Rate, Size, Took},
     },
     copy::{self, Report, Stopped, Why},
     nix::store_path::StoreDir,
     plan::copy::{CopyItem, Refusal},
-    source,
+    source, tomb,
 };
 
 /// How many of the paths that failed are told; the others are counted.
@@ -258,6 +258,7 @@ pub fn of_copy(to: &str, store_dir: &StoreDir, error: &copy::Error) -> Failure {
             Some(hint) => failure.hint(hint),
             None => failure,
         },
+        copy::Error::Ledger(tomb::Error::Clocks { .. }) => refused(failure).hint(CLOCKS_HINT),
         copy::Error::Ledger(_) => failure.hint(
             "what lies below `narhaul/` there is damaged, or of a newer narhaul: use the newest one",
         ),

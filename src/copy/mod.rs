@@ -303,7 +303,8 @@ pub enum Error {
         /// What it answered.
         source: backend::Error,
     },
-    /// What sweeps have written makes no sense, or is newer than this program.
+    /// What sweeps have written makes no sense, or is newer than this program; or the server's dates
+    /// make none.
     #[error(transparent)]
     Ledger(tomb::Error),
     /// The run's id is none.
@@ -318,7 +319,9 @@ impl From<tomb::Error> for Error {
     fn from(error: tomb::Error) -> Self {
         match error {
             tomb::Error::Cache { place, source } => Self::Cache { place, source },
-            tomb::Error::File { .. } | tomb::Error::Vanished { .. } => Self::Ledger(error),
+            tomb::Error::Clocks { .. }
+            | tomb::Error::File { .. }
+            | tomb::Error::Vanished { .. } => Self::Ledger(error),
         }
     }
 }

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     backend::{Backend, Kind, Versioning},
-    ledger::{JournalFile, Name, RunId, config::Config, mark},
+    ledger::{Name, RunId, config::Config, mark},
     meter::Meter,
     nix::{cache_info::CacheInfo, object_key::ObjectKey, store_path::StoreDir},
     plan::sweep::Expiry,
@@ -87,13 +87,11 @@ impl Context {
     async fn take(&mut self) -> Result<std::time::SystemTime, Error> {
         let (dest, clock) = (Arc::clone(&self.dest), self.clock().clone());
         let beat = RunBeat::start(dest, clock, *self.timing(), self.request.run.clone()).await?;
-        // A key that nobody has written before: no server has an older answer for it.
-        let key = Name::journal(&self.request.run.owner(), JournalFile::Beat).key();
+        let began = beat.began();
         self.beat = Some(beat);
-        let meta = self.head(&key).await?.ok_or(Error::NotKept(key))?;
         let lease = mark::lease(&self.request.run);
         self.put(&Name::Lease.key(), lease).await?;
-        match meta.last_modified {
+        match began {
             Some(time) => Ok(time),
             None => self.dest.now().await.map_err(|error| self.fail(error)),
         }

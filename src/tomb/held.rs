@@ -8,12 +8,15 @@
 //! Dropping either stops its beat and leaves its file to die by age; [`Held::end`] and [`RunBeat::end`]
 //! take it away.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
 use tokio::task::JoinSet;
 
-use super::{Error, ledger_options, write};
+use super::{Error, clocks, ledger_options, write};
 use crate::{
     backend::{Backend, Fence, Kind, PutOptions},
     clock::Clock,
@@ -52,6 +55,8 @@ pub struct RunBeat {
     clock: Clock,
     timing: Timing,
     run: RunId,
+    /// The date of the first beat, if the server tells it.
+    began: Option<SystemTime>,
     beat: Beat,
 }
 
@@ -60,6 +65,9 @@ impl Held {
     ///
     /// Whoever has one asks its questions after it, never before: of the writing here and the look at
     /// the intents by a sweep at least one sees the other.
+    ///
+    /// Three requests at most: the file, its date, and where nothing was answered before the server's
+    /// time. Where that is not of one mind the intent is taken away again.
     pub async fn take(
         dest: Arc<dyn Backend>,
         clock: Clock,
@@ -68,10 +76,11 @@ impl Held {
         intent: Intent,
     ) -> Result<Self, Error> {
         let intent = Arc::new(intent);
+        let before = clocks::now(&*dest).await?;
         let beat = begin_intent(&dest, &clock, &timing, &id, &intent).await?;
         let mut relies = intent.relies.clone();
         relies.sort();
-        Ok(Self {
+        let held = Self {
             dest,
             clock,
             timing,
@@ -79,7 +88,21 @@ impl Held {
             relies,
             ids: vec![id],
             beat,
-        })
+        };
+        match held.date(before).await {
+            Ok(()) => Ok(held),
+            Err(error) => {
+                // What stays of it dies by its age.
+                held.end().await.ok();
+                Err(error)
+            }
+        }
+    }
+
+    /// Compares the date of the intent with the server's time.
+    async fn date(&self, before: SystemTime) -> Result<(), Error> {
+        let key = Name::intent(self.id(), IntentFile::Closure).key();
+        clocks::agree(&*self.dest, &key, before).await.map(drop)
     }
 
     /// Returns the name that the intent has now.
@@ -125,11 +148,12 @@ impl Held {
     pub async fn renew(&mut self) -> Result<(), Error> {
         let n = u32::try_from(self.ids.len()).unwrap_or(u32::MAX);
         let id = self.ids[0].nth(n.saturating_add(1));
+        let before = clocks::now(&*self.dest).await?;
         let beat = begin_intent(&self.dest, &self.clock, &self.timing, &id, &self.intent).await?;
         let old = std::mem::replace(&mut self.beat, beat);
         self.ids.push(id);
         old.stop().await;
-        Ok(())
+        self.date(before).await
     }
 
     /// Takes the intent away, under all names that it has had; where that is not allowed, `ended` is
@@ -184,31 +208,49 @@ async fn begin_intent(
 }
 
 impl RunBeat {
-    /// Writes the first beat of a sweep, and begins to keep it alive.
+    /// Writes the first beat of a sweep, and begins to keep it alive; asks for its date.
     pub async fn start(
         dest: Arc<dyn Backend>,
         clock: Clock,
         timing: Timing,
         run: RunId,
     ) -> Result<Self, Error> {
+        let before = clocks::now(&*dest).await?;
         let sent = clock.elapsed();
         let name = Name::journal(&run.owner(), JournalFile::Beat);
         write(&*dest, &name, mark::beat()).await?;
+        let key = name.key();
         let pulse = Pulse {
-            key: name.key(),
+            key: key.clone(),
             every: timing.run_beat,
             retry: timing.poll.min(timing.run_beat),
             lapse: timing.run_lapse(),
             signature: timing.signature,
         };
         let beat = Beat::start(&dest, &clock, sent, pulse);
-        Ok(Self {
+        let mut own = Self {
             dest,
             clock,
             timing,
             run: run.owner(),
+            began: None,
             beat,
-        })
+        };
+        // A key that nobody has written before: no server has an older answer for it.
+        match clocks::agree(&*own.dest, &key, before).await {
+            Ok(began) => own.began = began,
+            Err(error) => {
+                own.end().await.ok();
+                return Err(error);
+            }
+        }
+        Ok(own)
+    }
+
+    /// Returns the date of the first beat, if the server tells it.
+    #[must_use]
+    pub const fn began(&self) -> Option<SystemTime> {
+        self.began
     }
 
     /// Returns the sweep that it is of.

@@ -11,11 +11,13 @@
 //!   lapsed;
 //! - [`restore()`]: narinfos put back from a journal, under an intent and in no other way.
 //!
-//! Times of objects are the server's and compared with the server's; how long something took is asked of
+//! Times of objects are the server's and compared with the server's; that it has one time only is seen
+//! to by whoever begins to write (`clocks`). How long something took is asked of
 //! the own clock, which goes on while the machine sleeps. A request that failed is an error here and
 //! never "not there". What is decided with all this is `plan`'s, `copy`'s and `sweep`'s business.
 
 pub mod books;
+mod clocks;
 pub mod concern;
 pub mod held;
 pub mod intents;
@@ -27,6 +29,7 @@ mod tests;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use jiff::Timestamp;
 
 pub use self::{
     books::{Books, Tombstone},
@@ -61,6 +64,20 @@ pub enum Error {
         /// What is wrong with it.
         source: DecodeError,
     },
+    /// What the server dates its objects by is not what it dates its answers by.
+    #[error(
+        "refusing to go by the dates of `{place}`: it dates what was just written {}, and its answers {}",
+        stamp(.stored),
+        stamp(.told)
+    )]
+    Clocks {
+        /// The cache.
+        place: String,
+        /// The date of what was written.
+        stored: SystemTime,
+        /// The time that answers told.
+        told: SystemTime,
+    },
     /// A file of the ledger that must be there is not.
     #[error("`{key}` of `{place}` has vanished, and nobody knows what it said")]
     Vanished {
@@ -77,7 +94,7 @@ impl Error {
     pub fn answer(&self) -> Option<&backend::Error> {
         match self {
             Self::Cache { source, .. } => Some(source),
-            Self::File { .. } | Self::Vanished { .. } => None,
+            Self::Clocks { .. } | Self::File { .. } | Self::Vanished { .. } => None,
         }
     }
 
@@ -125,6 +142,14 @@ pub async fn write(dest: &dyn Backend, name: &Name, bytes: Vec<u8>) -> Result<()
     dest.put(&name.key(), Bytes::from(bytes), &ledger_options())
         .await
         .map_err(|error| Error::cache(dest, error))
+}
+
+/// Writes a time as people and servers both read it.
+fn stamp(time: &SystemTime) -> String {
+    match Timestamp::try_from(*time) {
+        Ok(time) => format!("{time:.0}"),
+        Err(_) => "no year that is known".to_owned(),
+    }
 }
 
 /// Returns how old something of `written` is at `now`; what is from the future is new.

@@ -25,9 +25,14 @@ struct Bucket {
 
 impl Bucket {
     async fn new() -> Self {
+        // The dates of answers are the system's.
+        Self::begun(Duration::ZERO).await
+    }
+
+    /// A bucket that was made so long ago; its clock is behind until it is turned.
+    async fn begun(ago: Duration) -> Self {
         let config = Config {
-            // From now on, since the dates of answers are the system's.
-            clock: Clock::by_hand(Clock::system().now()),
+            clock: Clock::by_hand(Clock::system().now() - ago),
             ..Config::default()
         };
         let server = Server::start(config.clone()).await.unwrap();
@@ -59,6 +64,24 @@ impl Bucket {
         self.narhaul(&args).success();
     }
 
+    /// Puts a path there as somebody does who leaves no record of it.
+    fn push(&self, name: &str) {
+        self.world.write(&format!("{name}/file"), name.repeat(100));
+        let aside = format!("file://{}", self.world.text_path("aside"));
+        let args = ["copy", "--quiet", "--add", name, "--to", &aside];
+        self.narhaul(&args).success();
+        for folder in ["aside", "aside/nar"] {
+            for file in std::fs::read_dir(self.world.path(folder)).unwrap() {
+                let path = file.unwrap().path();
+                if path.is_file() {
+                    let key = path.strip_prefix(self.world.path("aside")).unwrap();
+                    let bytes = std::fs::read(&path).unwrap();
+                    self.memory.plant(key.to_str().unwrap(), bytes);
+                }
+            }
+        }
+    }
+
     fn sweep(&self, args: &[&str]) -> Output {
         let first = ["sweep", &self.url, "--timing", "0.01"];
         self.narhaul(&[&first[..], args].concat())
@@ -68,6 +91,44 @@ impl Bucket {
 /// The last event, behind those of progress.
 fn report_of(output: &Output) -> serde_json::Value {
     serde_json::from_str(output.stdout.lines().last().unwrap()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn behind_a_proxy_whose_clock_is_wrong_nothing_is_swept_or_copied() {
+    let bucket = Bucket::new().await;
+    bucket.copy("old", "g");
+    let before = bucket.memory.names();
+    // What is stored is dated two hours ahead of what answers say.
+    bucket.config.clock.turn(Duration::from_secs(2 * 3600));
+    let swept = bucket.sweep(&["--age-only"]);
+    let told = without_times(&swept.text());
+    insta::assert_snapshot!(told, @r"
+    --- stderr
+    error: refusing to go by the dates of `s3://nix-cache`: it dates what was just written [time], and its answers [time]
+
+    hint: set the clocks of the server and of whatever stands before it by NTP, then run the same command again
+    --- exit 4
+    ");
+    let copied = bucket.narhaul(&["copy", "--quiet", "--add", "old", "--to", &bucket.url]);
+    insta::assert_snapshot!(without_times(&copied.text()), @r"
+    --- stderr
+    error: refusing to go by the dates of `s3://nix-cache`: it dates what was just written [time], and its answers [time]
+
+    hint: set the clocks of the server and of whatever stands before it by NTP, then run the same command again
+    --- exit 4
+    ");
+    assert_eq!(bucket.memory.names(), before, "nothing stays behind");
+}
+
+/// Puts a word in the place of each time.
+fn without_times(text: &str) -> String {
+    let is_time = |word: &str| word.len() == 20 && word.starts_with("20") && word.ends_with('Z');
+    let words = text.split_inclusive([' ', ',', '\n']);
+    let masked = words.map(|word| match word.split_at_checked(20) {
+        Some((time, rest)) if is_time(time) => format!("[time]{rest}"),
+        _ => word.to_owned(),
+    });
+    masked.collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -96,13 +157,12 @@ async fn an_expiry_rule_is_named_and_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bucket_with_versions_is_told_so_and_a_sweep_of_it_is_taken_back() {
-    let bucket = Bucket::new().await;
+    let bucket = Bucket::begun(DAY * 40).await;
     bucket.memory.set_rules(Rules {
         versioning: Known::Told(Versioning::On),
         ..Rules::none()
     });
-    // Of this group nothing is kept beyond the window.
-    bucket.copy("old", "hook");
+    bucket.push("old");
     bucket.config.clock.turn(DAY * 40);
     bucket.copy("new", "g");
     let swept = bucket.sweep(&["--guard", "50%", "--json"]).success();

@@ -1,13 +1,15 @@
 //! What is noted and changed on requests and answers in passing.
 //!
-//! Every answer carries the server's time, and often its make. Requests get the headers that the SDK
+//! Every answer of the server carries its time, and often its make. Answers that something in between
+//! gives in its place are dated, too, and by another clock: those are told from the server's as far as
+//! can be ([`Source`]). Requests get the headers that the SDK
 //! does not know: `Content-MD5` for servers that want it on multi-object deletes, and a mark that keeps
 //! a connection at HTTP/1.1.
 
 use std::{
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicI64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicI64, Ordering::Relaxed},
     },
     time::{Duration, SystemTime},
 };
@@ -15,6 +17,7 @@ use std::{
 use aws_sdk_s3::{
     config::{
         ConfigBag, Intercept, RuntimeComponents,
+        http::HttpResponse,
         interceptors::{
             BeforeDeserializationInterceptorContextRef, BeforeTransmitInterceptorContextMut,
         },
@@ -38,6 +41,8 @@ pub(super) struct Watch {
     /// The server's time since 1970 less the time elapsed here, in milliseconds, from the latest
     /// answer. Our own time of day is not asked: it may be wrong, and somebody may set it.
     offset_ms: AtomicI64,
+    /// Whether the server puts a request's id on its answers: then what has none is not its own.
+    names_requests: AtomicBool,
     /// Whose server it is, once an answer has told.
     provider: OnceLock<Provider>,
 }
@@ -48,6 +53,7 @@ impl Watch {
         Self {
             clock,
             offset_ms: AtomicI64::new(UNKNOWN),
+            names_requests: AtomicBool::new(false),
             provider: OnceLock::new(),
         }
     }
@@ -80,7 +86,14 @@ impl Watch {
         self.provider.get_or_init(|| provider);
     }
 
-    fn note_date(&self, date: &str) {
+    /// Notes the time of an answer that is the server's own.
+    fn note_date(&self, date: &str, source: Source) {
+        match source {
+            Source::Between => return,
+            Source::Server => self.names_requests.store(true, Relaxed),
+            Source::Unknown if self.names_requests.load(Relaxed) => return,
+            Source::Unknown => {}
+        }
         let Ok(date) = DateTime::from_str(date, DateTimeFormat::HttpDate) else {
             return;
         };
@@ -89,6 +102,32 @@ impl Watch {
         };
         let theirs = date.secs().saturating_mul(1000);
         self.offset_ms.store(theirs.saturating_sub(ours), Relaxed);
+    }
+}
+
+/// Who has given an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    /// The server: its answer has a request's id.
+    Server,
+    /// A cache that had it already, or a gateway that could not reach the server.
+    Between,
+    /// The answer does not say.
+    Unknown,
+}
+
+impl Source {
+    fn of(response: &HttpResponse) -> Self {
+        let headers = response.headers();
+        if headers.contains_key("age") {
+            Self::Between
+        } else if headers.contains_key("x-amz-request-id") {
+            Self::Server
+        } else if response.status().is_server_error() {
+            Self::Between
+        } else {
+            Self::Unknown
+        }
     }
 }
 
@@ -110,7 +149,7 @@ impl Intercept for Watcher {
     ) -> Result<(), BoxError> {
         let headers = context.response().headers();
         if let Some(date) = headers.get("date") {
-            self.0.note_date(date);
+            self.0.note_date(date, Source::of(context.response()));
         }
         if self.0.provider().is_none()
             && let Some(provider) = headers.get("server").and_then(Provider::of_server_header)

@@ -538,7 +538,7 @@ async fn the_root_record_is_written_before_the_intent_goes() {
     };
     let intent = place(Verb::Put, "narhaul/intents/new/closure");
     let journals = place(Verb::List, "narhaul/journal/");
-    let first_question = place(Verb::Head, "");
+    let first_question = place(Verb::Head, &scene.narinfo_key("base"));
     let root = place(Verb::Put, "narhaul/roots/");
     let end = place(Verb::Delete, "narhaul/intents/new/");
     assert!(intent < journals && journals < first_question);
@@ -620,6 +620,8 @@ async fn a_copy_of_nothing_new_asks_little() {
         [
             (Verb::Get, "nix-cache-info"),
             (Verb::Put, "narhaul/intents/new"),
+            // Its date, to be held against the server's time.
+            (Verb::Head, "narhaul/intents/new"),
             (Verb::List, "narhaul/journal"),
             // One for each open journal, once.
             (Verb::Get, "narhaul/journal/20261122T214500Z-a"),

@@ -730,3 +730,25 @@ async fn a_wrong_region_is_corrected_once_with_a_warning() {
     );
     assert_eq!(backend.region(), "garage");
 }
+
+#[tokio::test]
+async fn the_date_of_a_cache_or_a_gateway_in_between_is_not_the_servers() {
+    let date = |year| format!("date: Mon, 01 Nov {year} 08:00:00 GMT\r\n");
+    let server = Canned::start(move |asked| match &*asked.line {
+        line if line.contains("/own") => {
+            let headers = format!("{}x-amz-request-id: R1\r\n", date(2032));
+            answer("200 OK", &headers, "")
+        }
+        line if line.contains("/kept") => answer("200 OK", &(date(1999) + "age: 9\r\n"), ""),
+        line if line.contains("/nobody") => answer("502 Bad Gateway", &date(1999), ""),
+        _ => answer("200 OK", &date(1999), ""),
+    })
+    .await;
+    let backend = server.open().await;
+    for other in ["own", "kept", "nobody", "strange"] {
+        backend.head(&key(other)).await.ok();
+        let now = backend.now().await.unwrap();
+        let then = SystemTime::UNIX_EPOCH + Duration::from_secs(1_982_000_000);
+        assert!(now > then, "`{other}` has told {now:?}");
+    }
+}
