@@ -132,6 +132,7 @@ fn snapshot(census: Census) -> Snapshot {
         roots: Vec::new(),
         pins: Vec::new(),
         ended: Vec::new(),
+        lists: BTreeMap::new(),
         resigned: BTreeMap::new(),
         orphans: BTreeMap::new(),
         census,

@@ -141,8 +141,15 @@ pub const SETTINGS: &[Setting] = &[
         name: "max-size",
         variable: Some(&env::NARHAUL_MAX_SIZE),
         parameter: None,
-        default: "none",
+        default: "the cache's own, from its first sweep; none",
         what: "sweep: the oldest roots expire until the cache fits into this",
+    },
+    Setting {
+        name: "keep-sources",
+        variable: None,
+        parameter: None,
+        default: "the cache's own, from its first sweep; false",
+        what: "sweep: what is content-addressed is kept, whatever its age",
     },
     Setting {
         name: "keep-last",
@@ -377,7 +384,7 @@ impl File {
             };
             let found = texts(value).ok_or_else(|| {
                 in_file(format!(
-                    "`{key}` is {}, a text or a number is wanted",
+                    "`{key}` is {}, a text, a number, true or false is wanted",
                     value.type_str()
                 ))
             })?;
@@ -392,11 +399,8 @@ fn texts(value: &Value) -> Option<Vec<String>> {
     let one = |value: &Value| match value {
         Value::String(text) => Some(text.clone()),
         Value::Integer(number) => Some(number.to_string()),
-        Value::Float(_)
-        | Value::Boolean(_)
-        | Value::Datetime(_)
-        | Value::Array(_)
-        | Value::Table(_) => None,
+        Value::Boolean(choice) => Some(choice.to_string()),
+        Value::Float(_) | Value::Datetime(_) | Value::Array(_) | Value::Table(_) => None,
     };
     match value {
         Value::Array(values) => values.iter().map(one).collect(),
@@ -446,10 +450,10 @@ mod tests {
             "unknown setting `compresion` in `narhaul.toml`"
         );
         assert_eq!(failure.hints, ["did you mean `compression`?"]);
-        let failure = parse("jobs = true").unwrap_err();
+        let failure = parse("jobs = 1.5").unwrap_err();
         assert_eq!(
             failure.message,
-            "`jobs` is boolean, a text or a number is wanted in `narhaul.toml`"
+            "`jobs` is float, a text, a number, true or false is wanted in `narhaul.toml`"
         );
     }
 

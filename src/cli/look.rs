@@ -4,7 +4,7 @@
 //! cache's own, so that what is told is what the next sweep would decide. What has not changed since the
 //! last sweep is taken from its snapshot and not read again.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{collections::BTreeSet, sync::Arc, time::SystemTime};
 
 use crate::{
     cli::{
@@ -57,11 +57,18 @@ impl Look {
             },
             margin: timing.margin,
             is_age_only: true,
-            keeps_content_addressed: false,
+            may_lists_be_absent: true,
             may_change: true,
-            max_size: None,
         };
         let imported = sweep_request::imported(context, layers, store_dir)?;
+        let given: BTreeSet<&str> = imported.iter().map(|list| list.label.as_str()).collect();
+        let known = found.map(|found| found.lists).unwrap_or_default();
+        for label in known.iter().filter(|label| !given.contains(label.as_str())) {
+            context.ui.warn(&format!(
+                "the sweeps of this cache keep also what `{label}` names, which is not looked at here; \
+                 `roots-from` in a configuration file names it"
+            ));
+        }
         let request = Request {
             run,
             clock: context.clock.clone(),

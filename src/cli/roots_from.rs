@@ -46,8 +46,19 @@ pub struct Imported {
     pub paths: BTreeSet<StorePath>,
 }
 
+/// Returns what a list is called: its name without slashes at its end, behind which a link to a path would
+/// be followed into the path.
+#[must_use]
+pub fn label(text: &str) -> &str {
+    match text.trim_end_matches('/') {
+        "" => text,
+        label => label,
+    }
+}
+
 /// Reads the roots that `text` names, for a cache of `store_dir`.
 pub fn read(store_dir: &StoreDir, text: &str) -> Result<Imported, Failure> {
+    let text = label(text);
     let file = Path::new(text);
     let paths = if text == "-" {
         list(store_dir, text, &bytes(io::stdin().lock(), text)?)?
@@ -211,6 +222,8 @@ mod tests {
         let read = |name: &str| read(&StoreDir::default(), at(name).to_str().unwrap());
         assert_eq!(names(&read("gcroots").unwrap()), [GLIBC, HELLO]);
         assert_eq!(names(&read("result").unwrap()), [HELLO]);
+        assert_eq!(read("result//").unwrap(), read("result").unwrap());
+        assert_eq!(read("gcroots/").unwrap(), read("gcroots").unwrap());
         fs::create_dir(at("none")).unwrap();
         assert!(read("none").is_err());
     }

@@ -9,7 +9,7 @@ use crate::{
         site::Site,
         units::{Count, Size},
     },
-    plan::sweep::Refusal,
+    plan::sweep::{Refusal, Totals},
     sweep::Error,
     tomb,
 };
@@ -77,6 +77,15 @@ fn of_refusal(site: &Site, refusal: &Refusal) -> Failure {
         .cause("there is no root record and no pin, and no list of roots was given: whatever is older than the window would go, in use or not")
         .hint("copy with `narhaul copy`, which leaves a root, or name what is in use: `--roots-from FILE`, `narhaul pin`")
         .hint("if age alone is to decide: `--age-only`"),
+        Refusal::Absent { label, n_paths } => Failure::refused(format!(
+            "refusing to sweep `{place}`: it has nothing of what `{label}` names"
+        ))
+        .cause(format!(
+            "the list names {}, and none of that is there: what is in use may be named nowhere",
+            Count::of(*n_paths, "path")
+        ))
+        .hint("see whether it is the right list for this cache, and copy what it names")
+        .hint("if it may name nothing here: `--allow-absent-roots`"),
         Refusal::Vanished { n_gone, first } => Failure::refused(format!(
             "refusing to sweep `{place}`: {} gone, and nothing says why",
             match n_gone {
@@ -121,7 +130,8 @@ fn of_refusal(site: &Site, refusal: &Refusal) -> Failure {
 }
 
 /// The share, rounded up, that a plan takes.
-fn share(totals: crate::plan::sweep::Totals) -> u128 {
+#[must_use]
+pub fn share(totals: Totals) -> u128 {
     let of = |part: u128, whole: u128| (part * 100).div_ceil(whole.max(1)).min(100);
     let paths = of(totals.n_condemned as u128, totals.n_narinfos as u128);
     paths.max(of(

@@ -13,6 +13,7 @@ use crate::{
         error::{Exit, Failure, backend_hint, in_a_line},
         names::Names,
         site::Site,
+        sweep_errors,
         times::{Span, rfc3339},
         ui::Format,
         units::{Count, Size, Took},
@@ -22,6 +23,7 @@ use crate::{
     plan::{
         cost::{self, CacheSize, Cost, Provider},
         retention,
+        sweep::Imported,
     },
     sweep::{
         Report, Stopped, UndoReport,
@@ -47,6 +49,8 @@ pub struct About<'a> {
     pub traffic: &'a Traffic,
     /// The names of the paths that are told.
     pub names: &'a Names,
+    /// The lists of roots that were given.
+    pub imported: &'a [Imported],
     /// Where the cache is, if it is a bucket.
     pub provider: Option<&'a Provider>,
 }
@@ -287,6 +291,7 @@ fn summary(about: About<'_>, report: &Report) -> Vec<String> {
             Size(over)
         ));
     }
+    lines.extend(absent(about, report));
     lines.extend(left_alone(report));
     if about.is_dry_run {
         lines.extend(price(about, report));
@@ -363,6 +368,31 @@ fn bodies(n: u64) -> String {
     format!("{n} {plural}")
 }
 
+/// How much of each list is not in the cache, where that is not nothing.
+fn absent(about: About<'_>, report: &Report) -> Vec<String> {
+    let Some(planned) = &report.plan else {
+        return Vec::new();
+    };
+    let census = &planned.census;
+    let is_there = |part: &&HashPart| {
+        let node = census.node(part);
+        node.is_some_and(|node| census.is_visible(node))
+    };
+    let tell = |list: &Imported| {
+        let n = list.parts.len();
+        let n_absent = n - list.parts.iter().filter(is_there).count();
+        let verb = if n_absent == 1 { "is" } else { "are" };
+        (n_absent > 0).then(|| {
+            format!(
+                "{n_absent} of the {} that `{}` names {verb} not in the cache",
+                Count::of(n, "path"),
+                list.label
+            )
+        })
+    };
+    about.imported.iter().filter_map(tell).collect()
+}
+
 /// What was not touched because nobody knows what it is.
 fn left_alone(report: &Report) -> Option<String> {
     let unknown = &report.unknown;
@@ -381,7 +411,8 @@ fn left_alone(report: &Report) -> Option<String> {
 
 /// What a person should know, one sentence each.
 pub(super) fn warnings(report: &Report) -> Vec<String> {
-    let mut words: Vec<String> = report.warnings.iter().map(warning).collect();
+    let told = report.warnings.iter();
+    let mut words: Vec<String> = told.map(|told| warning(report, told)).collect();
     for adopted in &report.adopted {
         let run = &adopted.run;
         words.push(match adopted.how {
@@ -418,7 +449,7 @@ pub(super) fn warnings(report: &Report) -> Vec<String> {
     words
 }
 
-fn warning(warning: &Warning) -> String {
+fn warning(report: &Report, warning: &Warning) -> String {
     let text = in_a_line(warning);
     match warning {
         Warning::VersionedForEver => format!(
@@ -429,6 +460,14 @@ fn warning(warning: &Warning) -> String {
             "{text}; where that is a matter of rights, they are `s3:GetLifecycleConfiguration` and \
              `s3:GetBucketVersioning`"
         ),
+        Warning::ListShrunk { .. } => {
+            format!("{text}; see whether it was written whole: what it no longer names may go")
+        }
+        Warning::OverGuard(_) => {
+            let totals = report.plan.as_ref().map(|planned| planned.plan.totals);
+            let share = sweep_errors::share(totals.unwrap_or_default());
+            format!("{text}; if it is right, `--guard {share}%` lets it pass this once")
+        }
         Warning::Versioned
         | Warning::ObjectLock
         | Warning::NoSnapshot

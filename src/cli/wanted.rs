@@ -4,16 +4,24 @@
 //! about is taken from there; what it says otherwise is a change, which only `--change-settings` makes.
 //! Rules for roots are one setting: whoever gives one of them gives them all, so that a line in a file
 //! means the same on every machine.
+//!
+//! Lists of roots lie on somebody's machine and not in the cache, which knows only what they are called:
+//! a run that is not given one of them is a change too.
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    time::Duration,
+};
 
 use crate::{
     cli::{
         config::{Layers, Picked},
         error::Failure,
         keep::{self, parse_group_rules, set_rule},
+        roots_from,
         times::{ParseSpanError, Span, parse_span},
-        units::{ParseSizeError, parse_size},
+        units::{ParseSizeError, Size, parse_size},
     },
     ledger::{
         config::Config,
@@ -38,7 +46,20 @@ pub struct Wanted {
     /// The largest share of the paths or bytes that may go.
     pub guard_percent: Option<u8>,
     /// What the cache is to fit into.
-    pub max_size: Option<u64>,
+    pub max_size: Option<Fit>,
+    /// Whether content-addressed paths stay.
+    pub keeps_sources: Option<bool>,
+    /// The lists of roots, by what they are called.
+    pub lists: BTreeSet<String>,
+}
+
+/// What a cache is to fit into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fit {
+    /// It may have any size.
+    Any,
+    /// This many bytes.
+    Bytes(u64),
 }
 
 /// Whether spans of less than a day are allowed, as tests on real servers need them.
@@ -64,6 +85,11 @@ enum NoSpan {
 #[error("`{}` is not a share such as `20%`, of 0 to 100", .0.escape_debug())]
 struct NoShare(String);
 
+/// A text that is neither.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{}` is neither `true` nor `false`", .0.escape_debug())]
+struct NoChoice(String);
+
 /// A size that no cache fits into.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 enum NoSize {
@@ -83,6 +109,9 @@ impl Wanted {
         };
         let guard = layers.get("guard");
         let max_size = layers.get("max-size");
+        let keeps_sources = layers.get("keep-sources");
+        let lists = layers.get("roots-from");
+        let lists = lists.iter().flat_map(|picked| &picked.values);
         Ok(Self {
             window: span("window")?,
             grace: span("grace")?,
@@ -91,6 +120,12 @@ impl Wanted {
             max_size: max_size
                 .map(|picked| picked.parse(parse_max_size))
                 .transpose()?,
+            keeps_sources: keeps_sources
+                .map(|picked| picked.parse(parse_choice))
+                .transpose()?,
+            lists: lists
+                .map(|text| roots_from::label(text).to_owned())
+                .collect(),
         })
     }
 
@@ -103,6 +138,13 @@ impl Wanted {
             grace: self.grace.unwrap_or(found.grace),
             retention: self.retention.clone().unwrap_or(found.retention),
             guard_percent: self.guard_percent.unwrap_or(found.guard_percent),
+            keeps_sources: self.keeps_sources.unwrap_or(found.keeps_sources),
+            max_size: match self.max_size {
+                None => found.max_size,
+                Some(Fit::Any) => None,
+                Some(Fit::Bytes(size)) => Some(size),
+            },
+            lists: self.lists.clone(),
         }
     }
 }
@@ -126,7 +168,29 @@ pub fn changes(found: &Config, wanted: &Config) -> Vec<String> {
         Rules(&found.retention).to_string(),
         Rules(&wanted.retention).to_string(),
     );
+    let size = |size: Option<u64>| size.map_or("none".to_owned(), |size| Size(size).to_string());
+    differ("max-size", size(found.max_size), size(wanted.max_size));
+    let choice = |choice: bool| choice.to_string();
+    differ(
+        "keep-sources",
+        choice(found.keeps_sources),
+        choice(wanted.keeps_sources),
+    );
+    differ(
+        "roots-from",
+        show_lists(&found.lists),
+        show_lists(&wanted.lists),
+    );
     changes
+}
+
+fn show_lists(lists: &BTreeSet<String>) -> String {
+    let shown: Vec<String> = lists.iter().map(|label| format!("`{label}`")).collect();
+    if shown.is_empty() {
+        "no list".to_owned()
+    } else {
+        shown.join(", ")
+    }
 }
 
 /// Shows the rules for roots as they are written: `last=1; hook: nothing`.
@@ -144,18 +208,10 @@ impl fmt::Display for Rules<'_> {
 }
 
 fn of_group(rules: &GroupRules) -> String {
-    let numbers = [
-        ("last", rules.keep_last),
-        ("hourly", rules.hourly),
-        ("daily", rules.daily),
-        ("weekly", rules.weekly),
-        ("monthly", rules.monthly),
-        ("yearly", rules.yearly),
-    ];
     let within = rules
         .keep_within
         .map(|span| format!("within={}", Span(span)));
-    let set = numbers.into_iter().filter(|(_, n)| *n > 0);
+    let set = rules.counts().into_iter().filter(|(_, n)| *n > 0);
     let shown: Vec<String> = set
         .map(|(name, n)| format!("{name}={n}"))
         .chain(within)
@@ -219,11 +275,20 @@ fn parse_share(text: &str) -> Result<u8, NoShare> {
     }
 }
 
-fn parse_max_size(text: &str) -> Result<u64, NoSize> {
+fn parse_max_size(text: &str) -> Result<Fit, NoSize> {
+    if text.trim() == "none" {
+        return Ok(Fit::Any);
+    }
     match parse_size(text)? {
         0 => Err(NoSize::Zero),
-        size => Ok(size),
+        size => Ok(Fit::Bytes(size)),
     }
+}
+
+fn parse_choice(text: &str) -> Result<bool, NoChoice> {
+    text.trim()
+        .parse()
+        .map_err(|_other| NoChoice(text.to_owned()))
 }
 
 #[cfg(test)]
@@ -266,6 +331,21 @@ mod tests {
             ["window: the cache has 30 days, asked for is 7 days"]
         );
         assert_eq!(wanted(&[]).unwrap().over(None), Config::default());
+        let found = Config {
+            max_size: Some(7),
+            keeps_sources: true,
+            ..found
+        };
+        assert_eq!(wanted(&[]).unwrap().over(Some(&found)), found);
+        let ended = wanted(&[("max-size", &["none"]), ("keep-sources", &["false"])]);
+        let config = ended.unwrap().over(Some(&found));
+        assert_eq!(
+            changes(&found, &config),
+            [
+                "max-size: the cache has 7 B, asked for is none",
+                "keep-sources: the cache has true, asked for is false"
+            ]
+        );
     }
 
     #[test]
@@ -286,7 +366,7 @@ mod tests {
 
     #[test]
     fn what_makes_no_sense_names_its_place() {
-        let rows: [(&'static str, &[&str], &str); 6] = [
+        let rows: [(&'static str, &[&str], &str); 7] = [
             (
                 "window",
                 &["3h"],
@@ -308,6 +388,11 @@ mod tests {
                 "cannot use `--keep web`: `web` is not of the form `GROUP:last=3,within=30d`",
             ),
             ("keep", &["a:", "a:"], "group `a` has two `keep`: "),
+            (
+                "keep-sources",
+                &["perhaps"],
+                "cannot use `--keep-sources perhaps`: `perhaps` is neither `true` nor `false`",
+            ),
             (
                 "max-size",
                 &["0"],

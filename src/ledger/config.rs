@@ -3,9 +3,14 @@
 //! The first sweep writes them. A later one whose settings differ refuses unless it is told to change
 //! them, so that a timer with a forgotten flag cannot shorten what everybody else relies on.
 //!
-//! Contents: the line `narhaul config 1`, then one JSON object; durations are whole seconds.
+//! Contents: the line `narhaul config 1`, then one JSON object; durations are whole seconds. What a cache
+//! does not go by is left out, so a reader that does not know such a setting refuses only where it is in
+//! force.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -36,6 +41,12 @@ pub struct Config {
     pub retention: Retention,
     /// The largest share of the paths, and of the bytes, that one sweep takes: per cent, at most 100.
     pub guard_percent: u8,
+    /// Whether content-addressed paths (sources, fetched files) stay whatever their age.
+    pub keeps_sources: bool,
+    /// The oldest roots expire until all that is alive has no more bytes than this.
+    pub max_size: Option<u64>,
+    /// The lists of roots that every sweep is given, by what they are called; what they hold changes.
+    pub lists: BTreeSet<String>,
 }
 
 impl Default for Config {
@@ -46,6 +57,9 @@ impl Default for Config {
             grace: timing.grace,
             retention: Retention::default(),
             guard_percent: GUARD_PERCENT,
+            keeps_sources: false,
+            max_size: None,
+            lists: BTreeSet::new(),
         }
     }
 }
@@ -58,6 +72,20 @@ struct Fields {
     grace: u64,
     guard_percent: u8,
     retention: RetentionFields,
+    #[serde(default, skip_serializing_if = "is_false")]
+    keeps_sources: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    max_size: Option<u64>,
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    lists: BTreeSet<String>,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde calls it with a reference"
+)]
+const fn is_false(set: &bool) -> bool {
+    !*set
 }
 
 #[derive(Serialize, Deserialize)]
@@ -82,6 +110,9 @@ impl Config {
                     .map(|(group, rules)| (group.to_string(), *rules))
                     .collect(),
             },
+            keeps_sources: self.keeps_sources,
+            max_size: self.max_size,
+            lists: self.lists.clone(),
         })
     }
 
@@ -106,6 +137,9 @@ impl Config {
             grace: Duration::from_secs(fields.grace),
             retention,
             guard_percent: fields.guard_percent,
+            keeps_sources: fields.keeps_sources,
+            max_size: fields.max_size,
+            lists: fields.lists,
         })
     }
 }
@@ -132,6 +166,19 @@ mod tests {
             "narhaul config 1\n{\"window\":2592000,\"grace\":2678400,\"guardPercent\":20,\"retention\":\
              {\"others\":{\"keepLast\":1},\"groups\":{\"hook\":{},\"web-1\":{\"keepWithin\":90,\
              \"daily\":7}}}}\n"
+        );
+        assert_eq!(Config::decode(&bytes).unwrap(), config);
+        let config = Config {
+            keeps_sources: true,
+            max_size: Some(7),
+            lists: BTreeSet::from(["gcroots".to_owned()]),
+            ..Config::default()
+        };
+        let bytes = config.encode();
+        let text = str::from_utf8(&bytes).unwrap();
+        assert!(
+            text.ends_with(",\"keepsSources\":true,\"maxSize\":7,\"lists\":[\"gcroots\"]}\n"),
+            "{text}"
         );
         assert_eq!(Config::decode(&bytes).unwrap(), config);
     }

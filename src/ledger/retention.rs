@@ -78,6 +78,21 @@ impl Default for Retention {
     }
 }
 
+impl GroupRules {
+    /// Returns the rules that are numbers of records, by their names; zero where there is none.
+    #[must_use]
+    pub const fn counts(&self) -> [(&'static str, u32); 6] {
+        [
+            ("last", self.keep_last),
+            ("hourly", self.hourly),
+            ("daily", self.daily),
+            ("weekly", self.weekly),
+            ("monthly", self.monthly),
+            ("yearly", self.yearly),
+        ]
+    }
+}
+
 impl Retention {
     /// Returns the rules of a group.
     #[must_use]

@@ -414,7 +414,7 @@ mod tests {
     #[test]
     fn a_plan_has_a_form_for_programs() {
         let mut world = world();
-        world.settings.max_size = Some(100);
+        world.settings.config.max_size = Some(100);
         let plan = sweep::plan(&world.scene()).unwrap();
         let told = tell(&world.scene(), &plan);
         insta::assert_snapshot!(serde_json::to_string_pretty(&told).unwrap(), @r#"
@@ -476,7 +476,7 @@ mod tests {
     fn a_plan_that_condemns_nothing_says_why() {
         let mut world = world();
         world.is_readable = false;
-        world.settings.max_size = Some(100);
+        world.settings.config.max_size = Some(100);
         let plan = sweep::plan(&world.scene()).unwrap();
         insta::assert_snapshot!(tell(&world.scene(), &plan), @r"
     condemn 0 of 5 narinfos, 0 of 5000 bytes

@@ -9,14 +9,16 @@ use bytes::Bytes;
 
 use super::{
     Context, Error,
-    census::Signed,
+    census::{Signed, count},
     living::Living,
     report::{Planned, Report, Warning},
     steps::{Sight, is_over},
 };
 use crate::{
     graph::{Census, Seconds},
-    ledger::{IntentFile, JournalFile, Name, file::DecodeError, snapshot::Snapshot},
+    ledger::{
+        IntentFile, JournalFile, Name, config::Config, file::DecodeError, snapshot::Snapshot,
+    },
     nix::object_key::ObjectKey,
     tomb::books::RunBook,
 };
@@ -27,6 +29,10 @@ const MAX_TRIES: usize = 3;
 /// A snapshot larger than this is sent in parts.
 const MAX_PUT: usize = 64 << 20;
 
+/// A list that is this many times shorter than it was is told: a host that is taken out of one of two is
+/// no news, a list that was cut off is.
+const SHRUNK: u64 = 2;
+
 /// What the last sweep left.
 #[derive(Debug)]
 pub(super) struct Last {
@@ -36,6 +42,8 @@ pub(super) struct Last {
     pub(super) signed: Signed,
     /// The orphans that it noted, and since when.
     pub(super) orphans: BTreeMap<ObjectKey, Seconds>,
+    /// How many paths each list of roots named.
+    pub(super) lists: BTreeMap<String, u64>,
     /// The roots and pins that were there.
     pub(super) named: Vec<ObjectKey>,
     /// Whether it could be read. If not, nobody knows whether a root has vanished.
@@ -61,6 +69,7 @@ impl Context {
                 census: Census::default(),
                 signed: Signed::default(),
                 orphans: BTreeMap::new(),
+                lists: BTreeMap::new(),
                 named: Vec::new(),
                 is_readable: true,
                 keys: keys.clone(),
@@ -80,6 +89,7 @@ impl Context {
                     census: last.census,
                     signed: Signed(last.resigned),
                     orphans: last.orphans,
+                    lists: last.lists,
                     named: last.roots.into_iter().chain(last.pins).collect(),
                     is_readable: true,
                     keys,
@@ -132,16 +142,36 @@ impl Context {
         Ok(ended)
     }
 
+    /// Returns how many paths each list names that this sweep was given.
+    fn lists(&self) -> BTreeMap<String, u64> {
+        let lists = self.request.imported.iter();
+        lists
+            .map(|list| (list.label.clone(), count(list.parts.len())))
+            .collect()
+    }
+
+    /// Warns of lists that have become much shorter: they may not have been written whole.
+    pub(super) fn compare_lists(&self, last: &Last, report: &mut Report) {
+        for (label, now) in self.lists() {
+            let before = last.lists.get(&label).copied().unwrap_or(0);
+            if now.saturating_mul(SHRUNK) < before {
+                let shrunk = Warning::ListShrunk { label, before, now };
+                report.warnings.push(shrunk);
+            }
+        }
+    }
+
     /// Writes down what this cache's sweeps go by, if that is new.
     pub(super) async fn write_config(&self) -> Result<(), Error> {
-        let config = &self.request.settings.config;
-        if self.is_dry_run() || self.known.config.as_ref() == Some(config) {
-            return Ok(());
+        let (known, settings) = (self.known.config.as_ref(), &self.request.settings);
+        let mut config = settings.config.clone();
+        if !settings.may_change {
+            // The guard alone is each sweep's own: what lets a first sweep pass is not for all others.
+            config.guard_percent = known.unwrap_or(&Config::default()).guard_percent;
         }
-        // One that differs has been refused unless it is to be replaced; the guard alone is each
-        // sweep's own.
-        let may_write = self.known.config.is_none() || self.request.settings.may_change;
-        if may_write {
+        // Otherwise one that differs has been refused.
+        let is_new = known != Some(&config);
+        if is_new && !self.is_dry_run() {
             self.put(&Name::Config.key(), config.encode()).await?;
         }
         Ok(())
@@ -206,6 +236,7 @@ impl Context {
             roots: roots.filter(kept).cloned().collect(),
             pins: pins.filter(kept).cloned().collect(),
             ended: expired.iter().chain(&sight.ended).cloned().collect(),
+            lists: self.lists(),
             resigned: sight.signed.0.clone(),
             orphans: std::mem::take(&mut sight.orphans),
             census: std::mem::take(&mut sight.found.census),

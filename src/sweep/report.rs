@@ -325,6 +325,21 @@ pub enum Warning {
     /// Another sweep is at work, and was not waited for.
     #[error("the sweep `{0}` is running too")]
     OtherRun(RunId),
+    /// A list of roots has become much shorter since the last sweep.
+    #[error(
+        "`{label}` is much shorter than when the cache was swept last: {now} of {before} paths"
+    )]
+    ListShrunk {
+        /// The list.
+        label: String,
+        /// How many paths it named.
+        before: u64,
+        /// How many it names.
+        now: u64,
+    },
+    /// More would go than the guard lets pass; only in a dry run, which shows what.
+    #[error("a sweep would refuse this: more than {0} % of the paths or of the bytes would go")]
+    OverGuard(u8),
     /// So many narinfos have lost their bodies that nothing is done about it.
     #[error(
         "{0} narinfos have no body, more than the guard lets pass at once; somebody should look"

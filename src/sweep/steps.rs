@@ -18,7 +18,7 @@ use super::{
     condemn::Journal,
     heal::{Healing, foresee},
     living::{Living, Records},
-    report::{Condemned, Fate, Missing, Planned, Report, WhyMissing},
+    report::{Condemned, Fate, Missing, Planned, Report, Warning, WhyMissing},
 };
 use crate::{
     graph::{Census, Node, Seconds},
@@ -69,6 +69,7 @@ impl Sight {
 /// Carries out the steps S1 to S10.
 pub(super) async fn run(context: &Context, report: &mut Report) -> Result<(), Error> {
     let last = context.read_snapshot(report).await?;
+    context.compare_lists(&last, report);
     let may_change = context.request.settings.may_change;
     if context.known.config.is_none() && last.is_there() && !may_change {
         return Err(Error::NoConfig(Name::Config.key()));
@@ -180,11 +181,17 @@ fn plan(
 ) -> Result<Planned, Error> {
     // Shared with the report, so that whoever reads it can ask why.
     let census = Arc::new(sight.found.census.clone());
+    let mut settings = context.request.settings.clone();
+    let percent = settings.config.guard_percent;
+    if context.is_dry_run() {
+        // What a guard would stop is what somebody wants to look at.
+        settings.config.guard_percent = 100;
+    }
     let scene = Scene {
         now: report.began,
         census: &census,
         is_readable: sight.is_readable(),
-        settings: &context.request.settings,
+        settings: &settings,
         config: context.known.config.as_ref(),
         roots: &sight.living.roots,
         pins: &sight.living.pins,
@@ -195,6 +202,9 @@ fn plan(
     };
     let plan = crate::plan::sweep::plan(&scene)?;
     check::sweep(&scene, &plan)?;
+    if context.is_dry_run() && plan.totals.is_over(percent) {
+        report.warnings.push(Warning::OverGuard(percent));
+    }
     let kept = sight.living.roots.iter().zip(&plan.fates);
     let kept = kept
         .filter(|(_, fate)| fate.is_kept())

@@ -34,7 +34,8 @@ fn each_setting_is_shown_with_the_place_it_comes_from() {
     # window: the cache's own, from its first sweep; 30d
     # grace: the cache's own, from its first sweep; 31d
     # guard: the cache's own, from its first sweep; 20%
-    # max-size: none
+    # max-size: the cache's own, from its first sweep; none
+    # keep-sources: the cache's own, from its first sweep; false
     # keep-last: the cache's own, from its first sweep; 1
     # keep-within: none
     # keep-hourly: none

@@ -4,7 +4,10 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
-use narhaul::{ledger, nix::properties};
+use narhaul::{
+    ledger::{self, snapshot::Snapshot},
+    nix::{hash::Sha256, properties},
+};
 
 type Law = fn(&str);
 type LawOfBytes = fn(&[u8]);
@@ -88,4 +91,21 @@ fn every_fuzz_target_has_seeds_and_a_law() {
     let laws: BTreeSet<_> = of_texts.chain(of_bytes).map(str::to_owned).collect();
     assert_eq!(names("seeds"), names("fuzz_targets"));
     assert!(laws.is_subset(&names("seeds")), "{laws:?}");
+}
+
+#[test]
+fn every_seed_of_a_snapshot_can_be_read() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/seeds/ledger_snapshot");
+    for entry in fs::read_dir(&folder).unwrap() {
+        let path = entry.unwrap().path();
+        let bytes = fs::read(&path).unwrap();
+        // As the law does: a seed may leave its check out.
+        let checked = [&bytes[..], Sha256::of(&bytes).as_bytes()].concat();
+        let reads = [bytes, checked].map(|bytes| Snapshot::decode(&bytes).err());
+        assert!(
+            reads.iter().any(Option::is_none),
+            "`{}`: {reads:?}",
+            path.display()
+        );
+    }
 }

@@ -291,13 +291,137 @@ fn the_settings_of_the_first_sweep_are_the_caches_own() {
     cause: window: the cache has 7 days, asked for is 14 days
     cause: roots: the cache has last=3; hook: nothing beyond the window, asked for is last=1; ci: within=14 days; hook: nothing beyond the window
 
-    hint: leave the flag away to go by the cache's own, or change them for good: `--change-settings`
+    hint: run it as the last sweep was run: flags that are not given are the cache's own, lists of roots are to be named; or change them for good: `--change-settings`
     --- exit 4
     ");
     cache
         .narhaul(&["sweep", "--window", "14d", "--change-settings"])
         .success();
     cache.narhaul(&["sweep", "--window", "14d"]).success();
+}
+
+#[test]
+fn a_list_that_a_later_sweep_is_not_given_is_noticed() {
+    let cache = Cache::new();
+    let old = cache.copy("old", "g");
+    cache.world.write("list", format!("{old}\n"));
+    let first = ["sweep", "--roots-from", "list", "--keep-sources"];
+    let first = [&first[..], &["--max-size", "1G"]].concat();
+    cache.narhaul(&first).success();
+    // What the cache itself can remember holds without being said again.
+    cache.narhaul(&["sweep", "--roots-from", "list"]).success();
+    insta::assert_snapshot!(words(&cache.narhaul(&["sweep"])), @r"
+    --- stderr
+    error: refusing to change the settings of `file://[DIR]/served`, which all its sweeps go by
+    cause: roots-from: the cache has `list`, asked for is no list
+
+    hint: run it as the last sweep was run: flags that are not given are the cache's own, lists of roots are to be named; or change them for good: `--change-settings`
+    --- exit 4
+    ");
+    let look = cache.narhaul(&["sweep", "--dry-run", "--max-size", "none"]);
+    insta::assert_snapshot!(words(&look), @r"
+    --- stderr
+    warning: without `--change-settings` a sweep would refuse this: max-size: the cache has [SIZE], asked for is none
+    warning: without `--change-settings` a sweep would refuse this: roots-from: the cache has `list`, asked for is no list
+    nothing to sweep in `file://[DIR]/served`: 1 path stays; [TIME]
+    --- exit 0
+    ");
+    insta::assert_snapshot!(words(&cache.narhaul(&["why", &old])), @r"
+    --- stdout
+    /nix/store/a6xgymmpvb8lyi2b6apbhzyycnxlc55w-old stays: the root of `g` from [DATE] names it, being younger than the window
+    --- stderr
+    warning: the sweeps of this cache keep also what `list` names, which is not looked at here; `roots-from` in a configuration file names it
+    --- exit 0
+    ");
+    let dropped = cache.narhaul(&["sweep", "--change-settings", "--keep-sources=false"]);
+    insta::assert_snapshot!(words(&dropped), @r"
+    --- stderr
+    warning: changes a setting of all sweeps: keep-sources: the cache has true, asked for is false
+    warning: changes a setting of all sweeps: roots-from: the cache has `list`, asked for is no list
+    nothing to sweep in `file://[DIR]/served`: 1 path stays; [TIME]
+    --- exit 0
+    ");
+    cache.narhaul(&["sweep"]).success();
+}
+
+#[test]
+fn a_list_that_was_cut_off_is_told() {
+    let cache = Cache::new();
+    let old = cache.copy("old", "g");
+    let others = ["one", "two"].map(|name| cache.copy(name, "g"));
+    cache
+        .world
+        .write("list", format!("{old}\n{}\n", others.join("\n")));
+    cache.narhaul(&["sweep", "--roots-from", "list"]).success();
+    cache.world.write("list", format!("{old}\n"));
+    let shrunk = cache.narhaul(&["sweep", "--roots-from", "list"]);
+    insta::assert_snapshot!(words(&shrunk), @r"
+    --- stderr
+    warning: `list` is much shorter than when the cache was swept last: 1 of 3 paths; see whether it was written whole: what it no longer names may go
+    nothing to sweep in `file://[DIR]/served`: 3 paths stay; [TIME]
+    --- exit 0
+    ");
+}
+
+#[test]
+fn a_list_of_which_nothing_is_in_the_cache_is_refused() {
+    let cache = Cache::new();
+    let old = cache.copy("old", "g");
+    let other = "/nix/store/0c5b8vw40dy178xlpddw65q9gf1h2186-glibc-2.39";
+    cache.world.write("list", format!("{other}\n"));
+    let strange = cache.narhaul(&["sweep", "--roots-from", "list"]);
+    insta::assert_snapshot!(words(&strange), @r"
+    --- stderr
+    error: refusing to sweep `file://[DIR]/served`: it has nothing of what `list` names
+    cause: the list names 1 path, and none of that is there: what is in use may be named nowhere
+
+    hint: see whether it is the right list for this cache, and copy what it names
+    hint: if it may name nothing here: `--allow-absent-roots`
+    --- exit 4
+    ");
+    let meant = ["sweep", "--roots-from", "list", "--allow-absent-roots"];
+    cache.narhaul(&meant).success();
+    cache.world.write("list", format!("{other}\n{old}\n"));
+    let partly = cache.narhaul(&["sweep", "--roots-from", "list"]);
+    insta::assert_snapshot!(words(&partly), @r"
+    --- stderr
+    nothing to sweep in `file://[DIR]/served`: 1 path stays; [TIME]
+    1 of the 2 paths that `list` names is not in the cache
+    --- exit 0
+    ");
+}
+
+#[test]
+fn what_lets_the_first_sweep_pass_is_not_for_all_others() {
+    let cache = Cache::new();
+    cache.copy("old", "g");
+    cache.age(40);
+    cache.age_roots("g");
+    cache.copy("new", "g");
+    // A look shows what a guard would stop, and settings that nobody has confirmed bind nobody.
+    let look = cache.narhaul(&["sweep", "--window", "7d", "--dry-run"]);
+    insta::assert_snapshot!(words(&look), @r"
+    --- stdout
+    bury, nothing needs it: a6xgymmpvb8lyi2b6apbhzyycnxlc55w-old ([SIZE])
+    expire, no rule keeps it: narhaul/roots/g/[RUN]
+    --- stderr
+    warning: a sweep would refuse this: more than 20 % of the paths or of the bytes would go; if it is right, `--guard 50%` lets it pass this once
+    would sweep `file://[DIR]/served`: 1 path to bury; 1 path stays; [TIME]
+    [SIZE] come free when the grace of 31 days is over
+    --- exit 0
+    ");
+    cache
+        .narhaul(&["sweep", "--window", "14d", "--guard", "60%"])
+        .success();
+    let config = cache.world.read("served/narhaul/config");
+    assert!(config.contains("\"guardPercent\":20,"), "{config}");
+    let look = cache.narhaul(&["sweep", "--window", "7d", "--dry-run"]);
+    insta::assert_snapshot!(words(&look), @r"
+    --- stderr
+    warning: without `--change-settings` a sweep would refuse this: window: the cache has 14 days, asked for is 7 days
+    nothing to sweep in `file://[DIR]/served`: 1 path stays; [TIME]
+    --- exit 0
+    ");
 }
 
 #[test]

@@ -125,11 +125,23 @@ pub struct SweepArgs {
     #[arg(long, value_name = "FILE", help_heading = "What is kept")]
     roots_from: Vec<String>,
 
-    /// Keep sources and whatever else is content-addressed, whatever its age
-    #[arg(long, help_heading = "What is kept", hide_short_help = true)]
-    keep_sources: bool,
+    /// Keep sources and whatever else is content-addressed, whatever its age; `=false` ends it
+    #[arg(
+        long,
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true",
+        help_heading = "What is kept",
+        hide_short_help = true
+    )]
+    keep_sources: Option<String>,
 
-    /// Let the oldest roots expire until the cache fits into this, such as `200G`
+    /// Go on although a list of roots names nothing that is in the cache
+    #[arg(long, help_heading = "What is kept", hide_short_help = true)]
+    allow_absent_roots: bool,
+
+    /// Let the oldest roots expire until the cache fits into this, such as `200G`; `none` ends it
     #[arg(long, value_name = "SIZE", help_heading = "What is kept")]
     max_size: Option<String>,
 
@@ -218,9 +230,9 @@ pub fn run(context: &Arc<Context>, args: &SweepArgs) -> Result<Exit, Failure> {
     let visited = site.visit(context, &layers, access, async |desk| {
         let found = sweep_request::config(&site, &desk).await?;
         let config = wanted.over(found.as_ref());
-        may_change(args, &site, found.as_ref(), &config)?;
+        may_change(context, args, &site, found.as_ref(), &config)?;
         tell_settings(context, &layers, &config);
-        let settings = settings(args, &config, timing, wanted.max_size);
+        let settings = settings(args, &config, timing);
         let request = Request {
             run: sweep_request::run_id(&site, &desk).await?,
             clock: context.clock.clone(),
@@ -261,6 +273,7 @@ pub fn run(context: &Arc<Context>, args: &SweepArgs) -> Result<Exit, Failure> {
         took: since(&context.clock, start),
         traffic: &traffic,
         names: &names,
+        imported: &imported,
         provider: provider.as_ref(),
     };
     // Files last, all of them, and told last: what was swept is to be known whatever they come to.
@@ -277,14 +290,14 @@ pub fn run(context: &Arc<Context>, args: &SweepArgs) -> Result<Exit, Failure> {
 }
 
 /// What is wanted of this sweep, beside what all sweeps of the cache go by.
-fn settings(args: &SweepArgs, config: &Config, timing: Timing, max_size: Option<u64>) -> Settings {
+fn settings(args: &SweepArgs, config: &Config, timing: Timing) -> Settings {
     Settings {
         config: config.clone(),
         margin: timing.margin,
         is_age_only: args.age_only,
-        keeps_content_addressed: args.keep_sources,
-        may_change: args.change_settings,
-        max_size,
+        may_lists_be_absent: args.allow_absent_roots,
+        // A dry run changes nothing, and has told by then what a sweep would refuse to change.
+        may_change: args.change_settings || args.dry_run,
     }
 }
 
@@ -388,6 +401,7 @@ fn layers<'a>(context: &'a Context, args: &SweepArgs) -> Result<Layers<'a>, Fail
         ("grace", &args.grace),
         ("guard", &args.guard),
         ("max-size", &args.max_size),
+        ("keep-sources", &args.keep_sources),
         ("keep-last", &args.keep_last),
         ("keep-within", &args.keep_within),
         ("keep-hourly", &args.keep_hourly),
@@ -403,15 +417,30 @@ fn layers<'a>(context: &'a Context, args: &SweepArgs) -> Result<Layers<'a>, Fail
     Ok(layers)
 }
 
-/// Refuses to change what all sweeps of a cache go by, unless that is meant.
+/// What to do where settings differ.
+const CHANGE_HINT: &str = "run it as the last sweep was run: flags that are not given are the cache's own, \
+    lists of roots are to be named; or change them for good: `--change-settings`";
+
+/// Refuses to change what all sweeps of a cache go by, unless that is meant; a dry run only tells.
 fn may_change(
+    context: &Context,
     args: &SweepArgs,
     site: &Site,
     found: Option<&Config>,
     config: &Config,
 ) -> Result<(), Failure> {
     let changes = found.map_or_else(Vec::new, |found| wanted::changes(found, config));
-    if changes.is_empty() || args.change_settings {
+    if args.change_settings || args.dry_run {
+        for change in &changes {
+            context.ui.warn(&if args.change_settings {
+                format!("changes a setting of all sweeps: {change}")
+            } else {
+                format!("without `--change-settings` a sweep would refuse this: {change}")
+            });
+        }
+        return Ok(());
+    }
+    if changes.is_empty() {
         return Ok(());
     }
     let failure = Failure::refused(format!(
@@ -422,7 +451,7 @@ fn may_change(
         causes: changes,
         ..failure
     }
-    .hint("leave the flag away to go by the cache's own, or change them for good: `--change-settings`"))
+    .hint(CHANGE_HINT))
 }
 
 fn tell_settings(context: &Context, layers: &Layers<'_>, config: &Config) {
@@ -433,7 +462,15 @@ fn tell_settings(context: &Context, layers: &Layers<'_>, config: &Config) {
         config.guard_percent,
         Rules(&config.retention)
     ));
-    for name in ["window", "grace", "guard", "max-size", "keep", "roots-from"] {
+    for name in [
+        "window",
+        "grace",
+        "guard",
+        "max-size",
+        "keep-sources",
+        "keep",
+        "roots-from",
+    ] {
         if let Some(picked) = layers.get(name) {
             context.ui.detail(&format!("setting: {picked}"));
         }

@@ -4,7 +4,8 @@
 //! one costs time. It also names the roots and pins that were there, so that one which is gone without a
 //! word is noticed. What only a journal has is left out: the journal is there.
 //!
-//! Contents: the line `narhaul snapshot 1`; a line with one JSON object (run, time, roots, pins, ended); then
+//! Contents: the line `narhaul snapshot 1`; a line with one JSON object (run, time, roots, pins, ended,
+//! and lists where there are any); then
 //! [columns](super::columns), nodes being numbered by the order of their hash parts:
 //!
 //! ```text
@@ -61,6 +62,8 @@ pub struct Snapshot {
     pub pins: Vec<ObjectKey>,
     /// The roots and pins that this sweep was about to take away, since the rules keep them no more.
     pub ended: Vec<ObjectKey>,
+    /// How many paths each list of roots named that this sweep was given, by what it is called.
+    pub lists: BTreeMap<String, u64>,
     /// Narinfos that we have signed again since they were written, with the tags that they got: their
     /// births stay what they were.
     pub resigned: BTreeMap<HashPart, Etag>,
@@ -80,6 +83,8 @@ struct Fields {
     roots: Vec<String>,
     pins: Vec<String>,
     ended: Vec<String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    lists: BTreeMap<String, u64>,
 }
 
 impl Snapshot {
@@ -94,6 +99,7 @@ impl Snapshot {
             roots: texts(&self.roots),
             pins: texts(&self.pins),
             ended: texts(&self.ended),
+            lists: self.lists.clone(),
         }));
         put_census(&mut bytes, &self.census);
         put_number(&mut bytes, to_u64(self.resigned.len()));
@@ -141,6 +147,7 @@ impl Snapshot {
             roots: roots?,
             pins: pins?,
             ended: ended?,
+            lists: fields.lists,
             resigned,
             orphans,
             census,

@@ -81,6 +81,7 @@ fn snapshot(visible: &[Row], buried: &[Row]) -> Snapshot {
         roots: vec![ObjectKey::parse("narhaul/roots/web/20261122T214500Z-a").unwrap()],
         pins: Vec::new(),
         ended: vec![ObjectKey::parse("narhaul/pins/a").unwrap()],
+        lists: BTreeMap::from([("gcroots".to_owned(), 12)]),
         resigned: BTreeMap::new(),
         orphans: ["nar/a", "nar/b"]
             .map(|key| (ObjectKey::parse(key).unwrap(), Seconds::from(1_795_000_000)))

@@ -102,7 +102,7 @@ fn check_size(scene: &Scene<'_>, plan: &SweepPlan) -> Result<(), Broken> {
     let Some((newest, _)) = gone.max_by_key(|(root, _)| age(root)) else {
         return Ok(());
     };
-    let Some(max_size) = scene.settings.max_size.filter(|_| scene.is_readable) else {
+    let Some(max_size) = scene.settings.config.max_size.filter(|_| scene.is_readable) else {
         return Err(Broken::RootLost(newest.key.clone()));
     };
     let is_skipped = |(root, fate): &(&RootSeen, &Fate)| {

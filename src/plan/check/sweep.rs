@@ -103,7 +103,10 @@ fn check_grounds(scene: &Scene<'_>, plan: &SweepPlan) -> Result<(), Broken> {
     let wanted = &scene.settings.config;
     let is_same = wanted.window == config.window
         && wanted.grace == config.grace
-        && wanted.retention == config.retention;
+        && wanted.retention == config.retention
+        && wanted.lists == config.lists
+        && wanted.keeps_sources == config.keeps_sources
+        && wanted.max_size == config.max_size;
     if is_same {
         Ok(())
     } else {
@@ -130,7 +133,7 @@ fn check_nodes(scene: &Scene<'_>, plan: &SweepPlan) -> Result<(), Broken> {
         if !is_old(scene, census.birth(node).into()) {
             return Err(Broken::Young(census.part(node)));
         }
-        if scene.settings.keeps_content_addressed && census.is_content_addressed(node) {
+        if scene.settings.config.keeps_sources && census.is_content_addressed(node) {
             return Err(Broken::ContentAddressed(census.part(node)));
         }
     }
@@ -243,7 +246,7 @@ fn check_reasons(scene: &Scene<'_>, plan: &SweepPlan) -> Result<(), Broken> {
             KeepReason::Intent(number) => named.contains(&(3, number, part)),
             KeepReason::Young => !is_old(scene, census.birth(node).into()),
             KeepReason::ContentAddressed => {
-                scene.settings.keeps_content_addressed && census.is_content_addressed(node)
+                scene.settings.config.keeps_sources && census.is_content_addressed(node)
             }
             // What lies on a circle or below one is referred to as well.
             KeepReason::Needed | KeepReason::Circle => needed.contains(node),

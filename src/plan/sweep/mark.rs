@@ -72,7 +72,7 @@ pub(in crate::plan) fn sources<'a>(
 /// Returns what is alive by its own narinfo alone.
 fn by_row<'a>(scene: &'a Scene<'a>) -> impl Iterator<Item = (Node, KeepReason)> + 'a {
     let census = scene.census;
-    let keeps_sources = scene.settings.keeps_content_addressed;
+    let keeps_sources = scene.settings.config.keeps_sources;
     let visible = move |node: &Node| census.is_visible(*node);
     census.nodes().filter(visible).filter_map(move |node| {
         if is_young(scene, census.birth(node).into()) {

@@ -181,21 +181,20 @@ fn count(scene: &Scene<'_>, verdicts: &[Verdict]) -> Totals {
     totals
 }
 
+impl Totals {
+    /// Returns whether more than this share of the paths or of the bytes is condemned.
+    #[must_use]
+    pub fn is_over(&self, percent: u8) -> bool {
+        let is_over = |part: u128, whole: u128| part * 100 > whole * u128::from(percent);
+        is_over(self.n_condemned as u128, self.n_narinfos as u128)
+            || is_over(u128::from(self.bytes_condemned), u128::from(self.bytes))
+    }
+}
+
 /// Lets a plan pass that takes no more than was agreed.
 fn guard(scene: &Scene<'_>, plan: SweepPlan) -> Result<SweepPlan, Refusal> {
     let percent = scene.settings.config.guard_percent;
-    let is_over = |part: u128, whole: u128| part * 100 > whole * u128::from(percent);
-    let count = |n: usize| n as u128;
-    let Totals {
-        n_narinfos,
-        bytes,
-        n_condemned,
-        bytes_condemned,
-        ..
-    } = plan.totals;
-    if is_over(count(n_condemned), count(n_narinfos))
-        || is_over(u128::from(bytes_condemned), u128::from(bytes))
-    {
+    if plan.totals.is_over(percent) {
         let plan = Box::new(plan);
         return Err(Refusal::Guard { percent, plan });
     }

@@ -3,7 +3,10 @@
 //! Each of these says that what was found cannot be what somebody meant. Garbage that is kept costs
 //! money; a live path that is deleted costs a build.
 
-use std::{collections::HashSet, time::Duration};
+use std::{
+    collections::{BTreeSet, HashSet},
+    time::Duration,
+};
 
 use super::{Expiry, Scene, SweepPlan};
 use crate::{
@@ -11,6 +14,7 @@ use crate::{
     nix::{
         base32::ALPHABET,
         object_key::{BODY_PREFIX, LEDGER_PREFIX, ObjectKey},
+        store_path::HashPart,
     },
 };
 
@@ -23,6 +27,14 @@ pub enum Refusal {
          alive: whatever is older than the window would go"
     )]
     NoRoots,
+    /// Nothing of a list is in the cache, so that it is somebody else's list, or this another cache.
+    #[error("refusing to sweep: nothing of what `{label}` names is in the cache")]
+    Absent {
+        /// The list.
+        label: String,
+        /// How many paths it names.
+        n_paths: usize,
+    },
     /// Roots or pins vanished, and nobody noted that they should.
     #[error(
         "refusing to sweep: {n_gone} roots or pins of the last sweep are gone and nothing says why, \
@@ -83,6 +95,7 @@ pub(super) fn check(scene: &Scene<'_>) -> Result<(), Refusal> {
         return Err(Refusal::Expiry { id, prefix });
     }
     check_known(scene)?;
+    check_lists(scene)?;
     // A list that is empty names nothing, however it came to be so.
     let has_list = scene.imported.iter().any(|list| !list.parts.is_empty());
     let is_named = has_list || !scene.roots.is_empty() || !scene.pins.is_empty();
@@ -112,6 +125,19 @@ fn check_settings(scene: &Scene<'_>) -> Result<(), Refusal> {
             text(&wanted.retention),
             text(&found.retention),
         )
+    } else if wanted.lists != found.lists {
+        let show = |lists: &BTreeSet<String>| format!("{lists:?}");
+        ("lists of roots", show(&wanted.lists), show(&found.lists))
+    } else if wanted.keeps_sources != found.keeps_sources {
+        let show = |keeps: bool| keeps.to_string();
+        (
+            "keeping of sources",
+            show(wanted.keeps_sources),
+            show(found.keeps_sources),
+        )
+    } else if wanted.max_size != found.max_size {
+        let show = |size: Option<u64>| size.map_or("none".to_owned(), |size| size.to_string());
+        ("size", show(wanted.max_size), show(found.max_size))
     } else {
         return Ok(());
     };
@@ -136,15 +162,8 @@ fn show(duration: Duration) -> String {
 /// Shows rules as options name them: `keep-last 1, for hook nothing`.
 fn show_rules(retention: &Retention) -> String {
     let one = |rules: &GroupRules| {
-        let counts = [
-            ("last", rules.keep_last),
-            ("hourly", rules.hourly),
-            ("daily", rules.daily),
-            ("weekly", rules.weekly),
-            ("monthly", rules.monthly),
-            ("yearly", rules.yearly),
-        ];
-        let counts = counts.iter().filter(|(_, count)| *count > 0);
+        let counts = rules.counts().into_iter();
+        let counts = counts.filter(|(_, count)| *count > 0);
         let counts = counts.map(|(name, count)| format!("keep-{name} {count}"));
         let within = rules
             .keep_within
@@ -159,6 +178,27 @@ fn show_rules(retention: &Retention) -> String {
     let groups = retention.groups.iter();
     let groups = groups.map(|(group, rules)| format!(", for {group} {}", one(rules)));
     one(&retention.others) + &groups.collect::<String>()
+}
+
+/// Holds the lists against the cache: one that names nothing in it keeps nothing of it.
+fn check_lists(scene: &Scene<'_>) -> Result<(), Refusal> {
+    let is_there = |part: &HashPart| {
+        let node = scene.census.node(part);
+        node.is_some_and(|node| scene.census.is_visible(node))
+    };
+    // What could not be read may be what it names.
+    if scene.settings.may_lists_be_absent || !scene.is_readable {
+        return Ok(());
+    }
+    let mut lists = scene.imported.iter();
+    let absent = lists.find(|list| !list.parts.is_empty() && !list.parts.iter().any(is_there));
+    match absent {
+        None => Ok(()),
+        Some(list) => Err(Refusal::Absent {
+            label: list.label.clone(),
+            n_paths: list.parts.len(),
+        }),
+    }
 }
 
 fn check_known(scene: &Scene<'_>) -> Result<(), Refusal> {

@@ -41,18 +41,16 @@ pub struct Scene<'a> {
 /// What a user wants of a sweep.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// Window, grace, rules for roots, guard: what all sweeps of a cache should agree on.
+    /// What all sweeps of a cache should agree on: window, grace, what is kept, guard.
     pub config: Config,
     /// Added wherever two times of the server are compared.
     pub margin: Duration,
     /// Whether age alone may decide, in a cache that nothing names as alive.
     pub is_age_only: bool,
-    /// Whether content-addressed paths (sources, fetched files) stay whatever their age.
-    pub keeps_content_addressed: bool,
+    /// Whether a list may be of paths that are all elsewhere.
+    pub may_lists_be_absent: bool,
     /// Whether the bucket's own configuration may be replaced by this one.
     pub may_change: bool,
-    /// The oldest roots expire until all that is alive has no more bytes than this.
-    pub max_size: Option<u64>,
 }
 
 impl Default for Settings {
@@ -61,9 +59,8 @@ impl Default for Settings {
             config: Config::default(),
             margin: Timing::default().margin,
             is_age_only: false,
-            keeps_content_addressed: false,
+            may_lists_be_absent: false,
             may_change: false,
-            max_size: None,
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::{
 /// also those that would cost nothing, since the oldest goes first.
 pub(super) fn fit(scene: &Scene<'_>, fates: &mut [Fate]) -> u64 {
     // What could not be read has a size too: how much there is, is not known then.
-    let Some(max_size) = scene.settings.max_size.filter(|_| scene.is_readable) else {
+    let Some(max_size) = scene.settings.config.max_size.filter(|_| scene.is_readable) else {
         return 0;
     };
     let mut by_rule: Vec<(usize, &RootSeen)> = Vec::new();

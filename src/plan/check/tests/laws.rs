@@ -106,8 +106,8 @@ impl Draft {
         let mut world = World::of("");
         world.census = builder.build();
         world.is_readable = self.is_readable;
-        world.settings.max_size = self.max_size;
-        world.settings.keeps_content_addressed = self.keeps_content_addressed;
+        world.settings.config.max_size = self.max_size;
+        world.settings.config.keeps_sources = self.keeps_content_addressed;
         for (number, (group, days, of)) in self.roots.iter().enumerate() {
             world = world.root(&format!("g{group}"), *days, &named(of));
             let root = world.roots.last_mut().unwrap();

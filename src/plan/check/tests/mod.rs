@@ -86,7 +86,7 @@ fn what_is_young_stays() {
 fn what_is_content_addressed_stays_where_that_was_asked_for() {
     let mut world = world();
     let plan = good(&world);
-    world.settings.keeps_content_addressed = true;
+    world.settings.config.keeps_sources = true;
     let broken = sweep(&world.scene(), &plan);
     assert_eq!(broken, Err(Broken::ContentAddressed(part("src"))));
 }
@@ -244,7 +244,7 @@ fn roots_expire_for_size_only_as_far_as_it_needs() {
         .root("a", 90, "a")
         .root("b", 80, "b")
         .root("c", 70, "c");
-    world.settings.max_size = Some(2000);
+    world.settings.config.max_size = Some(2000);
     let key = |number: usize| world.roots[number].key.clone();
     let (kept, gone) = (Fate::Kept(Why::Last), Fate::ExpiredForSize);
     assert_eq!(good(&world).fates, [gone, kept, kept]);
@@ -253,7 +253,7 @@ fn roots_expire_for_size_only_as_far_as_it_needs() {
     assert_eq!(broken, Broken::RootKept(key(0)));
     // One more than was needed.
     let mut plan = good(&world);
-    world.settings.max_size = Some(3000);
+    world.settings.config.max_size = Some(3000);
     assert_eq!(sweep(&world.scene(), &plan), Err(Broken::RootLost(key(0))));
     plan.fates[0] = kept;
     assert_eq!(sweep(&world.scene(), &plan), Err(Broken::Named(part("a"))));

@@ -49,7 +49,7 @@ fn each_name_for_what_is_alive_keeps_its_closure() {
         .pin("over", "w", Some(days_ago(1)))
         .imported("c")
         .intent("d z");
-    world.settings.keeps_content_addressed = true;
+    world.settings.config.keeps_sources = true;
     insta::assert_snapshot!(world.show(&planned(&world), "a b c d e x y z w"), @r"
     a: Keep(Root(0))
     b: Keep(Pin(0))
@@ -118,6 +118,10 @@ fn a_cache_in_which_nothing_is_named_is_not_swept_by_age_alone() {
         plan(&world.clone().imported("").scene()),
         Err(Refusal::NoRoots)
     );
+    let mut strange = world.clone().imported("stranger");
+    assert!(plan(&strange.scene()).is_ok());
+    strange.settings.may_lists_be_absent = false;
+    insta::assert_snapshot!(refused(&strange), @"refusing to sweep: nothing of what `list 0` names is in the cache");
     assert_eq!(planned(&world.imported("old")).totals.n_condemned, 0);
 }
 
@@ -197,17 +201,17 @@ fn the_oldest_roots_go_first_until_the_cache_fits() {
     let fates = |world: &World| planned(world).fates;
     assert!(fates(&world).iter().all(|fate| fate.is_kept()));
     // Of five thousand bytes: the young root has two, `b` brings two more.
-    world.settings.max_size = Some(4000);
+    world.settings.config.max_size = Some(4000);
     let kept = Fate::Kept(Why::Last);
     let young = Fate::Kept(Why::Window);
     assert_eq!(fates(&world), [Fate::ExpiredForSize, kept, kept, young]);
-    world.settings.max_size = Some(3999);
+    world.settings.config.max_size = Some(3999);
     // `c` costs nothing beside the young root, so it stays.
     assert_eq!(
         fates(&world),
         [Fate::ExpiredForSize, Fate::ExpiredForSize, kept, young]
     );
-    world.settings.max_size = Some(500);
+    world.settings.config.max_size = Some(500);
     let plan = planned(&world);
     assert_eq!(plan.totals.bytes_over, 1500);
     assert_eq!(plan.expired().collect::<Vec<_>>(), [0, 1, 2]);

@@ -93,6 +93,7 @@ impl World {
     pub(in crate::plan) fn of(text: &str) -> Self {
         let mut settings = Settings {
             is_age_only: true,
+            may_lists_be_absent: true,
             ..Settings::default()
         };
         settings.config.guard_percent = 100;
