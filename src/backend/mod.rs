@@ -15,8 +15,10 @@
 
 mod fence;
 pub mod file;
+pub mod http;
 pub mod listing;
 pub mod memory;
+pub mod net;
 mod rules;
 pub mod s3;
 pub mod wrap;

@@ -15,7 +15,8 @@ use crate::{
     backend::{
         Backend,
         file::Folder,
-        s3::{self, CaBundle, DEFAULT_MAX_CONNECTIONS, Proxies, S3, S3Config},
+        net::{CaBundle, Proxies},
+        s3::{self, DEFAULT_MAX_CONNECTIONS, S3, S3Config},
         wrap::{
             count::{Counting, Counts},
             dry_run::DryRun,
@@ -28,7 +29,7 @@ use crate::{
         config::Layers,
         env,
         error::{self, Failure},
-        resolve, run,
+        resolve, run, web,
     },
     meter::Meter,
     nix::cache_url::{AddressingStyle, CacheUrl, Endpoint, Location, Params, ParseError},
@@ -222,8 +223,24 @@ impl Cache {
     }
 }
 
-/// Opens the cache of a URL.
+/// Opens the cache of a URL, to write to it.
 pub async fn open(
+    context: &Context,
+    url: &CacheUrl,
+    layers: &Layers<'_>,
+) -> Result<Cache, Failure> {
+    if let Location::Http(_) = &url.location {
+        return Err(Failure::new(format!(
+            "cannot write to `{}`: a web server is read only",
+            url.show_place()
+        ))
+        .hint("name the bucket behind it: `s3://bucket?endpoint=…`"));
+    }
+    open_to_read(context, url, layers).await
+}
+
+/// Opens the cache of a URL, which may be one that takes nothing.
+pub async fn open_to_read(
     context: &Context,
     url: &CacheUrl,
     layers: &Layers<'_>,
@@ -253,11 +270,12 @@ pub async fn open(
                 counts: Arc::default(),
             })
         }
-        Location::Http(_) => Err(Failure::new(format!(
-            "cannot write to `{}`: a web server is read only",
-            url.show_place()
-        ))
-        .hint("name the bucket behind it: `s3://bucket?endpoint=…`")),
+        Location::Http(address) => Ok(Cache {
+            backend: Arc::new(web::open(context, url, address, layers)?),
+            bucket: None,
+            policy: policy(url),
+            counts: Arc::default(),
+        }),
     }
 }
 
@@ -282,7 +300,6 @@ fn s3_config(
     layers: &Layers<'_>,
 ) -> Result<S3Config, Failure> {
     let (env, params) = (&context.env, &url.params);
-    let owned = |variable| env.get(variable).map(str::to_owned);
     Ok(S3Config {
         endpoint: endpoint(context, url)?,
         region: params.region.clone(),
@@ -297,14 +314,20 @@ fn s3_config(
         max_connections: usize::try_from(resolve::requests(layers)?)
             .unwrap_or(usize::MAX)
             .max(DEFAULT_MAX_CONNECTIONS),
-        proxies: Proxies {
-            https: owned(&env::HTTPS_PROXY),
-            http: owned(&env::HTTP_PROXY),
-            all: owned(&env::ALL_PROXY),
-            no: owned(&env::NO_PROXY),
-        },
+        proxies: proxies(context),
         ..S3Config::new(url.show_place(), bucket)
     })
+}
+
+/// Returns the proxies that the environment names.
+pub(super) fn proxies(context: &Context) -> Proxies {
+    let owned = |variable| context.env.get(variable).map(str::to_owned);
+    Proxies {
+        https: owned(&env::HTTPS_PROXY),
+        http: owned(&env::HTTP_PROXY),
+        all: owned(&env::ALL_PROXY),
+        no: owned(&env::NO_PROXY),
+    }
 }
 
 /// Returns the server: that of the URL, or the one that the environment names.
@@ -339,7 +362,10 @@ fn endpoint(context: &Context, url: &CacheUrl) -> Result<Option<Endpoint>, Failu
 
 /// Reads the file of certificate authorities: the one that was named, or the first that the environment
 /// names. One that is not there is an error: whoever names a file does not mean the system's own.
-fn ca_bundle(context: &Context, layers: &Layers<'_>) -> Result<Option<CaBundle>, Failure> {
+pub(super) fn ca_bundle(
+    context: &Context,
+    layers: &Layers<'_>,
+) -> Result<Option<CaBundle>, Failure> {
     let named = layers.get("ca-file");
     let variables = [
         &env::AWS_CA_BUNDLE,

@@ -117,6 +117,13 @@ pub const SETTINGS: &[Setting] = &[
         what: "certificate authorities to trust",
     },
     Setting {
+        name: "netrc-file",
+        variable: Some(&env::NARHAUL_NETRC_FILE),
+        parameter: None,
+        default: "`netrc` in Nix's folder of settings, then ~/.netrc",
+        what: "names and passwords for caches behind web servers",
+    },
+    Setting {
         name: "window",
         variable: Some(&env::NARHAUL_WINDOW),
         parameter: None,

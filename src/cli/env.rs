@@ -55,9 +55,10 @@ variables! {
     NARHAUL_GUARD Ours "the largest share that a sweep takes, as `--guard`";
     NARHAUL_MAX_SIZE Ours "the size that a sweep fits the cache into, as `--max-size`";
     NARHAUL_CA_FILE Ours "certificate authorities to trust, as `--ca-file`";
+    NARHAUL_NETRC_FILE Ours "the file with names and passwords for web servers";
     NARHAUL_LOG Ours "logs for developers on standard error, in the syntax of `RUST_LOG`: `narhaul=debug`";
     XDG_CONFIG_HOME Ours "the configuration home; `~/.config` where it is not set";
-    HOME Ours "the home folder, for the configuration home";
+    HOME Ours "the home folder, for the configuration home and `~/.netrc`";
     NO_COLOR Ours "no colors, if it is set and not empty";
     COLUMNS Ours "the width that messages are wrapped to on a terminal";
     AWS_REGION Ours "the region, where the cache URL names none";
@@ -75,6 +76,7 @@ variables! {
     NIX_STORE_DIR Ours "the store dir, instead of `/nix/store`";
     NIX_STORE Ours "the same, where `NIX_STORE_DIR` is not set";
     NIX_STATE_DIR Ours "where the Nix database lies, instead of `/nix/var/nix`";
+    NIX_CONF_DIR Ours "where Nix's own `netrc` lies, instead of `/etc/nix`";
     AWS_ACCESS_KEY_ID Sdk "the access key; with the secret it wins over `profile=` in the URL, as in Nix since 2.33";
     AWS_SECRET_ACCESS_KEY Sdk "the secret of the access key";
     AWS_SESSION_TOKEN Sdk "the token that belongs to a temporary access key";

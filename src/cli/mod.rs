@@ -38,6 +38,7 @@ pub mod timing;
 pub mod ui;
 pub mod units;
 pub mod wanted;
+mod web;
 pub mod words;
 
 use std::{process::ExitCode, sync::Arc};

@@ -34,11 +34,13 @@ use super::{
     credentials::{self, CredentialSource},
     dialect::Provider,
     errors::{Failure, classify},
-    tls,
     watch::{AddHeader, OnlyHttp1, Watch, Watcher},
 };
 use crate::{
-    backend::{Error, Kind},
+    backend::{
+        Error, Kind,
+        net::{CONNECT_TIMEOUT, tls},
+    },
     clock::Clock,
     nix::object_key::ObjectKey,
 };
@@ -356,7 +358,7 @@ fn client(
         .grace_period(STALL)
         .build();
     let timeouts = TimeoutConfig::builder()
-        .connect_timeout(connect::CONNECT_TIMEOUT)
+        .connect_timeout(CONNECT_TIMEOUT)
         .build();
     let mut builder = aws_sdk_s3::Config::builder()
         .behavior_version(BehaviorVersion::latest())

@@ -5,7 +5,10 @@
 
 use std::fmt;
 
-use crate::nix::cache_url::{AddressingStyle, Endpoint, Scheme};
+use crate::{
+    backend::net::{CaBundle, Proxies},
+    nix::cache_url::{AddressingStyle, Endpoint, Scheme},
+};
 
 /// How many connections one host gets unless somebody says otherwise.
 ///
@@ -94,55 +97,6 @@ impl S3Config {
         self.endpoint
             .as_ref()
             .is_none_or(|endpoint| endpoint.scheme == Scheme::Https)
-    }
-}
-
-/// A file of certificate authorities.
-#[derive(Clone, Debug)]
-pub struct CaBundle {
-    /// Where it came from, for messages.
-    pub origin: String,
-    /// Its contents, in PEM.
-    pub pem: Vec<u8>,
-}
-
-/// Proxies, as the environment names them.
-#[derive(Clone, Default)]
-pub struct Proxies {
-    /// `HTTPS_PROXY`: for endpoints with TLS.
-    pub https: Option<String>,
-    /// `HTTP_PROXY`: for endpoints without.
-    pub http: Option<String>,
-    /// `ALL_PROXY`: where the other two are silent.
-    pub all: Option<String>,
-    /// `NO_PROXY`: hosts that are reached directly.
-    pub no: Option<String>,
-}
-
-impl Proxies {
-    /// Returns the proxy for a scheme.
-    #[must_use]
-    pub fn choose(&self, scheme: Scheme) -> Option<&str> {
-        let own = match scheme {
-            Scheme::Https => &self.https,
-            Scheme::Http => &self.http,
-        };
-        [own, &self.all]
-            .into_iter()
-            .filter_map(Option::as_deref)
-            .find(|proxy| !proxy.is_empty())
-    }
-}
-
-impl fmt::Debug for Proxies {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Proxy URLs may hold passwords.
-        f.debug_struct("Proxies")
-            .field("https", &self.https.is_some())
-            .field("http", &self.http.is_some())
-            .field("all", &self.all.is_some())
-            .field("no", &self.no)
-            .finish()
     }
 }
 

@@ -20,18 +20,14 @@ use std::{
 
 use aws_smithy_http_client::{
     pool::{self, ConnectionEvent, ConnectionPool},
-    proxy::ProxyConfig,
     tls::{Provider, TlsContext, rustls_provider::CryptoMode},
 };
 
-use super::config::{Proxies, S3Config};
+use super::config::S3Config;
 use crate::{
-    backend::{Error, Kind},
+    backend::{Error, Kind, net::proxy},
     nix::cache_url::Scheme,
 };
-
-/// How long a connection may take to be made. Long enough for one lost packet and a slow handshake.
-pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long an unused connection is kept. AWS closes them after some seconds, others after minutes;
 /// the pool notices either, this only bounds how many sit about.
@@ -118,24 +114,4 @@ fn client(builder: pool::HttpsBuilder) -> Result<pool::Client, Error> {
         .build_https()
         .map_err(|source| bad(source.to_string()))?;
     pool::Client::new(&pool).map_err(|source| bad(source.to_string()))
-}
-
-/// Reads a proxy's URL. One without a scheme is `http://`, as curl has it.
-fn proxy(proxies: &Proxies, scheme: Scheme) -> Result<ProxyConfig, Error> {
-    let Some(url) = proxies.choose(scheme) else {
-        return Ok(ProxyConfig::disabled());
-    };
-    let full = if url.contains("://") {
-        url.to_owned()
-    } else {
-        format!("http://{url}")
-    };
-    // The URL may hold a password, so it is not repeated.
-    let proxy = ProxyConfig::all(full).map_err(|source| {
-        Error::new(Kind::Other, "use the proxy").with_detail(source.to_string())
-    })?;
-    Ok(match &proxies.no {
-        Some(hosts) => proxy.no_proxy(hosts),
-        None => proxy,
-    })
 }

@@ -34,9 +34,8 @@ use aws_sdk_s3::{config::Region, error::DisplayErrorContext};
 use super::{
     config::{CredentialChoice, S3Config},
     connect::{ForCredentials, for_credentials},
-    tls,
 };
-use crate::backend::{Error, Kind};
+use crate::backend::{Error, Kind, net::tls};
 
 /// How long the instance metadata service may take to be reached. On EC2 it answers in a millisecond;
 /// elsewhere nobody is there, and a home server is not to wait for seconds on every command.

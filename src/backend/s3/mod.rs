@@ -27,7 +27,6 @@ mod errors;
 mod fenced;
 mod multipart;
 mod rules;
-mod tls;
 mod versions;
 mod watch;
 
@@ -55,12 +54,13 @@ use self::{
 pub use self::{
     client::open,
     config::{
-        CaBundle, Checksums, CredentialChoice, DEFAULT_MAX_CONNECTIONS, HttpVersions, Keys,
-        PayloadSigning, Proxies, S3Config,
+        Checksums, CredentialChoice, DEFAULT_MAX_CONNECTIONS, HttpVersions, Keys, PayloadSigning,
+        S3Config,
     },
     credentials::CredentialSource,
     dialect::Provider,
 };
+pub use super::net::{CaBundle, Proxies};
 use super::{
     Backend, Created, Error, Fence, Kind, Limits, ListPage, ListQuery, Object, ObjectMeta, Part,
     PutOptions, Rules, Upload,

@@ -640,6 +640,7 @@ async fn keeps_the_contract(mut config: S3Config) -> S3 {
     let traits = |missing: &S3| Traits {
         keeps_versions: false,
         keeps_user: true,
+        has_queries: false,
         finds_uploads: true,
         missing: Some(Arc::new(missing.clone())),
         plant: None,

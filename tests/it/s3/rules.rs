@@ -185,6 +185,7 @@ async fn keeps_versions(config: &S3Config, backend: S3) {
     );
     let traits = Traits {
         keeps_user: true,
+        has_queries: false,
         finds_uploads: true,
         keeps_versions: true,
         ..Traits::default()

@@ -5,4 +5,5 @@ pub(crate) mod nix_store;
 pub(crate) mod output;
 pub(crate) mod real;
 pub(crate) mod s3;
+pub(crate) mod web;
 pub(crate) mod world;

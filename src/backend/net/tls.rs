@@ -11,20 +11,20 @@ use rustls::{
     pki_types::{CertificateDer, pem::PemObject as _},
 };
 
-use super::config::CaBundle;
+use super::CaBundle;
 use crate::backend::{Error, Kind};
 
 /// The trust to connect with, and whether it is empty.
 #[derive(Debug)]
-pub(super) struct Trust {
+pub(in crate::backend) struct Trust {
     /// For the SDK's HTTP client.
-    pub(super) context: TlsContext,
+    pub(in crate::backend) context: TlsContext,
     /// Whether nobody at all is trusted: every handshake will fail.
-    pub(super) is_empty: bool,
+    pub(in crate::backend) is_empty: bool,
 }
 
 /// Gathers the system's authorities and the given ones.
-pub(super) fn trust(bundles: &[CaBundle]) -> Result<Trust, Error> {
+pub(in crate::backend) fn trust(bundles: &[CaBundle]) -> Result<Trust, Error> {
     let has_native = has_native_roots();
     let mut store = TrustStore::default().with_native_roots(has_native);
     for bundle in bundles {
@@ -40,7 +40,7 @@ pub(super) fn trust(bundles: &[CaBundle]) -> Result<Trust, Error> {
 }
 
 /// Trusts nobody, for a way without TLS: reading the system's authorities takes milliseconds.
-pub(super) fn none(bundles: &[CaBundle]) -> Result<Trust, Error> {
+pub(in crate::backend) fn none(bundles: &[CaBundle]) -> Result<Trust, Error> {
     // A bundle that was given is looked at nevertheless: it is a mistake to be told of.
     for bundle in bundles {
         usable(bundle)?;
