@@ -11,8 +11,12 @@
 //! - All methods may be called at once, from many tasks; dropping a future cancels its request, which
 //!   then has either happened or not.
 //!
+//! What only a server of buckets has (policies, rules, websites) is "not supported" unless a back end
+//! says otherwise.
+//!
 //! Not here: retries, limits, counting and dry runs. They are wrappers of the same trait (`wrap`).
 
+mod admin;
 mod fence;
 pub mod file;
 pub mod http;
@@ -34,6 +38,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 pub use self::{
+    admin::Change,
     fence::{Fence, SIGNATURE_LIFE},
     rules::{Expiry, Known, Lifecycle, Noncurrent, Rules, Versioning},
 };
@@ -110,6 +115,37 @@ pub trait Backend: Debug + Send + Sync + 'static {
 
     /// Makes the bucket or folder if it is missing; says which it was.
     async fn create(&self) -> Result<Created, Error>;
+
+    /// Returns the policy of the bucket, as the JSON text that the server keeps, if it has one.
+    async fn policy(&self) -> Result<Known<Option<String>>, Error> {
+        Ok(Known::Unsupported)
+    }
+
+    /// Makes this the policy of the bucket, in place of the whole one that it had.
+    async fn set_policy(&self, _policy: &str) -> Result<Change, Error> {
+        Ok(nothing_to_tell())
+    }
+
+    /// Lets the server drop uploads that were begun so many days ago and never completed, unless it
+    /// does so after as many days or fewer. Every other rule of the bucket is kept.
+    async fn set_upload_rule(&self, _days: u32) -> Result<Change, Error> {
+        Ok(nothing_to_tell())
+    }
+
+    /// Returns whether the bucket is served as a website, where a server knows such.
+    async fn website(&self) -> Result<Known<bool>, Error> {
+        Ok(Known::Unsupported)
+    }
+
+    /// Lets the bucket be served as a website, to everybody and with all that is in it.
+    async fn set_website(&self) -> Result<Change, Error> {
+        Ok(nothing_to_tell())
+    }
+}
+
+/// What a place answers that is no bucket.
+fn nothing_to_tell() -> Change {
+    Change::Unsupported("it is no bucket".to_owned())
 }
 
 /// What a back end can and cannot do.

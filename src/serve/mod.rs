@@ -5,13 +5,17 @@
 //! ([`Conditional`], [`Modes`]) and to fail by seed ([`Faults`]).
 //!
 //! Connections belong to the server: when it is shut down or dropped, they end. HTTP/1.1 without TLS,
-//! path-style addresses, one access key; anonymous reads if allowed.
+//! path-style addresses, one access key, which a policy may restrict; everybody else may do what a
+//! bucket's own policy allows.
 //!
-//! Not here: policies, tags, copies, changes of versioning (all answered 501), and any wish to keep data
+//! Not here: tags, copies, changes of versioning (all answered 501), and any wish to keep data
 //! safe. It is no product for storing things.
 
+mod admin;
 mod bucket;
 mod faults;
+mod gate;
+mod policy;
 mod protocol;
 mod rules;
 mod versions;
@@ -44,10 +48,7 @@ pub use self::{
     bucket::Bucket,
     faults::{Fault, Faults},
 };
-use self::{
-    faults::Injector,
-    protocol::{Gate, Protocol},
-};
+use self::{faults::Injector, gate::Gate, policy::Policy, protocol::Protocol};
 use crate::{
     backend::memory::{Memory, Modes},
     clock::Clock,
@@ -136,6 +137,8 @@ struct Shared {
     config: Config,
     buckets: RwLock<BTreeMap<String, Bucket>>,
     injector: Injector,
+    /// What the access key may do; everything without one.
+    key_policy: RwLock<Option<Arc<Policy>>>,
     n_connections: AtomicU64,
 }
 
@@ -148,6 +151,7 @@ impl Server {
             injector: Injector::new(config.faults),
             config,
             buckets: RwLock::default(),
+            key_policy: RwLock::default(),
             n_connections: AtomicU64::new(0),
         });
         let mut tasks = JoinSet::new();
@@ -190,6 +194,15 @@ impl Server {
         self.shared.bucket(bucket)?.memory().cloned()
     }
 
+    /// Says what the access key may do from now on, by an IAM policy; everything without one.
+    pub fn restrict_key(&self, policy: Option<&str>) -> Result<(), InvalidPolicy> {
+        let policy = policy.map(Policy::of_key).transpose();
+        let policy = policy.map_err(InvalidPolicy)?.map(Arc::new);
+        let key_policy = &self.shared.key_policy;
+        *key_policy.write().unwrap_or_else(PoisonError::into_inner) = policy;
+        Ok(())
+    }
+
     /// Changes what goes wrong from now on.
     pub fn set_faults(&self, faults: Faults) {
         self.shared.injector.set(faults);
@@ -218,7 +231,17 @@ impl Server {
     }
 }
 
+/// A policy that the server cannot enforce.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot enforce that policy: {0}")]
+pub struct InvalidPolicy(String);
+
 impl Shared {
+    fn key_policy(&self) -> Option<Arc<Policy>> {
+        let policy = self.key_policy.read();
+        policy.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     fn memory(&self) -> Memory {
         Memory::with_modes(self.config.clock.clone(), self.config.modes)
     }
@@ -258,7 +281,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
         secret_key.clone(),
     ));
     builder.set_access(Gate {
-        allows_anonymous_reads: shared.config.allows_anonymous_reads,
+        shared: Arc::clone(&shared),
     });
     let service = builder.build();
     let mut connections = JoinSet::new();

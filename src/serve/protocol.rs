@@ -11,7 +11,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use s3s::{
     S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result,
-    access::{S3Access, S3AccessContext},
+    auth::Credentials,
     dto::{
         self, AbortMultipartUploadInput, AbortMultipartUploadOutput, BucketLocationConstraint,
         CompleteMultipartUploadInput, CompleteMultipartUploadOutput, CreateBucketInput,
@@ -19,51 +19,36 @@ use s3s::{
         DeleteBucketLifecycleInput, DeleteBucketLifecycleOutput, DeleteObjectInput,
         DeleteObjectOutput, DeleteObjectsInput, DeleteObjectsOutput, ETag, ETagCondition,
         GetBucketLifecycleConfigurationInput, GetBucketLifecycleConfigurationOutput,
-        GetBucketLocationInput, GetBucketLocationOutput, GetBucketVersioningInput,
-        GetBucketVersioningOutput, GetObjectInput, GetObjectLockConfigurationInput,
-        GetObjectLockConfigurationOutput, GetObjectOutput, HeadBucketInput, HeadBucketOutput,
-        HeadObjectInput, HeadObjectOutput, ListBucketsInput, ListBucketsOutput,
-        ListMultipartUploadsInput, ListMultipartUploadsOutput, ListObjectVersionsInput,
-        ListObjectVersionsOutput, ListObjectsV2Input, ListObjectsV2Output, ListPartsInput,
-        ListPartsOutput, PutBucketLifecycleConfigurationInput,
-        PutBucketLifecycleConfigurationOutput, PutObjectInput, PutObjectOutput, UploadPartInput,
-        UploadPartOutput,
+        GetBucketLocationInput, GetBucketLocationOutput, GetBucketPolicyInput,
+        GetBucketPolicyOutput, GetBucketVersioningInput, GetBucketVersioningOutput,
+        GetBucketWebsiteInput, GetBucketWebsiteOutput, GetObjectInput,
+        GetObjectLockConfigurationInput, GetObjectLockConfigurationOutput, GetObjectOutput,
+        HeadBucketInput, HeadBucketOutput, HeadObjectInput, HeadObjectOutput, ListBucketsInput,
+        ListBucketsOutput, ListMultipartUploadsInput, ListMultipartUploadsOutput,
+        ListObjectVersionsInput, ListObjectVersionsOutput, ListObjectsV2Input, ListObjectsV2Output,
+        ListPartsInput, ListPartsOutput, PutBucketLifecycleConfigurationInput,
+        PutBucketLifecycleConfigurationOutput, PutBucketPolicyInput, PutBucketPolicyOutput,
+        PutBucketWebsiteInput, PutBucketWebsiteOutput, PutObjectInput, PutObjectOutput,
+        UploadPartInput, UploadPartOutput,
     },
-    s3_error,
 };
 
 use super::{
-    Bucket, Conditional, Shared, rules, versions,
+    Bucket, Conditional, Shared, admin,
+    gate::who,
+    rules, versions,
     words::{
         Sums, chosen, encoder, index, key, lower, missing_key, missing_upload, once, read_token,
         signed, told, upload, whole,
     },
 };
 use crate::{
-    backend::{Kind, ListQuery, PutOptions},
+    backend::{Error, Kind, ListQuery, PutOptions},
     nix::object_key::ObjectKey,
 };
 
 /// S3's largest page of keys, uploads and parts, and its largest deletion.
 pub(super) const MAX_NAMES: i32 = 1000;
-
-/// Lets in who has a signature, and whoever reads if that is allowed.
-#[derive(Debug)]
-pub(super) struct Gate {
-    pub(super) allows_anonymous_reads: bool,
-}
-
-#[async_trait::async_trait]
-impl S3Access for Gate {
-    async fn check(&self, cx: &mut S3AccessContext<'_>) -> S3Result<()> {
-        let is_read = matches!(cx.s3_op().name(), "GetObject" | "HeadObject");
-        if cx.credentials().is_some() || (is_read && self.allows_anonymous_reads) {
-            Ok(())
-        } else {
-            Err(s3_error!(AccessDenied))
-        }
-    }
-}
 
 /// Speaks S3 for a server's buckets.
 #[derive(Debug)]
@@ -105,6 +90,19 @@ impl Protocol {
             }
             // A back end has no way to write over exactly this version.
             _ => Err(S3ErrorCode::NotImplemented.into()),
+        }
+    }
+
+    /// Says that an object is missing; who may not list is not told that.
+    fn missing(&self, error: Error, credentials: Option<&Credentials>, bucket: &str) -> S3Error {
+        let may_know = self
+            .shared
+            .may(who(credentials), "s3:ListBucket", bucket, None);
+        let hides = credentials.is_some() && error.kind == Kind::NotFound && !may_know;
+        if hides {
+            S3ErrorCode::AccessDenied.into()
+        } else {
+            missing_key(error)
         }
     }
 }
@@ -169,9 +167,10 @@ impl S3 for Protocol {
         &self,
         request: S3Request<GetObjectInput>,
     ) -> S3Result<S3Response<GetObjectOutput>> {
-        let input = request.input;
+        let (input, asker) = (request.input, request.credentials);
         let (bucket, key) = (self.bucket(&input.bucket)?, key(&input.key)?);
-        let object = bucket.backend().get(&key).await.map_err(missing_key)?;
+        let missing = |error| self.missing(error, asker.as_ref(), &input.bucket);
+        let object = bucket.backend().get(&key).await.map_err(missing)?;
         let (headers, meta) = (bucket.headers(&key), object.meta);
         let (mut body, mut content_range) = (object.body, None);
         if let Some(range) = input.range {
@@ -210,7 +209,9 @@ impl S3 for Protocol {
             self.bucket(&request.input.bucket)?,
             key(&request.input.key)?,
         );
-        let meta = bucket.backend().head(&key).await.map_err(missing_key)?;
+        let asker = request.credentials.as_ref();
+        let missing = |error| self.missing(error, asker, &request.input.bucket);
+        let meta = bucket.backend().head(&key).await.map_err(missing)?;
         let headers = bucket.headers(&key);
         Ok(S3Response::new(HeadObjectOutput {
             accept_ranges: Some("bytes".to_owned()),
@@ -347,7 +348,7 @@ impl S3 for Protocol {
         &self,
         request: S3Request<DeleteObjectsInput>,
     ) -> S3Result<S3Response<DeleteObjectsOutput>> {
-        let input = request.input;
+        let (input, who) = (request.input, who(request.credentials.as_ref()));
         let bucket = self.bucket(&input.bucket)?;
         let names: Vec<_> = input
             .delete
@@ -355,7 +356,11 @@ impl S3 for Protocol {
             .into_iter()
             .map(|object| object.key)
             .collect();
-        if names.is_empty() || names.len() > index(MAX_NAMES)? {
+        let action = "s3:DeleteObject";
+        let (names, denied): (Vec<_>, Vec<_>) = names
+            .into_iter()
+            .partition(|name| self.shared.may(who, action, &input.bucket, Some(name)));
+        if names.is_empty() && denied.is_empty() || names.len() > index(MAX_NAMES)? {
             return Err(S3ErrorCode::MalformedXML.into());
         }
         // A name that no key can have cannot be there, and what is not there counts as deleted.
@@ -372,15 +377,19 @@ impl S3 for Protocol {
             .iter()
             .map(|(key, error)| (key.as_str(), error))
             .collect();
-        let errors = failed.iter().map(|(name, error)| {
-            let told = told(error, S3ErrorCode::NoSuchKey);
-            dto::Error {
-                key: Some((*name).to_owned()),
+        let denied = denied
+            .iter()
+            .map(|name| (&**name, S3ErrorCode::AccessDenied.into()));
+        let errors = failed
+            .iter()
+            .map(|(name, error)| (*name, told(error, S3ErrorCode::NoSuchKey)))
+            .chain(denied)
+            .map(|(name, told): (&str, S3Error)| dto::Error {
+                key: Some(name.to_owned()),
                 code: Some(told.code().as_str().to_owned()),
                 message: told.message().map(str::to_owned),
                 ..dto::Error::default()
-            }
-        });
+            });
         let errors = Some(errors.collect::<Vec<_>>());
         let deleted = names
             .iter()
@@ -645,5 +654,34 @@ impl S3 for Protocol {
     ) -> S3Result<S3Response<DeleteBucketLifecycleOutput>> {
         let bucket = self.bucket(&request.input.bucket)?;
         rules::unset_lifecycle(&bucket)
+    }
+
+    async fn get_bucket_policy(
+        &self,
+        request: S3Request<GetBucketPolicyInput>,
+    ) -> S3Result<S3Response<GetBucketPolicyOutput>> {
+        admin::policy(&self.bucket(&request.input.bucket)?).await
+    }
+
+    async fn put_bucket_policy(
+        &self,
+        request: S3Request<PutBucketPolicyInput>,
+    ) -> S3Result<S3Response<PutBucketPolicyOutput>> {
+        let bucket = self.bucket(&request.input.bucket)?;
+        admin::set_policy(&bucket, &request.input.policy).await
+    }
+
+    async fn get_bucket_website(
+        &self,
+        request: S3Request<GetBucketWebsiteInput>,
+    ) -> S3Result<S3Response<GetBucketWebsiteOutput>> {
+        admin::website(&self.bucket(&request.input.bucket)?).await
+    }
+
+    async fn put_bucket_website(
+        &self,
+        request: S3Request<PutBucketWebsiteInput>,
+    ) -> S3Result<S3Response<PutBucketWebsiteOutput>> {
+        admin::set_website(&self.bucket(&request.input.bucket)?).await
     }
 }

@@ -59,7 +59,12 @@ pub(super) fn set_lifecycle(
     wanted: Option<BucketLifecycleConfiguration>,
 ) -> S3Result<S3Response<PutBucketLifecycleConfigurationOutput>> {
     let rules = wanted.ok_or(S3ErrorCode::MalformedXML)?.rules;
-    settable(bucket)?.set_lifecycle(lifecycle_of(&rules));
+    let (lifecycle, memory) = (lifecycle_of(&rules), settable(bucket)?);
+    if lifecycle.abort_uploads_after.is_some() && !memory.modes().settable.upload_rule {
+        // As MinIO, which sees a rule that does nothing.
+        return Err(S3ErrorCode::InvalidArgument.into());
+    }
+    memory.set_lifecycle(lifecycle);
     Ok(S3Response::new(
         PutBucketLifecycleConfigurationOutput::default(),
     ))

@@ -134,8 +134,8 @@ async fn errors_have_the_codes_of_s3() {
         .filter_map(|bucket| bucket.name())
         .collect();
     assert_eq!(names, ["cache", "other"]);
-    let policy = client.get_bucket_policy().bucket("cache").send().await;
-    assert_eq!(code(policy), "NotImplemented");
+    let encryption = client.get_bucket_encryption().bucket("cache").send().await;
+    assert_eq!(code(encryption), "NotImplemented");
 
     put(&client, "a", "x").await;
     let again = client
@@ -521,4 +521,72 @@ async fn it_runs_until_it_is_asked_to_end() {
     .await
     .unwrap();
     assert!(endpoint.starts_with("http://127.0.0.1:"), "{endpoint}");
+}
+
+#[tokio::test]
+async fn a_restricted_key_may_what_its_policy_says_and_nothing_else() {
+    let (server, client) = start(Config::default()).await;
+    put(&client, "nar/a", "1").await;
+    put(&client, "b", "2").await;
+    let policy = r#"{"Statement": [
+        {"Effect": "Allow", "Action": ["s3:GetObject", "s3:DeleteObject"], "Resource": "arn:aws:s3:::cache/nar/*"}
+    ]}"#;
+    server.restrict_key(Some(policy)).unwrap();
+    assert_eq!(read(&client, "nar/a").await, b"1");
+    let get = |key: &str| client.get_object().bucket("cache").key(key).send();
+    assert_eq!(code(get("b").await), "AccessDenied");
+    // Who may not list is not told what is missing.
+    assert_eq!(code(get("nar/none").await), "AccessDenied");
+    let listed = client.list_objects_v2().bucket("cache").send().await;
+    assert_eq!(code(listed), "AccessDenied");
+    let keys = ["nar/a", "b"].map(|key| ObjectIdentifier::builder().key(key).build().unwrap());
+    let delete = Delete::builder().set_objects(Some(keys.into())).build();
+    let request = client.delete_objects().bucket("cache");
+    let answer = request.delete(delete.unwrap()).send().await.unwrap();
+    assert_eq!(answer.deleted()[0].key(), Some("nar/a"));
+    let refused = &answer.errors()[0];
+    assert_eq!(
+        (refused.key(), refused.code()),
+        (Some("b"), Some("AccessDenied"))
+    );
+    assert!(server.restrict_key(Some("{}")).is_err());
+    server.restrict_key(None).unwrap();
+    assert_eq!(read(&client, "b").await, b"2");
+}
+
+#[tokio::test]
+async fn everybody_may_what_the_policy_of_a_bucket_says() {
+    let (server, client) = start(Config::default()).await;
+    put(&client, "nar/a", "1").await;
+    put(&client, "narhaul/a", "2").await;
+    let status = |key: &'static str| {
+        let address = server.address();
+        async move {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            let text = format!("GET /cache/{key} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+            stream.write_all(text.as_bytes()).await.unwrap();
+            let mut answer = Vec::new();
+            stream.read_to_end(&mut answer).await.unwrap();
+            String::from_utf8_lossy(&answer)[9..12].to_owned()
+        }
+    };
+    assert_eq!(status("nar/a").await, "403");
+    let policy = |statement: &str| format!(r#"{{"Statement": [{statement}]}}"#);
+    let open = policy(
+        r#"{"Effect": "Allow", "Principal": {"AWS": ["*"]}, "Action": ["s3:GetObject"], "Resource": ["arn:aws:s3:::cache/nar/*"]}"#,
+    );
+    let set = |policy: String| {
+        client
+            .put_bucket_policy()
+            .bucket("cache")
+            .policy(policy)
+            .send()
+    };
+    set(open.clone()).await.unwrap();
+    let told = client.get_bucket_policy().bucket("cache").send().await;
+    assert_eq!(told.unwrap().policy(), Some(&*open));
+    assert_eq!(status("nar/a").await, "200");
+    assert_eq!(status("nar/none").await, "404");
+    assert_eq!(status("narhaul/a").await, "403");
+    assert_eq!(code(set(policy("{}")).await), "MalformedPolicy");
 }

@@ -7,6 +7,7 @@
 //!
 //! Not here: faults. Tests and the embedded server put those in front.
 
+mod admin;
 mod modes;
 mod versions;
 
@@ -22,11 +23,14 @@ use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use sha2::{Digest, Sha256};
 
-use self::versions::Versions;
-pub use self::{modes::Modes, versions::Kept};
+use self::{admin::Admin, versions::Versions};
+pub use self::{
+    modes::{Modes, Settable},
+    versions::Kept,
+};
 use super::{
-    Backend, Created, Error, Fence, Kind, Limits, ListPage, ListQuery, Object, ObjectMeta, Part,
-    PartChecksum, PutOptions, Rules, Upload,
+    Backend, Change, Created, Error, Fence, Kind, Known, Limits, ListPage, ListQuery, Object,
+    ObjectMeta, Part, PartChecksum, PutOptions, Rules, Upload,
     wrap::count::{Counts, Verb},
 };
 use crate::{clock::Clock, nix::object_key::ObjectKey};
@@ -90,6 +94,7 @@ struct State {
     versions: Versions,
     /// What the bucket was told to do by itself, if anything.
     rules: Option<Rules>,
+    admin: Admin,
     /// By the upload's id, which counts up, so that the oldest is first.
     uploads: BTreeMap<u64, Unfinished>,
     n_begun: u64,
@@ -615,6 +620,31 @@ impl Backend for Memory {
         } else {
             Created::Made
         })
+    }
+
+    async fn policy(&self) -> Result<Known<Option<String>>, Error> {
+        drop(self.ask(Verb::Policy, &self.place)?);
+        Ok(self.told_policy())
+    }
+
+    async fn set_policy(&self, policy: &str) -> Result<Change, Error> {
+        drop(self.ask(Verb::SetPolicy, &self.place)?);
+        Ok(self.take_policy(policy))
+    }
+
+    async fn set_upload_rule(&self, days: u32) -> Result<Change, Error> {
+        drop(self.ask(Verb::SetRule, &self.place)?);
+        Ok(self.take_upload_rule(days))
+    }
+
+    async fn website(&self) -> Result<Known<bool>, Error> {
+        drop(self.ask(Verb::Website, &self.place)?);
+        Ok(self.told_website())
+    }
+
+    async fn set_website(&self) -> Result<Change, Error> {
+        drop(self.ask(Verb::SetWebsite, &self.place)?);
+        Ok(self.become_website())
     }
 }
 

@@ -15,6 +15,19 @@ pub struct Modes {
     pub may_list: bool,
     /// Whether a deletion leaves a marker over what it hides, and an overwritten object is kept.
     pub is_versioned: bool,
+    /// What a bucket can be told as a whole.
+    pub settable: Settable,
+}
+
+/// What a bucket can be told as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Settable {
+    /// A policy.
+    pub policy: bool,
+    /// A rule that drops unfinished uploads.
+    pub upload_rule: bool,
+    /// Whether it is served as a website.
+    pub website: bool,
 }
 
 impl Modes {
@@ -32,6 +45,11 @@ impl Modes {
             wants_equal_parts: false,
             may_list: true,
             is_versioned: false,
+            settable: Settable {
+                policy: true,
+                upload_rule: true,
+                website: true,
+            },
         }
     }
 
@@ -43,20 +61,32 @@ impl Modes {
         modes
     }
 
-    /// Garage: parts of any size, and no conditional puts.
+    /// Garage: parts of any size, and neither conditional puts nor policies.
     #[must_use]
     pub const fn garage() -> Self {
         let mut modes = Self::aws();
         modes.limits.min_part_size = 1;
         modes.limits.has_conditional_put = false;
+        modes.settable.policy = false;
         modes
     }
 
-    /// Cloudflare's R2: parts of one size.
+    /// MinIO: it drops unfinished uploads after a day, takes no rule for that, and has no websites.
+    #[must_use]
+    pub const fn minio() -> Self {
+        let mut modes = Self::aws();
+        modes.settable.upload_rule = false;
+        modes.settable.website = false;
+        modes
+    }
+
+    /// Cloudflare's R2: parts of one size, neither policies nor websites.
     #[must_use]
     pub const fn r2() -> Self {
         let mut modes = Self::aws();
         modes.wants_equal_parts = true;
+        modes.settable.policy = false;
+        modes.settable.website = false;
         modes
     }
 }

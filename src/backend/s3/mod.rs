@@ -14,8 +14,9 @@
 //! The SDK does not retry here. Its token bucket is emptied by a burst of 503s, after which it fails at
 //! once whatever the settings, and two layers of retries multiply; `backend::wrap` decides alone.
 //!
-//! Not here: writing bucket policies and lifecycle rules, requester pays, encryption keys of customers.
+//! Not here: requester pays, encryption keys of customers.
 
+mod admin;
 mod answer;
 mod client;
 mod config;
@@ -62,8 +63,8 @@ pub use self::{
 };
 pub use super::net::{CaBundle, Proxies};
 use super::{
-    Backend, Created, Error, Fence, Kind, Limits, ListPage, ListQuery, Object, ObjectMeta, Part,
-    PutOptions, Rules, Upload,
+    Backend, Change, Created, Error, Fence, Kind, Known, Limits, ListPage, ListQuery, Object,
+    ObjectMeta, Part, PutOptions, Rules, Upload,
 };
 use crate::nix::object_key::ObjectKey;
 
@@ -349,6 +350,26 @@ impl Backend for S3 {
             }
             Err(failure) => Err(failure.error),
         }
+    }
+
+    async fn policy(&self) -> Result<Known<Option<String>>, Error> {
+        self.read_policy().await
+    }
+
+    async fn set_policy(&self, policy: &str) -> Result<Change, Error> {
+        self.write_policy(policy).await
+    }
+
+    async fn set_upload_rule(&self, days: u32) -> Result<Change, Error> {
+        self.add_upload_rule(days).await
+    }
+
+    async fn website(&self) -> Result<Known<bool>, Error> {
+        self.read_website().await
+    }
+
+    async fn set_website(&self) -> Result<Change, Error> {
+        self.write_website().await
     }
 }
 

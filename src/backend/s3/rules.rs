@@ -67,7 +67,7 @@ impl S3 {
     }
 
     /// Reads the rules that are about this cache.
-    fn lifecycle_of(&self, rules: &[LifecycleRule]) -> Lifecycle {
+    pub(super) fn lifecycle_of(&self, rules: &[LifecycleRule]) -> Lifecycle {
         let mut lifecycle = Lifecycle::default();
         for rule in rules {
             let Some((prefix, wants_tags)) = scope(rule, &self.0.prefix) else {
@@ -137,7 +137,7 @@ fn days(days: Option<i32>) -> Option<u32> {
 }
 
 /// Says what it means that there was no answer; `none` is the code for "nothing is set up".
-fn not_told<T>(failure: Failure, none: &str, nothing: T) -> Result<Known<T>, Error> {
+pub(super) fn not_told<T>(failure: Failure, none: &str, nothing: T) -> Result<Known<T>, Error> {
     if !none.is_empty() && failure.code.as_deref() == Some(none) {
         return Ok(Known::Told(nothing));
     }

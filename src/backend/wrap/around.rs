@@ -14,8 +14,8 @@ use futures::future::BoxFuture;
 use super::count::Verb;
 use crate::{
     backend::{
-        Backend, Created, Error, Fence, Limits, ListPage, ListQuery, Object, ObjectMeta, Part,
-        PutOptions, Rules, Upload,
+        Backend, Change, Created, Error, Fence, Known, Limits, ListPage, ListQuery, Object,
+        ObjectMeta, Part, PutOptions, Rules, Upload,
     },
     nix::object_key::ObjectKey,
 };
@@ -233,6 +233,36 @@ impl<W: Around> Backend for W {
     async fn create(&self) -> Result<Created, Error> {
         let inner = self.inner();
         self.around(of(Verb::Create, inner.place()), || inner.create())
+            .await
+    }
+
+    async fn policy(&self) -> Result<Known<Option<String>>, Error> {
+        let inner = self.inner();
+        self.around(of(Verb::Policy, inner.place()), || inner.policy())
+            .await
+    }
+
+    async fn set_policy(&self, policy: &str) -> Result<Change, Error> {
+        let inner = self.inner();
+        let asked = of(Verb::SetPolicy, inner.place());
+        self.around(asked, || inner.set_policy(policy)).await
+    }
+
+    async fn set_upload_rule(&self, days: u32) -> Result<Change, Error> {
+        let inner = self.inner();
+        let asked = of(Verb::SetRule, inner.place());
+        self.around(asked, || inner.set_upload_rule(days)).await
+    }
+
+    async fn website(&self) -> Result<Known<bool>, Error> {
+        let inner = self.inner();
+        self.around(of(Verb::Website, inner.place()), || inner.website())
+            .await
+    }
+
+    async fn set_website(&self) -> Result<Change, Error> {
+        let inner = self.inner();
+        self.around(of(Verb::SetWebsite, inner.place()), || inner.set_website())
             .await
     }
 }

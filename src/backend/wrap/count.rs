@@ -47,11 +47,21 @@ pub enum Verb {
     Undelete,
     /// Making the bucket.
     Create,
+    /// Reading the bucket's policy.
+    Policy,
+    /// Writing the bucket's policy.
+    SetPolicy,
+    /// Adding the rule for unfinished uploads.
+    SetRule,
+    /// Asking whether the bucket is served as a website.
+    Website,
+    /// Letting the bucket be served as a website.
+    SetWebsite,
 }
 
 impl Verb {
     /// All verbs.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 20] = [
         Self::Now,
         Self::Get,
         Self::Head,
@@ -67,6 +77,11 @@ impl Verb {
         Self::Rules,
         Self::Undelete,
         Self::Create,
+        Self::Policy,
+        Self::SetPolicy,
+        Self::SetRule,
+        Self::Website,
+        Self::SetWebsite,
     ];
 
     /// Returns the words for it, as they stand behind "cannot" and in front of a name.
@@ -88,6 +103,11 @@ impl Verb {
             Self::Rules => "read the rules of",
             Self::Undelete => "undelete",
             Self::Create => "make the bucket of",
+            Self::Policy => "read the policy of",
+            Self::SetPolicy => "set the policy of",
+            Self::SetRule => "add a rule to",
+            Self::Website => "ask for the website of",
+            Self::SetWebsite => "open the website of",
         }
     }
 
@@ -110,6 +130,11 @@ impl Verb {
             Self::Rules => "rules",
             Self::Undelete => "undelete",
             Self::Create => "create",
+            Self::Policy => "policy",
+            Self::SetPolicy => "set-policy",
+            Self::SetRule => "set-rule",
+            Self::Website => "website",
+            Self::SetWebsite => "set-website",
         }
     }
 
@@ -123,7 +148,9 @@ impl Verb {
             | Self::List
             | Self::Uploads
             | Self::Parts
-            | Self::Rules => false,
+            | Self::Rules
+            | Self::Policy
+            | Self::Website => false,
             Self::Put
             | Self::Delete
             | Self::Begin
@@ -131,7 +158,10 @@ impl Verb {
             | Self::Complete
             | Self::Abort
             | Self::Undelete
-            | Self::Create => true,
+            | Self::Create
+            | Self::SetPolicy
+            | Self::SetRule
+            | Self::SetWebsite => true,
         }
     }
 }

@@ -4,6 +4,7 @@
 //! `endpoint=http://…,region=…,key=…,secret=…`, and `ca=FILE` for a server with an authority of its own.
 //! The tests make buckets of their own there.
 
+mod admin;
 pub(crate) mod fenced;
 mod rules;
 

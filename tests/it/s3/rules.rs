@@ -49,14 +49,14 @@ fn sdk(config: &S3Config) -> Client {
 }
 
 /// A bucket of its own.
-async fn bucket(mut config: S3Config, name: &str) -> (S3Config, S3, Client) {
+pub(super) async fn bucket(mut config: S3Config, name: &str) -> (S3Config, S3, Client) {
     config.bucket = format!("{name}-{}", std::process::id());
     let (backend, client) = (open(config.clone()).await.unwrap(), sdk(&config));
     backend.create().await.unwrap();
     (config, backend, client)
 }
 
-fn expiry(id: &str, prefix: &str, days: i32) -> LifecycleRule {
+pub(super) fn expiry(id: &str, prefix: &str, days: i32) -> LifecycleRule {
     LifecycleRule::builder()
         .id(id)
         .status(ExpirationStatus::Enabled)
@@ -66,14 +66,14 @@ fn expiry(id: &str, prefix: &str, days: i32) -> LifecycleRule {
         .unwrap()
 }
 
-async fn set(client: &Client, bucket: &str, rules: Vec<LifecycleRule>) {
+pub(super) async fn set(client: &Client, bucket: &str, rules: Vec<LifecycleRule>) {
     let rules = BucketLifecycleConfiguration::builder().set_rules(Some(rules));
     let request = client.put_bucket_lifecycle_configuration().bucket(bucket);
     let request = request.lifecycle_configuration(rules.build().unwrap());
     request.send().await.unwrap();
 }
 
-fn seen(id: &str, prefix: &str, days: u32) -> Expiry {
+pub(super) fn seen(id: &str, prefix: &str, days: u32) -> Expiry {
     Expiry {
         id: id.to_owned(),
         prefix: prefix.to_owned(),
