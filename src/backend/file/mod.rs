@@ -17,6 +17,7 @@
 //! kept. Files are stamped with the clock that the back end is given, also where the folder is on
 //! another machine with another time. A key that is also a folder (`a` beside `a/b`) cannot be kept
 //! and is an error. Folders that are symlinks are read through, but not listed: they may be circles.
+//! Folders of the ledger that a deletion has emptied go with it.
 
 mod scratch;
 mod walk;
@@ -40,7 +41,10 @@ use super::{
     Backend, Created, Error, Fence, Kind, Limits, ListPage, ListQuery, Object, ObjectMeta, Part,
     PutOptions, Rules, Upload, wrap::count::Verb,
 };
-use crate::{clock::Clock, nix::object_key::ObjectKey};
+use crate::{
+    clock::Clock,
+    nix::object_key::{LEDGER_PREFIX, ObjectKey},
+};
 
 /// A page of a listing reads and sorts every folder that it touches, so pages are large: a folder of
 /// 100,000 narinfos is read ten times. One page takes about 2 MiB.
@@ -222,9 +226,29 @@ impl Inner {
         touched.sort();
         touched.dedup();
         for folder in touched {
-            File::open(folder)?.sync_all()?;
+            self.tidy(&folder)?;
         }
         Ok(failed)
+    }
+
+    /// Takes a folder away if it is the ledger's and empty, and so upwards; makes what went durable.
+    ///
+    /// Each run has folders of its own there, and all later listings would walk through them. No other
+    /// folder goes: Nix makes its own once and relies on them.
+    fn tidy(&self, touched: &Path) -> io::Result<()> {
+        let ledger = self.root.join(LEDGER_PREFIX);
+        for folder in touched.ancestors() {
+            let is_own = folder.starts_with(&ledger) && folder != ledger;
+            if is_own && is_gone(&fs::remove_dir(folder)) {
+                continue;
+            }
+            let synced = File::open(folder).and_then(|folder| folder.sync_all());
+            // Another run may have taken it away between the two.
+            if synced.is_ok() || !is_own || !is_gone(&synced) {
+                return synced;
+            }
+        }
+        Ok(())
     }
 
     /// Deletes one file; returns its folder if there was something to delete.
@@ -406,6 +430,14 @@ impl Backend for Folder {
     }
 }
 
+/// Whether a folder is not there any more, by whomsoever.
+fn is_gone(removed: &io::Result<()>) -> bool {
+    match removed {
+        Ok(()) => true,
+        Err(error) => error.kind() == ErrorKind::NotFound,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -547,6 +579,43 @@ mod tests {
             .unwrap()
             .count();
         assert_eq!(left, 0);
+    }
+
+    #[tokio::test]
+    async fn folders_of_the_ledger_that_are_emptied_go_and_others_stay() {
+        let (folder, backend, _) = cache();
+        let names = ["log/x", "nar/x", "narhaul/journal/1/a", "narhaul/roots/r"];
+        for name in names {
+            put(&backend, name).await.unwrap();
+        }
+        let keys = ["log/x", "nar/x", "narhaul/journal/1/a"].map(key);
+        backend.delete(&keys, None).await.unwrap();
+        let is_there = |name: &str| folder.path().join(name).is_dir();
+        assert!(["log", "nar", "narhaul/roots"].into_iter().all(is_there));
+        assert!(!is_there("narhaul/journal"));
+        backend
+            .delete(&[key("narhaul/roots/r")], None)
+            .await
+            .unwrap();
+        assert!(is_there("narhaul") && !is_there("narhaul/roots"));
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn writes_into_folders_that_others_empty_go_well() {
+        let (_folder, backend, _) = cache();
+        let mut writers = tokio::task::JoinSet::new();
+        for writer in 0..4 {
+            let backend = backend.clone();
+            writers.spawn(async move {
+                let own = format!("narhaul/intents/x/{writer}");
+                for _ in 0..50 {
+                    put(&backend, &own).await.unwrap();
+                    backend.get(&key(&own)).await.unwrap();
+                    backend.delete(&[key(&own)], None).await.unwrap();
+                }
+            });
+        }
+        writers.join_all().await;
     }
 
     #[tokio::test]

@@ -55,6 +55,10 @@ const UPLOAD_LIFE: Duration = Duration::from_secs(7 * 24 * 3600);
 /// between two cleanings are not to be believed.
 const MAX_TAKEN: u32 = 10_000;
 
+/// A folder may be taken away between its making and the write into it. Each time somebody else has
+/// deleted the last file of that folder in a few microseconds; nobody is so unlucky that often.
+const MAX_TRIES: u32 = 100;
+
 #[derive(Debug)]
 pub(super) struct Scratch {
     root: PathBuf,
@@ -372,13 +376,28 @@ impl Scratch {
     /// Gives a finished file its name, and makes that durable.
     fn publish(&self, aside: &Path, path: &Path, if_absent: bool) -> Result<(), Fault> {
         let parent = path.parent().unwrap_or(&self.root);
-        make_folders(parent)?;
-        if if_absent {
-            rename_new(aside, path)?;
-        } else {
-            fs::rename(aside, path)?;
+        let mut n_tries = 1;
+        loop {
+            let moved = make_folders(parent).and_then(|()| {
+                if if_absent {
+                    rename_new(aside, path)
+                } else {
+                    fs::rename(aside, path)
+                }
+            });
+            match moved {
+                // A deletion takes folders away that it has emptied, perhaps between the two steps.
+                Err(error) if error.kind() == ErrorKind::NotFound && n_tries < MAX_TRIES => {
+                    n_tries += 1;
+                }
+                done => break done?,
+            }
         }
-        Ok(sync(parent)?)
+        match sync(parent) {
+            // The object has been deleted since, and its folder with it.
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            synced => Ok(synced?),
+        }
     }
 }
 
