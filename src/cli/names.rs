@@ -28,6 +28,10 @@ use crate::{
 /// As many names are looked up, and as many items shown one by one.
 pub const MAX_NAMES: usize = 1000;
 
+/// Texts of a journal that lie this near to one another are read in one request: it takes about as
+/// long as a dozen small ones.
+const MAX_AT_ONCE: u64 = 8 << 20;
+
 /// Requests at once; they are small.
 const AT_ONCE: usize = 32;
 
@@ -101,14 +105,21 @@ impl Names {
         }
     }
 
-    /// Looks up paths that the sweep `run` has taken away.
-    pub async fn look_up_buried(&mut self, dest: &Arc<dyn Backend>, run: &RunId) {
+    /// Looks up those of `parts` that the sweep `run` has taken away.
+    pub async fn look_up_buried(
+        &mut self,
+        dest: &Arc<dyn Backend>,
+        run: &RunId,
+        parts: impl IntoIterator<Item = HashPart>,
+    ) {
+        let parts: BTreeSet<HashPart> = parts.into_iter().take(MAX_NAMES).collect();
         let index = Name::journal(run, JournalFile::Index).key();
         let Ok(object) = dest.get(&index).await else {
             return;
         };
-        if let Ok(index) = Index::decode(&object.body) {
-            self.look_up_entries(dest, run, index.entries).await;
+        if let Ok(Index { mut entries }) = Index::decode(&object.body) {
+            entries.retain(|entry| parts.contains(&entry.part));
+            self.look_up_entries(dest, run, entries).await;
         }
     }
 
@@ -131,7 +142,24 @@ impl Names {
             .into_iter()
             .filter(|entry| !self.found.contains_key(&entry.part))
             .take(MAX_NAMES);
-        let wanted: Vec<_> = wanted.collect();
+        let wanted: Vec<Entry> = wanted.collect();
+        if wanted.is_empty() {
+            return;
+        }
+        let start = wanted.iter().map(|entry| entry.text.start).min();
+        let end = wanted.iter().map(|entry| entry.text.end).max();
+        let all = start.unwrap_or_default()..end.unwrap_or_default();
+        if all.end.saturating_sub(all.start) <= MAX_AT_ONCE {
+            if let Ok(texts) = dest.get_range(texts, all.clone()).await {
+                for entry in &wanted {
+                    let at = |place: u64| usize::try_from(place - all.start).ok();
+                    let within = at(entry.text.start).zip(at(entry.text.end));
+                    let text = within.and_then(|(start, end)| texts.get(start..end));
+                    self.add_narinfo(text.unwrap_or_default());
+                }
+            }
+            return;
+        }
         let found: Vec<_> = stream::iter(wanted)
             .map(async |entry| dest.get_range(texts, entry.text).await.ok())
             .buffered(AT_ONCE)

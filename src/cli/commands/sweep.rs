@@ -384,11 +384,12 @@ fn undo(
         };
         let (dest, meter) = (Arc::clone(&desk.dest), Arc::clone(&desk.meter));
         let mut names = Names::new(copy::store_dir(context, &site.url)?);
-        names.look_up_buried(&desk.dest, &run).await;
         let bars = Bars::start(context, &desk.meter);
         let undone = Box::pin(sweep::undo(dest, request, meter, desk.stop.clone())).await;
         drop(bars);
         let report = undone.map_err(|error| sweep_errors::of_sweep(site, &error))?;
+        let shown = report.put_back.iter().chain(report.lost.keys()).copied();
+        names.look_up_buried(&desk.dest, &run, shown).await;
         Ok((report, names))
     })?;
     sweep_words::tell_undo(context, site, &run, &report, &names)
@@ -480,11 +481,11 @@ fn tell_settings(context: &Context, layers: &Layers<'_>, config: &Config) {
 /// The names of what is told one by one.
 async fn names(desk: &Desk, store_dir: &StoreDir, report: &Report) -> Names {
     let mut names = Names::new(store_dir.clone());
+    let condemned = || report.condemned.iter().map(|item| item.part);
     if let Some(run) = &report.journal {
-        names.look_up_buried(&desk.dest, run).await;
+        names.look_up_buried(&desk.dest, run, condemned()).await;
     }
-    let condemned = report.condemned.iter().chain(&report.dangling);
-    let parts = condemned.map(|item| item.part);
+    let parts = condemned().chain(report.dangling.iter().map(|item| item.part));
     let parts = parts.chain(report.healed.iter().map(|item| item.part));
     names.look_up(&desk.dest, parts).await;
     names
