@@ -14,14 +14,13 @@ use tokio::sync::Mutex;
 
 use super::{
     Context, Error,
-    census::{Narinfos, count},
+    census::{Listed, Narinfos, count},
     condemn::Journal,
     context::{BATCH, Deletion},
     living::Living,
     report::{Fate, NotDeleted, Spared},
 };
 use crate::{
-    backend::ObjectMeta,
     graph::{Node, Row},
     ledger::{IntentFile, IntentId, JournalFile, Name, journal::Entry},
     meter::Phase,
@@ -139,7 +138,7 @@ impl Context {
         &self,
         watch: &Mutex<Watch<'_>>,
         level: &[(Node, HashPart)],
-        ls: &BTreeMap<HashPart, ObjectMeta>,
+        ls: &BTreeMap<HashPart, Listed>,
         burial: &mut Burial,
     ) -> Result<Deletion, Error> {
         // A narinfo may have a listing beside it: half as many keep a batch below its size.
@@ -181,7 +180,7 @@ impl Context {
         &self,
         watch: &Mutex<Watch<'_>>,
         batch: Vec<(Node, HashPart)>,
-        ls: &BTreeMap<HashPart, ObjectMeta>,
+        ls: &BTreeMap<HashPart, Listed>,
         has_ended: &AtomicBool,
     ) -> Result<(Vec<(Node, Fate)>, Deletion), Error> {
         self.go_on()?;

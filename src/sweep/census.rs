@@ -8,7 +8,10 @@
 //! A listing is no snapshot. Which one comes before which is the protocol's proof, so nothing here is
 //! reordered or remembered across two looks.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::SystemTime,
+};
 
 use futures::{StreamExt as _, stream};
 
@@ -41,11 +44,19 @@ const MAX_NAMED: usize = 20;
 #[derive(Debug, Default)]
 pub(super) struct Bulk {
     /// Everything below `nar/`, in the order of keys.
-    pub(super) bodies: Vec<(ObjectKey, ObjectMeta)>,
+    pub(super) bodies: Vec<(ObjectKey, Listed)>,
     /// Everything below the other families' folders, likewise.
-    pub(super) families: Vec<(ObjectKey, ObjectMeta)>,
+    pub(super) families: Vec<(ObjectKey, Listed)>,
     /// Names below them that no key can have.
     pub(super) n_foreign: u64,
+}
+
+/// What is kept of an object that was listed: with its tag it would be twice as large, in a list of
+/// everything.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Listed {
+    pub(super) size: u64,
+    pub(super) modified: Option<SystemTime>,
 }
 
 /// Narinfos, as they were listed and read.
@@ -56,7 +67,7 @@ pub(super) struct Narinfos {
     /// The paths that were written since the earlier look: new, or with another tag or date.
     pub(super) written: BTreeSet<HashPart>,
     /// The listings of contents (`.ls`) beside them.
-    pub(super) ls: BTreeMap<HashPart, ObjectMeta>,
+    pub(super) ls: BTreeMap<HashPart, Listed>,
     /// The paths whose narinfos could not be read: they are not absent.
     pub(super) wrecks: BTreeSet<HashPart>,
     /// The first of those, each with why.
@@ -65,9 +76,18 @@ pub(super) struct Narinfos {
     pub(super) unknown: Unknown,
 }
 
+impl From<ObjectMeta> for Listed {
+    fn from(meta: ObjectMeta) -> Self {
+        Self {
+            size: meta.size,
+            modified: meta.last_modified,
+        }
+    }
+}
+
 impl Bulk {
-    /// Returns a body's metadata, if it was there.
-    pub(super) fn body(&self, key: &ObjectKey) -> Option<&ObjectMeta> {
+    /// Returns what was listed of a body, if it was there.
+    pub(super) fn body(&self, key: &ObjectKey) -> Option<&Listed> {
         let found = self.bodies.binary_search_by(|(listed, _)| listed.cmp(key));
         found.ok().map(|at| &self.bodies[at].1)
     }
@@ -86,15 +106,31 @@ impl Context {
     pub(super) async fn bulk(&self) -> Result<Bulk, Error> {
         self.go_on()?;
         let mut bulk = Bulk::default();
-        let nar = self.list(BODY_PREFIX, false).await?;
-        bulk.n_foreign += nar.n_foreign;
-        bulk.bodies = nar.objects;
+        bulk.bodies = self.list_bulk(BODY_PREFIX, &mut bulk.n_foreign).await?;
         for family in FAMILIES {
-            let listed = self.list(family, false).await?;
-            bulk.n_foreign += listed.n_foreign;
-            bulk.families.extend(listed.objects);
+            let listed = self.list_bulk(family, &mut bulk.n_foreign).await?;
+            bulk.families.extend(listed);
         }
         Ok(bulk)
+    }
+
+    async fn list_bulk(
+        &self,
+        prefix: &str,
+        n_foreign: &mut u64,
+    ) -> Result<Vec<(ObjectKey, Listed)>, Error> {
+        self.go_on()?;
+        let mut listed = Vec::new();
+        let take = |page: ListPage| {
+            *n_foreign += page.n_foreign;
+            let objects = page.objects.into_iter();
+            listed.extend(objects.map(|(key, meta)| (key, Listed::from(meta))));
+        };
+        let pages = listing::pages(&self.dest, prefix, false, self.request.n_requests, take);
+        pages.await.map_err(|error| self.fail(error))?;
+        listed.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        listed.shrink_to_fit();
+        Ok(listed)
     }
 
     /// Lists the top, and reads the narinfos that `base` does not know as they are.
@@ -154,6 +190,7 @@ impl Context {
     ) -> Result<(), Error> {
         self.meter
             .expect_more(Phase::Census, count(wanted.len()), 0);
+        builder.reserve(wanted.len());
         let mut reading = stream::iter(wanted)
             .map(|(part, key, listed)| async move {
                 self.go_on()?;
@@ -280,7 +317,7 @@ fn note_other(found: &mut Narinfos, key: ObjectKey, meta: ObjectMeta) {
         .strip_suffix(".ls")
         .and_then(|part| part.parse().ok());
     if let Some(part) = ls {
-        found.ls.insert(part, meta);
+        found.ls.insert(part, Listed::from(meta));
     } else if key != ObjectKey::cache_info() {
         found.unknown.n_keys += 1;
         if found.unknown.first.len() < MAX_NAMED {

@@ -10,12 +10,13 @@ use futures::{StreamExt as _, stream};
 
 use super::{
     Context, Error,
+    census::Listed,
     delete::journals,
     report::{Report, Warning},
     steps::Sight,
 };
 use crate::{
-    backend::{Kind as Failure, ObjectMeta, Upload},
+    backend::{Kind as Failure, Upload},
     ledger::RunId,
     nix::{
         object_key::{BODY_PREFIX, LEDGER_PREFIX, ObjectKey},
@@ -41,10 +42,8 @@ impl Context {
         let mut companions: Vec<Companion> = listings.flatten().collect();
         if has_deleted || !finished.is_empty() {
             let oldest = self.ages().orphans + self.ages().margin;
-            let is_old = |(_, meta): &&(ObjectKey, ObjectMeta)| {
-                let age = meta
-                    .last_modified
-                    .map(|date| books.now.duration_since(date));
+            let is_old = |(_, listed): &&(ObjectKey, Listed)| {
+                let age = listed.modified.map(|date| books.now.duration_since(date));
                 matches!(age, Some(Ok(age)) if age >= oldest)
             };
             let old: Vec<_> = sight.bulk.families.iter().filter(is_old).cloned().collect();
@@ -137,11 +136,11 @@ impl Context {
     }
 }
 
-fn companion(key: ObjectKey, meta: &ObjectMeta, belongs: Vec<Belongs>) -> Option<Companion> {
+fn companion(key: ObjectKey, listed: &Listed, belongs: Vec<Belongs>) -> Option<Companion> {
     Some(Companion {
         key,
         // Without a date it has no age, and stays.
-        modified: meta.last_modified?,
+        modified: listed.modified?,
         belongs,
     })
 }

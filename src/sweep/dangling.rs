@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use futures::{StreamExt as _, stream};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::{
     Context, Error,
@@ -128,13 +128,17 @@ impl Context {
     /// for.
     async fn broken(&self, sight: &Sight) -> Result<Vec<Node>, Error> {
         let census = &sight.found.census;
+        let mut asked = stream::iter(lost(sight))
+            .map(|missing| async move {
+                self.go_on()?;
+                let key = ObjectKey::narinfo(census.part(missing.node));
+                let is_gone = self.head(&key).await?.is_none();
+                Ok::<_, Error>(is_gone.then_some(missing))
+            })
+            .buffered(self.request.n_requests);
         let mut gone = Vec::new();
-        for missing in lost(sight) {
-            self.go_on()?;
-            let key = ObjectKey::narinfo(census.part(missing.node));
-            if self.head(&key).await?.is_none() {
-                gone.push(missing);
-            }
+        while let Some(missing) = asked.next().await {
+            gone.extend(missing?);
         }
         if gone.is_empty() {
             return Ok(Vec::new());
@@ -175,21 +179,29 @@ impl Context {
         }
         let mut all = Deletion::default();
         for level in levels {
-            let mut keys = Vec::new();
+            let mut open = Vec::new();
             for node in level.iter().copied().filter(|node| written.contains(node)) {
-                let part = census.part(node);
-                let is_relied = relied.contains(&part)
+                let is_relied = relied.contains(&census.part(node))
                     || census.body(node).is_some_and(|body| bodies.contains(&body));
                 if is_relied {
                     fates.insert(node, Fate::Spared(Spared::Intent));
-                } else if mended.contains(&node) || !self.is_unchanged(census, node).await? {
+                } else if mended.contains(&node) {
                     fates.insert(node, Fate::Spared(Spared::Changed));
                 } else {
-                    fates.insert(node, Fate::Buried);
-                    keys.push(ObjectKey::narinfo(part));
-                    if sight.found.ls.contains_key(&part) {
-                        keys.push(ObjectKey::listing(part));
-                    }
+                    open.push(node);
+                }
+            }
+            let mut keys = Vec::new();
+            for (node, is_unchanged) in self.are_unchanged(census, open).await? {
+                if !is_unchanged {
+                    fates.insert(node, Fate::Spared(Spared::Changed));
+                    continue;
+                }
+                fates.insert(node, Fate::Buried);
+                let part = census.part(node);
+                keys.push(ObjectKey::narinfo(part));
+                if sight.found.ls.contains_key(&part) {
+                    keys.push(ObjectKey::listing(part));
                 }
             }
             all.add(self.delete(&keys).await?);
@@ -204,6 +216,19 @@ impl Context {
         report.not_deleted.extend(left);
         self.mark(&journal.run, JournalFile::Buried).await?;
         Ok(fates)
+    }
+
+    /// Looks once more at the narinfos of one level; in their order.
+    async fn are_unchanged(
+        &self,
+        census: &Census,
+        nodes: Vec<Node>,
+    ) -> Result<Vec<(Node, bool)>, Error> {
+        stream::iter(nodes)
+            .map(|node| async move { Ok((node, self.is_unchanged(census, node).await?)) })
+            .buffered(self.request.n_requests)
+            .try_collect()
+            .await
     }
 
     async fn is_unchanged(&self, census: &Census, node: Node) -> Result<bool, Error> {

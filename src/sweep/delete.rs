@@ -11,16 +11,16 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures::{StreamExt as _, stream};
 
 use super::{
     Context, Error,
     adopt::Orphaned,
-    census::count,
+    census::{Bulk, Listed, count},
     report::{Body, BodyFate, Report},
     steps::{Sight, look_again, named},
 };
 use crate::{
-    backend::ObjectMeta,
     ledger::{
         JournalFile, Name, RunId,
         doom::{DoomList, Doomed},
@@ -59,6 +59,8 @@ impl Context {
         let is_idle = verdicts.due.is_empty() && verdicts.doomed.is_empty();
         let mut struck = BTreeMap::new();
         if !is_idle && !self.is_dry_run() {
+            // Not two of them at once: it is the largest of what is looked at.
+            sight.bulk = Bulk::default();
             sight.bulk = self.bulk().await?;
             look_again(self, sight).await?;
             self.live_again(report, sight).await?;
@@ -176,18 +178,25 @@ impl Context {
         }
     }
 
-    /// S8c: writes the doom lists and reads them back.
+    /// S8c: writes the doom lists and reads them back, all of them before anything is deleted.
     async fn doom(&self, doomed: &[Doomed]) -> Result<(), Error> {
-        for (number, chunk) in (0..).zip(doomed.chunks(self.timing().doom_chunk.max(1))) {
-            let list = DoomList {
-                bodies: chunk.to_vec(),
-            };
-            let key = Name::journal(&self.request.run, JournalFile::Doom(number)).key();
-            let bytes = Bytes::from(list.encode());
-            self.put(&key, bytes.clone()).await?;
-            self.read_back(&key, &bytes).await?;
+        let chunks = doomed.chunks(self.timing().doom_chunk.max(1));
+        let chunks = chunks.map(<[Doomed]>::to_vec).collect::<Vec<_>>();
+        let mut writing = stream::iter((0..).zip(chunks))
+            .map(|(number, bodies)| self.doom_list(number, DoomList { bodies }))
+            .buffer_unordered(self.request.n_requests);
+        let mut end = Ok(());
+        while let Some(written) = writing.next().await {
+            end = end.and(written);
         }
-        Ok(())
+        end
+    }
+
+    async fn doom_list(&self, number: u32, list: DoomList) -> Result<(), Error> {
+        let key = Name::journal(&self.request.run, JournalFile::Doom(number)).key();
+        let bytes = Bytes::from(list.encode());
+        self.put(&key, bytes.clone()).await?;
+        self.read_back(&key, &bytes).await
     }
 
     /// S8e: deletes what is left of the doomed; returns what is gone.
@@ -272,11 +281,11 @@ pub(super) fn journals<'a>(
     unfinished.chain(foreseen).collect()
 }
 
-fn seen(meta: &ObjectMeta) -> Option<BodySeen> {
+fn seen(listed: &Listed) -> Option<BodySeen> {
     Some(BodySeen {
-        size: meta.size,
+        size: listed.size,
         // Without a date it has no age, and stays.
-        modified: meta.last_modified?,
+        modified: listed.modified?,
     })
 }
 

@@ -10,6 +10,8 @@ use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
 };
 
+use futures::{StreamExt as _, stream};
+
 use super::{Context, Error, report::Healed, steps::Sight};
 use crate::{
     graph::{Census, Row},
@@ -68,11 +70,19 @@ impl Context {
         }
         let mut builder = mem::take(&mut sight.found.census).amend();
         while !wanted.is_empty() {
-            self.go_on()?;
             let found = books.tombstones(&wanted);
             wanted.clear();
-            for (part, tombstone) in found {
-                match self.row_of(&tombstone).await? {
+            // In the order of the parts, so that the same journals make the same census.
+            let mut reading = stream::iter(found)
+                .map(|(part, tombstone)| async move {
+                    self.go_on()?;
+                    let row = self.row_of(&tombstone).await?;
+                    Ok::<_, Error>((part, tombstone, row))
+                })
+                .buffered(self.request.n_requests);
+            while let Some(read) = reading.next().await {
+                let (part, tombstone, row) = read?;
+                match row {
                     Some(row) => {
                         wanted.extend(row.references.iter().copied());
                         builder.push_buried(row).map_err(Error::Census)?;

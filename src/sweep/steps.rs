@@ -113,6 +113,7 @@ async fn first_heal(
     let healing = heal(context, report, sight, &books).await?;
     if !context.is_dry_run() {
         if !healing.healed.is_empty() {
+            sight.bulk = Bulk::default();
             sight.bulk = context.bulk().await?;
             look_again(context, sight).await?;
         }
