@@ -46,6 +46,9 @@ const CLOSURE: u64 = 100;
 /// What each path refers to, as real ones do on average.
 const REFERENCES: u64 = 8;
 
+/// Files of the ledger that a sweep reads however small the cache is, generously.
+const LEDGER: u64 = 20;
+
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 fn path(number: u64) -> StorePath {
@@ -245,7 +248,7 @@ fn the_second_night_reads_only_what_is_new() {
     let second = nights.sweep();
     second.tell("second night, one in a hundred new");
     assert!(
-        second.requests["get"] * 50 <= first.requests["get"],
+        second.requests["get"] <= first.requests["get"] / 50 + LEDGER,
         "the second night read {} of {}",
         second.requests["get"],
         first.requests["get"]
