@@ -310,7 +310,16 @@ fn source_hint(error: &source::Error) -> Option<String> {
         source::Error::Database { .. } => Some(
             "the database belongs to root: run narhaul as a user who may read it".to_owned(),
         ),
+        source::Error::Connect { .. } => Some(
+            "start it (`systemctl start nix-daemon.socket`), or read the store without it: `--store local`"
+                .to_owned(),
+        ),
+        source::Error::Shut { .. } => Some(
+            "`allowed-users` in the daemon's nix.conf may leave this user out; `--store local` reads the store without it"
+                .to_owned(),
+        ),
         source::Error::Changed { .. }
+        | source::Error::Daemon { .. }
         | source::Error::Unsupported { .. }
         | source::Error::Read { .. }
         | source::Error::Malformed { .. }

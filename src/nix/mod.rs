@@ -1,9 +1,9 @@
-//! The formats of Nix binary caches, and nothing else.
+//! The formats of Nix binary caches and of the daemon's protocol, and nothing else.
 //!
 //! Text and bytes come in, values go out, and back. The formats are those of the Nix manual ("Store
 //! path", "Nix archive", "narinfo", "Content-addressing store objects") as the releases 2.3 to 2.35
 //! of the client read and write them; where releases differ, the file in question says which one is
-//! followed.
+//! followed. [`wire`] is what a daemon speaks on its socket.
 //!
 //! Level 0: pure. No file, no clock, no environment, no randomness, no other room of this crate.
 //! Left out on purpose: derivations, the Nix language, realisations.
@@ -23,6 +23,7 @@ pub mod path_info;
 pub mod properties;
 pub mod signature;
 pub mod store_path;
+pub mod wire;
 
 #[cfg(test)]
 mod tests;

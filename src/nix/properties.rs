@@ -8,7 +8,11 @@
 //! reads as the same value again. Not here: agreement with Nix, which needs Nix's own files
 //! (`tests/it/vectors.rs`).
 
-use std::{fmt, io::Write as _, str::FromStr};
+use std::{
+    fmt,
+    io::{self, Write as _},
+    str::FromStr,
+};
 
 use crate::nix::{
     base32,
@@ -27,6 +31,11 @@ use crate::nix::{
     path_info::{JsonEntry, parse_dump_db, parse_json, parse_path_list},
     signature::{PublicKey, SecretKey, Signature},
     store_path::{HashPart, StoreDir, StoreName, StorePath},
+    wire::{
+        frame::{read_frame, write_frame},
+        greeting::{self, Version},
+        record::Record,
+    },
 };
 
 /// What is read and written reads as the same value again.
@@ -273,6 +282,54 @@ pub fn signing(seed: [u8; 32], text: &str, other: &str) {
     keys(&key.to_secret_text());
     keys(&public.to_string());
     keys(&signature.to_string());
+}
+
+/// No bytes make the readers of the worker protocol panic, and what they read and is written reads as the
+/// same frame or record again, in every version.
+pub fn wire(data: &[u8]) {
+    for minor in Version::OLDEST.minor..=Version::NEWEST.minor {
+        let version = Version::new(minor);
+        let mut rest = data;
+        while let Ok(frame) = read_frame(&mut rest, version) {
+            let mut written = Vec::new();
+            let result = write_frame(&mut written, version, &frame);
+            assert!(result.is_ok(), "{frame:?} cannot be written");
+            let again = read_frame(&mut written.as_slice(), version).ok();
+            assert_eq!(again.as_ref(), Some(&frame), "a frame reads differently");
+        }
+        let mut stream = Exchange { input: data };
+        if let Ok(greeting) = greeting::greet(&mut stream, version) {
+            assert!(greeting.version <= version, "the lower version holds");
+        }
+    }
+    if let Ok(record) = Record::read(&mut &*data) {
+        let mut written = Vec::new();
+        let result = record.write(&mut written);
+        assert!(result.is_ok(), "{record:?} cannot be written");
+        let again = Record::read(&mut written.as_slice()).ok();
+        assert_eq!(again, Some(record), "a record reads differently");
+    }
+}
+
+/// A server that says what it says, whatever it hears.
+struct Exchange<'a> {
+    input: &'a [u8],
+}
+
+impl io::Read for Exchange<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.input.read(buffer)
+    }
+}
+
+impl io::Write for Exchange<'_> {
+    fn write(&mut self, data: &[u8]) -> io::Result<usize> {
+        Ok(data.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// A step through a tree that owns its bytes; pieces of contents are joined.

@@ -9,6 +9,7 @@
 
 pub mod directory;
 pub(crate) mod hashing;
+pub mod nix_daemon;
 pub mod nix_db;
 pub mod synthetic;
 
@@ -96,6 +97,32 @@ pub enum Error {
         /// The database file.
         path: PathBuf,
         /// What SQLite said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// There is no daemon at a socket, or none that we may speak to.
+    #[error("cannot connect to the Nix daemon at `{socket}`")]
+    Connect {
+        /// The socket.
+        socket: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The daemon closed the connection before it had greeted us.
+    #[error("the Nix daemon at `{socket}` hung up at once")]
+    Shut {
+        /// The socket.
+        socket: PathBuf,
+        /// How the connection ended.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The daemon did not do what it was asked for.
+    #[error("the Nix daemon at `{socket}` did not {act}")]
+    Daemon {
+        /// Its socket.
+        socket: PathBuf,
+        /// What it was asked for: "tell about `/nix/store/…`".
+        act: String,
+        /// What it said, or what became of the connection.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A row of the database, or a line of a list, makes no sense.

@@ -12,6 +12,8 @@ mod support;
 mod backend;
 mod copy;
 mod copy_beside_sweeps;
+mod daemon;
+mod daemon_real;
 mod endurance;
 mod interop;
 mod large;

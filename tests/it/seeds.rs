@@ -25,10 +25,11 @@ const LAWS: [(&str, Law); 8] = [
 ];
 
 /// The same for targets that take bytes.
-const LAWS_OF_BYTES: [(&str, LawOfBytes); 6] = [
+const LAWS_OF_BYTES: [(&str, LawOfBytes); 7] = [
     ("nar_decode", properties::nar_decode),
     ("nar_encode", properties::nar_encode),
     ("nar_listing", properties::nar_listing),
+    ("wire", properties::wire),
     ("ledger_journal", ledger::properties::journal),
     ("ledger_intent", ledger::properties::intent),
     ("ledger_snapshot", ledger::properties::snapshot),

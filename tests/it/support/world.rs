@@ -154,6 +154,11 @@ impl Run<'_> {
         })
     }
 
+    /// The program as it would be started, for runs that last longer than a call.
+    pub(crate) fn command(self) -> Command {
+        self.command
+    }
+
     fn run_until(mut self, watch: impl FnOnce(&mut Child)) -> Output {
         self.command
             .stdin(Stdio::piped())
