@@ -1,7 +1,7 @@
 //! The settings that have more than one source, and the configuration file.
 //!
 //! A setting is taken from the first of these that has it: the flag, the cache URL's parameters, the
-//! environment, `narhaul.toml`, the default. [`SETTINGS`] is the one table of them; `narhaul config`
+//! environment, `narhaul.toml`, the default; before its default, `store` is also what `NIX_REMOTE` says. [`SETTINGS`] is the one table of them; `narhaul config`
 //! prints it with every value's origin.
 //!
 //! The file is TOML with one key per setting, at the top level. An unknown key is refused with the name
@@ -50,7 +50,7 @@ pub const SETTINGS: &[Setting] = &[
         name: "store",
         variable: Some(&env::NARHAUL_STORE),
         parameter: None,
-        default: "the local store",
+        default: "auto: the local store, or its daemon for those who may not write the store's state",
         what: "the Nix store to copy from",
     },
     Setting {
@@ -326,9 +326,13 @@ impl<'a> Layers<'a> {
             (values, Origin::Url)
         } else if let Some(found) = from_variable() {
             found
-        } else {
-            let values = given(self.file.values.get(name))?;
+        } else if let Some(values) = given(self.file.values.get(name)) {
             (values, Origin::File(self.file.path.clone()))
+        } else {
+            // Nix's own name for the store is weaker than all that was said to us.
+            let variable = (name == "store").then_some(&env::NIX_REMOTE)?;
+            let text = self.context.env.get(variable)?;
+            (vec![text.to_owned()], Origin::Variable(variable.name))
         };
         Some(Picked {
             name,

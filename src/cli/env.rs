@@ -72,10 +72,12 @@ variables! {
     HTTP_PROXY Ours "the proxy for `http` (`http_proxy` too)";
     ALL_PROXY Ours "the proxy where neither of the two is set (`all_proxy` too)";
     NO_PROXY Ours "hosts that are reached without a proxy (`no_proxy` too)";
-    NIX_REMOTE Ours "the Nix store to copy from, where no `--store` is given";
+    NIX_REMOTE Ours "the Nix store to copy from, where nothing else names one";
     NIX_STORE_DIR Ours "the store dir, instead of `/nix/store`";
     NIX_STORE Ours "the same, where `NIX_STORE_DIR` is not set";
     NIX_STATE_DIR Ours "where the Nix database lies, instead of `/nix/var/nix`";
+    NIX_DAEMON_SOCKET_PATH Ours "the Nix daemon's socket, instead of `daemon-socket/socket` in the state dir";
+    XDG_DATA_HOME Ours "the user's folder for data, where a store of one's own may lie; `~/.local/share` where it is not set";
     NIX_CONF_DIR Ours "where Nix's own `netrc` lies, instead of `/etc/nix`";
     AWS_ACCESS_KEY_ID Sdk "the access key; with the secret it wins over `profile=` in the URL, as in Nix since 2.33";
     AWS_SECRET_ACCESS_KEY Sdk "the secret of the access key";
@@ -139,12 +141,23 @@ impl Env {
     /// Returns where the configuration file is when nobody says otherwise.
     #[must_use]
     pub fn config_file(&self) -> Option<PathBuf> {
-        let home = match (self.get(&XDG_CONFIG_HOME), self.get(&HOME)) {
-            (Some(config), _) => PathBuf::from(config),
-            (None, Some(home)) => PathBuf::from(home).join(".config"),
-            (None, None) => return None,
-        };
+        let home = self.folder(&XDG_CONFIG_HOME, ".config")?;
         Some(home.join("narhaul").join("narhaul.toml"))
+    }
+
+    /// Returns where the user's data lie.
+    #[must_use]
+    pub fn data_home(&self) -> Option<PathBuf> {
+        self.folder(&XDG_DATA_HOME, ".local/share")
+    }
+
+    /// A folder that a variable names, or that has its usual place below the home folder.
+    fn folder(&self, variable: &Variable, usual: &str) -> Option<PathBuf> {
+        match (self.get(variable), self.get(&HOME)) {
+            (Some(folder), _) => Some(PathBuf::from(folder)),
+            (None, Some(home)) => Some(PathBuf::from(home).join(usual)),
+            (None, None) => None,
+        }
     }
 }
 

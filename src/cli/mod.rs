@@ -29,6 +29,7 @@ pub mod resolve;
 pub mod roots_from;
 pub mod run;
 pub mod site;
+pub mod store;
 pub mod sweep_errors;
 pub mod sweep_page;
 pub mod sweep_request;

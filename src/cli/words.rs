@@ -310,6 +310,9 @@ fn source_hint(error: &source::Error) -> Option<String> {
         source::Error::Database { .. } => Some(
             "the database belongs to root: run narhaul as a user who may read it".to_owned(),
         ),
+        source::Error::Hold { .. } => Some(
+            "`--store daemon` has the daemon hold them, for users whom it lets in".to_owned(),
+        ),
         source::Error::Connect { .. } => Some(
             "start it (`systemctl start nix-daemon.socket`), or read the store without it: `--store local`"
                 .to_owned(),

@@ -5,13 +5,17 @@
 //!
 //! The contract: a closure comes from one consistent look at the store; each path once; every reference
 //! of a path in it is in it too. A NAR is what Nix itself would dump; that its hash is the recorded one
-//! is for the caller to check. A path that vanishes while it is read is an error that names it.
+//! is for the caller to check. A source that lives in a Nix store holds a closure against its garbage
+//! collector before it is told, and lets go of it when it is dropped. A path that vanishes while it is
+//! read all the same is an error that names it.
 
+pub mod choice;
 pub mod directory;
 pub(crate) mod hashing;
 pub mod nix_daemon;
 pub mod nix_db;
 pub mod synthetic;
+mod temp_roots;
 
 use std::{fmt::Debug, io, path::PathBuf};
 
@@ -114,6 +118,14 @@ pub enum Error {
         socket: PathBuf,
         /// How the connection ended.
         source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// Paths cannot be held against the garbage collector.
+    #[error("cannot hold store paths against a garbage collection, by `{path}`")]
+    Hold {
+        /// The file or folder by which they are held.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
     },
     /// The daemon did not do what it was asked for.
     #[error("the Nix daemon at `{socket}` did not {act}")]

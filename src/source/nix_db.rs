@@ -1,4 +1,4 @@
-//! A local Nix store, read beside the daemon: its database, and its files.
+//! A local Nix store, read without its daemon: its database, and its files.
 //!
 //! The database is Nix's SQLite file `db.sqlite` with schema 10, which every release since 2.0 has. It
 //! is opened read-only, and a closure is read in one transaction, so that it is one look at the store
@@ -12,13 +12,15 @@
 //! Where things lie follows Nix: by `NIX_STORE_DIR` and `NIX_STATE_DIR`, or below a root as with
 //! `--store /mnt`, where files and database are moved and paths stay what they are.
 //!
-//! Not here: the daemon's socket, and roots of the garbage collector. A path that is collected between
-//! walk and dump is [`Error::Vanished`].
+//! A closure is held against the garbage collector from before the walk until the store is dropped
+//! (`temp_roots`), if the state dir can be written; whoever may only read the store has the daemon for
+//! that. A path that is collected all the same is [`Error::Vanished`].
 
 use std::{
     collections::{BTreeSet, HashMap},
     fmt, fs, io,
     path::{Component, Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -33,7 +35,9 @@ use crate::{
     },
     source::{
         Error, Source,
+        choice::is_writable,
         directory::{CaseHack, dump},
+        temp_roots::TempRoots,
     },
 };
 
@@ -58,11 +62,21 @@ pub struct StoreConfig {
     pub db_dir: PathBuf,
 }
 
+impl StoreConfig {
+    /// Returns where all is that Nix keeps beside the files: the folder above that of the database.
+    #[must_use]
+    pub fn state_dir(&self) -> &Path {
+        self.db_dir.parent().unwrap_or(&self.db_dir)
+    }
+}
+
 /// Why a text names no store that can be read here.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SpecError {
     /// Some other kind of store.
-    #[error("store `{0}` is not a local store such as `/mnt` or `local?root=/mnt`")]
+    #[error(
+        "store `{0}` is neither a local store, such as `local` or `/mnt`, nor a daemon's, such as `daemon` or `unix:///path/to/socket`"
+    )]
     Kind(String),
     /// A store dir that is not one.
     #[error("store `{spec}` has a bad store dir")]
@@ -74,10 +88,10 @@ pub enum SpecError {
     },
 }
 
-/// Returns where the store `spec` is, as Nix would have it.
+/// Returns where the local store `spec` is, as Nix would have it.
 ///
-/// `spec` is what `--store` takes: nothing, `auto`, `local` or `daemon` for this machine's own, a path
-/// as the root of another, or `local?root=…&store=…&state=…&real=…`. The other two are the values of
+/// `spec` is what `--store` takes, but for daemons (see `choice`): nothing, `auto` or `local` for this
+/// machine's own, a path as the root of another, or `local?root=…&store=…&state=…&real=…`. The other two are the values of
 /// `NIX_STORE_DIR` and `NIX_STATE_DIR`.
 pub fn resolve_store(
     spec: Option<&str>,
@@ -98,7 +112,7 @@ pub fn resolve_store(
         .collect();
     let mut parameter = |key| parameters.remove(key).filter(|value| !value.is_empty());
     let root = match kind {
-        "auto" | "local" | "daemon" | "" => parameter("root"),
+        "auto" | "local" | "" => parameter("root"),
         path if path.starts_with(['/', '.']) => Some(path.to_owned()),
         url => match url.strip_prefix("local://") {
             Some(path) => parameter("root").or_else(|| Some(path.to_owned())),
@@ -138,6 +152,8 @@ pub fn resolve_store(
 pub struct NixDb {
     config: StoreConfig,
     file: PathBuf,
+    /// None where we may only read.
+    temp_roots: Option<Arc<TempRoots>>,
 }
 
 /// A schema other than the one that we know.
@@ -161,7 +177,13 @@ impl NixDb {
     /// Makes a source of the store at `config`, whose database must be readable.
     pub fn open(config: StoreConfig) -> Result<Self, Error> {
         let file = config.db_dir.join("db.sqlite");
-        let store = Self { config, file };
+        let state_dir = config.state_dir();
+        let temp_roots = is_writable(state_dir).then(|| TempRoots::new(state_dir.to_owned()));
+        let store = Self {
+            temp_roots: temp_roots.map(Arc::new),
+            config,
+            file,
+        };
         store.check_schema()?;
         drop(store.connect()?);
         Ok(store)
@@ -181,6 +203,13 @@ impl NixDb {
                 found: version.trim().to_owned(),
             })),
             Err(source) => Err(Error::Read { path, source }),
+        }
+    }
+
+    fn hold(&self, paths: &[StorePath]) -> Result<(), Error> {
+        match &self.temp_roots {
+            Some(temp_roots) => temp_roots.hold(&self.config.store_dir, paths),
+            None => Ok(()),
         }
     }
 
@@ -257,6 +286,8 @@ impl Source for NixDb {
     }
 
     fn closure(&self, roots: &[StorePath]) -> Result<Vec<PathInfo>, Error> {
+        // Before the look at the database: what is valid then, and all below it, stays.
+        self.hold(roots)?;
         let mut connection = self.connect()?;
         let sql_error = |error| self.database_error(error);
         let transaction = connection.transaction().map_err(sql_error)?;
@@ -267,6 +298,7 @@ impl Source for NixDb {
         transaction.finish().map_err(sql_error)?;
         // References are indices so far; now that every path is known, they become paths.
         let paths: Vec<_> = infos.iter().map(|info| info.path.clone()).collect();
+        self.hold(&paths)?;
         for of_one in edges.chunk_by(|one, other| one.0 == other.0) {
             let (referrer, _) = of_one[0];
             let references = of_one

@@ -21,7 +21,7 @@ fn each_setting_is_shown_with_the_place_it_comes_from() {
     insta::assert_snapshot!(run.text(), @r#"
     --- stdout
     to = "file:///cache?compression=xz&secret-key=/k" # the command line
-    # store: the local store
+    # store: auto: the local store, or its daemon for those who may not write the store's state
     key-file = "/k" # the cache URL
     compression = "xz" # the cache URL
     # level: the codec's own
@@ -48,6 +48,21 @@ fn each_setting_is_shown_with_the_place_it_comes_from() {
     # roots-from: none
     --- exit 0
     "#);
+}
+
+#[test]
+fn nix_itself_names_the_store_where_nobody_else_does() {
+    let world = World::new();
+    let store = |world: &World| {
+        let run = world.narhaul(["config"]).env("NIX_REMOTE", "daemon");
+        let shown = run.run().success().stdout;
+        let line = shown.lines().find(|line| line.contains("store"));
+        line.unwrap().replace(&world.text_path(""), "[DIR]/")
+    };
+    assert_eq!(store(&world), "store = \"daemon\" # NIX_REMOTE");
+    world.write("config/narhaul/narhaul.toml", "store = '/mnt'\n");
+    let line = "store = \"/mnt\" # [DIR]/config/narhaul/narhaul.toml";
+    assert_eq!(store(&world), line);
 }
 
 #[test]

@@ -207,9 +207,9 @@ fn a_machine_without_nix_is_told_so() {
     );
     insta::assert_snapshot!(run.text(), @r"
     --- stderr
-    error: store `ssh://host` is not a local store such as `/mnt` or `local?root=/mnt`
+    error: store `ssh://host` is neither a local store, such as `local` or `/mnt`, nor a daemon's, such as `daemon` or `unix:///path/to/socket`
 
-    hint: stores behind a daemon or on other machines are not read yet; without `--store` it is this machine's own
+    hint: stores on other machines are not read yet; `--store auto` is this machine's own
     --- exit 1
     ");
 }

@@ -21,7 +21,10 @@ use narhaul::{
 
 use crate::{
     source::path,
-    support::daemon::{FakeDaemon, info},
+    support::{
+        daemon::{FakeDaemon, info},
+        world::World,
+    },
 };
 
 /// A NAR of a symlink to `target`.
@@ -280,4 +283,49 @@ fn whoever_does_not_listen_or_is_no_daemon_is_told() {
     });
     let error = Daemon::connect(&old.endpoint()).unwrap_err();
     insta::assert_snapshot!(told(&error), @"the Nix daemon at `[DIR]/socket` did not let us in: it speaks version 1.20 of the worker protocol; 1.21 to 1.38 are known");
+}
+
+#[test]
+fn a_copy_asks_the_daemon_that_is_named() {
+    let (daemon, [app, ..]) = daemon(Version::NEWEST);
+    let world = World::new();
+    let to = format!("file://{}", world.text_path("served"));
+    let full = StoreDir::default().show(&app).to_string();
+    let socket = daemon.endpoint().socket;
+    let copy = |args: &[&str]| {
+        let args = [&["copy", "--unsigned", "--to", &to, &full], args].concat();
+        world.narhaul(args).env("NIX_DAEMON_SOCKET_PATH", &socket)
+    };
+    let run = copy(&["--store", "daemon"]).run().success();
+    assert!(run.says("copied 3 paths"), "{}", run.text());
+    let run = copy(&[]).env("NIX_REMOTE", "daemon").run().success();
+    assert!(run.says("nothing to copy"), "{}", run.text());
+
+    let nowhere = format!("unix://{}", world.text_path("socket"));
+    let run = copy(&["--store", &nowhere]).run();
+    insta::assert_snapshot!(run.text(), @r"
+    --- stderr
+    error: cannot read the Nix store
+    cause: cannot connect to the Nix daemon at `[DIR]/socket`
+    cause: No such file or directory (os error 2)
+
+    hint: start it (`systemctl start nix-daemon.socket`), or read the store without it: `--store local`
+    --- exit 1
+    ");
+    daemon.set(|state| {
+        let refusal = Refusal {
+            message: "disk I/O error".to_owned(),
+            ..Refusal::default()
+        };
+        state.refused.insert(26, refusal)
+    });
+    let run = copy(&["--store", "daemon"]).run();
+    let told = run.text().replace(socket.to_str().unwrap(), "[SOCKET]");
+    insta::assert_snapshot!(told, @r"
+    --- stderr
+    error: cannot walk the closure
+    cause: the Nix daemon at `[SOCKET]` did not tell about `/nix/store/00000000000000000000000000000000-app`
+    cause: disk I/O error
+    --- exit 1
+    ");
 }

@@ -13,6 +13,7 @@ mod backend;
 mod copy;
 mod copy_beside_sweeps;
 mod daemon;
+mod daemon_copy;
 mod daemon_real;
 mod endurance;
 mod interop;

@@ -194,7 +194,6 @@ fn stores_lie_where_nix_has_them() {
         None,
         Some("auto"),
         Some("local"),
-        Some("daemon"),
         Some("/"),
         Some("local?root="),
     ] {

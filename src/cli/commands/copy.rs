@@ -20,13 +20,13 @@ use crate::{
         bars::{Bars, since},
         cache::{self, Traffic},
         commands::texts,
-        config::{Layers, Picked},
+        config::Layers,
         env,
         error::{self, Exit, Failure},
         ignored, paths,
         resolve::{self, CopySettings},
         run::{self, Ended},
-        timing,
+        store, timing,
         units::Count,
         words::{self, About},
     },
@@ -40,7 +40,7 @@ use crate::{
     source::{
         Source,
         directory::{CaseHack, DirectorySource},
-        nix_db::{NixDb, StoreConfig, resolve_store},
+        nix_db::StoreConfig,
     },
     stop::Stop,
 };
@@ -84,7 +84,8 @@ pub struct CopyArgs {
     #[arg(long, help_heading = "What to copy")]
     all: bool,
 
-    /// Copy from this Nix store: a root such as `/mnt` [env: NARHAUL_STORE]
+    /// Copy from this Nix store: auto, daemon, local, `unix:///socket`, or a root such as `/mnt` [env:
+    /// NARHAUL_STORE]
     #[arg(long, value_name = "STORE", help_heading = "What to copy")]
     store: Option<String>,
 
@@ -272,30 +273,17 @@ fn what(
             "name store paths such as `./result` or `/run/current-system`, or `--add DIR` for a folder",
         ));
     }
-    let spec = layers.get("store");
-    let spec = spec
-        .as_ref()
-        .map(Picked::text)
-        .or_else(|| context.env.get(&env::NIX_REMOTE));
-    let store_dir = context.env.first(&[&env::NIX_STORE_DIR, &env::NIX_STORE]);
-    let state_dir = context.env.get(&env::NIX_STATE_DIR);
-    let store = resolve_store(spec, store_dir.map(|(_, dir)| dir), state_dir).map_err(|error| {
-        Failure::from_error(&error).hint(
-            "stores behind a daemon or on other machines are not read yet; without `--store` it is this machine's own",
-        )
-    })?;
-    let mut roots = named(args, &store)?;
-    let db = NixDb::open(store).map_err(|error| no_store(&error))?;
+    let choice = store::chosen(context, layers)?;
+    let mut roots = named(args, &choice.config)?;
+    let source = store::open(&choice)?;
     if args.all {
-        roots.extend(db.all_paths().map_err(|error| words::of_source(&error))?);
+        roots.extend(
+            source
+                .all_paths()
+                .map_err(|error| words::of_source(&error))?,
+        );
     }
-    Ok((Arc::new(db), roots.into_iter().collect()))
-}
-
-fn no_store(error: &crate::source::Error) -> Failure {
-    Failure::new("cannot open the Nix store")
-        .because(error)
-        .hint("name another by `--store ROOT`; a folder is copied without any store by `--add DIR`")
+    Ok((source, roots.into_iter().collect()))
 }
 
 /// Reads and hashes the ordinary files and directories of `--add`.

@@ -78,6 +78,20 @@ impl RealDaemon {
     }
 }
 
+impl RealDaemon {
+    /// Makes `n` paths that have nothing to do with each other; returns them in full.
+    pub(crate) fn singles(&self, name: &str, n: usize) -> Vec<String> {
+        let expression = format!(
+            "builtins.concatStringsSep \" \" (builtins.genList \
+             (n: builtins.toFile \"{name}-${{toString n}}\" \"${{toString n}}\") {n})"
+        );
+        let args = ["--eval", "--read-write-mode", "--expr", &expression];
+        let text = self.lines("nix-instantiate", &args).concat();
+        let paths = text.trim_matches('"').split(' ');
+        paths.map(str::to_owned).collect()
+    }
+}
+
 impl Drop for RealDaemon {
     fn drop(&mut self) {
         self.child.kill().ok();
