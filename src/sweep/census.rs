@@ -43,6 +43,8 @@ const MAX_NAMED: usize = 20;
 /// Bodies and families, as they were listed.
 #[derive(Debug, Default)]
 pub(super) struct Bulk {
+    /// The server's time before they were listed.
+    pub(super) since: Option<SystemTime>,
     /// Everything below `nar/`, in the order of keys.
     pub(super) bodies: Vec<(ObjectKey, Listed)>,
     /// Everything below the other families' folders, likewise.
@@ -105,7 +107,11 @@ impl Context {
     /// Lists bodies and families: what may be deleted later is listed before what may name it.
     pub(super) async fn bulk(&self) -> Result<Bulk, Error> {
         self.go_on()?;
-        let mut bulk = Bulk::default();
+        let since = self.dest.now().await.map_err(|error| self.fail(error))?;
+        let mut bulk = Bulk {
+            since: Some(since),
+            ..Bulk::default()
+        };
         bulk.bodies = self.list_bulk(BODY_PREFIX, &mut bulk.n_foreign).await?;
         for family in FAMILIES {
             let listed = self.list_bulk(family, &mut bulk.n_foreign).await?;

@@ -92,9 +92,10 @@ impl Context {
         if !gone.is_empty() && !self.is_dry_run() {
             look_again(self, sight).await?;
         }
-        // The time of the books, which are older than the look.
+        // Bodies that the listing shows are not asked for, so the look is as old as the listing.
+        let since = sight.bulk.since;
         let is_whole = self.dangling(report, sight, &books).await?;
-        sight.looked_for_bodies = is_whole.then_some(books.now);
+        sight.looked_for_bodies = since.filter(|_| is_whole);
         if !self.is_dry_run() {
             let own = (!verdicts.doomed.is_empty()).then(|| self.request.run.clone());
             let open: Vec<RunId> = orphaned.open.iter().cloned().chain(own).collect();

@@ -17,8 +17,10 @@ use narhaul::{
         },
     },
     ledger::{
-        IntentFile, Name,
+        IntentFile, JournalFile, Name, RunId,
+        doom::{DoomList, Doomed},
         intent::{Intent, Relied},
+        mark,
     },
     nix::{object_key::ObjectKey, store_path::StoreDir},
     stop::Stop,
@@ -118,6 +120,51 @@ fn intend(memory: &Memory, id: &str, names: &[&str]) {
 
 fn puts(end: &'static str) -> impl Fn(&Asked<'_>) -> bool + Send + Sync + 'static {
     move |asked| asked.verb == Verb::Put && asked.name.ends_with(end)
+}
+
+/// A back end that takes two hours to list bodies.
+#[derive(Debug)]
+struct Slow(Memory);
+
+impl Around for Slow {
+    fn inner(&self) -> &dyn Backend {
+        &self.0
+    }
+
+    async fn around<'a, T: Send + 'a>(
+        &'a self,
+        asked: Asked<'a>,
+        attempt: impl Attempt<'a, T> + 'a,
+    ) -> Result<T, Error> {
+        let answer = attempt().await;
+        if asked.verb == Verb::List && asked.name == "nar/" {
+            tokio::time::sleep(Duration::from_secs(2 * 3600)).await;
+        }
+        answer
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn on_an_idle_night_a_doom_list_that_was_young_at_the_look_for_bodies_stays() {
+    let world = with_garbage().await;
+    world.sweep().await;
+    let run = RunId::new(world.clock.now(), "earlier").unwrap();
+    let list = Name::journal(&run, JournalFile::Doom(0)).key();
+    let body = ObjectKey::parse(&body_key("gone")).unwrap();
+    let bodies = vec![Doomed { body, part: None }];
+    let plant = |key: &ObjectKey, bytes| world.memory.plant(key.as_str(), bytes);
+    plant(&list, DoomList { bodies }.encode());
+    let closed = Name::journal(&run, JournalFile::Closed).key();
+    plant(&closed, mark::marker());
+    let is_there = || world.memory.stored(list.as_str()).is_some();
+    // It is kept for a week and the margin; half an hour before that the listing begins.
+    world.days(7).await;
+    tokio::time::sleep(Duration::from_secs(1800)).await;
+    let dest = Arc::new(Slow(world.memory.clone()));
+    world.sweep_over(dest, world.request()).await.unwrap();
+    assert!(is_there(), "the look for bodies is older than a week");
+    world.sweep().await;
+    assert!(!is_there());
 }
 
 #[tokio::test(start_paused = true)]
