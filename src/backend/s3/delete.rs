@@ -100,26 +100,55 @@ impl S3 {
         if let Some(sending) = sending {
             sending.has_ended(&answer);
         }
+        let failed = self.failures(&act, answer?.errors());
+        let may_have_happened = match &failed {
+            Ok(failed) => failed.iter().any(|(_, error)| is_in_doubt(&error.kind)),
+            Err(error) => is_in_doubt(&error.kind),
+        };
+        if let Some(fence) = fence
+            && may_have_happened
+        {
+            fence.doubt();
+        }
+        let (late, failed): (Vec<_>, Vec<_>) = failed?
+            .into_iter()
+            .partition(|(_, error)| error.kind == Kind::TooLate);
+        // MinIO looks at the signature's life for each key.
+        match late.into_iter().next() {
+            Some((_, error)) => Err(error),
+            None => Ok(failed),
+        }
+    }
+
+    /// Reads which keys were not deleted, and why.
+    fn failures(
+        &self,
+        act: &str,
+        errors: &[aws_sdk_s3::types::Error],
+    ) -> Result<Vec<(ObjectKey, Error)>, Error> {
         let mut failed = Vec::new();
-        for error in answer?.errors() {
+        for error in errors {
             let key = error
                 .key()
                 .and_then(|key| key.strip_prefix(&self.0.prefix))
                 .and_then(|key| ObjectKey::parse(key).ok())
                 .ok_or_else(|| {
-                    Error::new(Kind::Malformed, &*act)
+                    Error::new(Kind::Malformed, act)
                         .with_detail("the answer blames a key that was not sent")
                 })?;
             let error = of_code(format!("delete `{key}`"), error.code(), error.message());
-            match error.kind {
-                Kind::NotFound => {}
-                // MinIO looks at the signature's life for each key.
-                Kind::TooLate => return Err(error),
-                _ => failed.push((key, error)),
+            if error.kind != Kind::NotFound {
+                failed.push((key, error));
             }
         }
         Ok(failed)
     }
+}
+
+/// Whether a key that failed so may be deleted all the same, or may be yet: the server's front has
+/// answered for a machine behind it that it lost sight of.
+const fn is_in_doubt(kind: &Kind) -> bool {
+    kind.has_no_answer() || matches!(kind, Kind::Throttled)
 }
 
 /// Orders failures: the one that leaves most in doubt stands for all batches.

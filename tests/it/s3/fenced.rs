@@ -115,6 +115,27 @@ async fn a_deletion_without_an_answer_leaves_its_doubt_on_the_fence() {
     assert!(waited.is_err() && fence.doubted().is_some());
 }
 
+#[tokio::test]
+async fn a_key_that_failed_within_an_answer_may_be_deleted_yet_and_leaves_its_doubt() {
+    for (code, is_in_doubt) in [
+        ("InternalError", true),
+        ("ServiceUnavailable", true),
+        ("SlowDown", true),
+        ("AccessDenied", false),
+    ] {
+        let body = format!(
+            "<DeleteResult><Error><Key>a</Key><Code>{code}</Code><Message>no</Message></Error>\
+             </DeleteResult>"
+        );
+        let server = Canned::start(move |_| dated(&body)).await;
+        let backend = server.open().await;
+        let fence = standing();
+        let failed = backend.delete(&[key("a"), key("b")], Some(&fence)).await;
+        assert_eq!(failed.unwrap().len(), 1);
+        assert_eq!(fence.doubted().is_some(), is_in_doubt, "{code}");
+    }
+}
+
 pub(crate) fn embedded(endpoint_url: &str) -> S3Config {
     let mut config = S3Config::new("s3://bucket", "bucket");
     config.endpoint = Some(endpoint(endpoint_url));
