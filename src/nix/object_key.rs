@@ -10,7 +10,7 @@
 
 use std::{fmt, sync::Arc};
 
-use crate::nix::{compression::Compression, hash::NarHash, store_path::HashPart};
+use crate::nix::{base32::ALPHABET, compression::Compression, hash::NarHash, store_path::HashPart};
 
 /// S3 refuses longer keys.
 const MAX_LEN: usize = 1024;
@@ -85,6 +85,20 @@ impl ObjectKey {
     pub fn body(nar_hash: NarHash, recipe: &str, compression: &Compression) -> Self {
         let (digits, suffix) = (nar_hash.0.to_base32(), compression.suffix());
         Self(format!("{BODY_PREFIX}{digits}-{recipe}.nar{suffix}").into())
+    }
+
+    /// Returns the digits of the nar hash if this is a key that [`Self::body`] makes, by any recipe.
+    ///
+    /// Two such keys with the same digits are bodies of the same contents. Of any other key, such as
+    /// those that Nix makes from the compressed file's hash, nobody can say which contents it has.
+    #[must_use]
+    pub fn body_contents(&self) -> Option<&str> {
+        const N_DIGITS: usize = 52;
+        let name = self.0.strip_prefix(BODY_PREFIX)?;
+        let (digits, rest) = name.split_at_checked(N_DIGITS)?;
+        let are_digits = digits.bytes().all(|byte| ALPHABET.contains(&byte));
+        let is_ours = rest.starts_with('-') && rest.contains(".nar") && !rest.contains('/');
+        (are_digits && is_ours).then_some(digits)
     }
 
     /// `narhaul/<rest>`, where `rest` is made by `ledger`.

@@ -1,7 +1,9 @@
 //! What of the sweeps' books concerns one closure: what a copy of it waits for, and what it doubts.
 //!
 //! Pure questions to [`Books`] that were read. A closure is known by its paths' hash parts, and by the
-//! keys of the bodies that its copy would write; the narinfos that are there may name others.
+//! contents of the bodies that its copy would write. The narinfos that are there may name others: a body
+//! under a foreign key may be that of any path, whatever path the doom list that names it found it by,
+//! since two paths with equal contents share one body.
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -21,7 +23,19 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Concern {
     parts: BTreeSet<HashPart>,
-    bodies: HashSet<ObjectKey>,
+    /// By [`contents`].
+    bodies: HashSet<String>,
+}
+
+/// Returns what tells whether two bodies may be one and the same path's: the contents, where the key
+/// says what these are, or else the key.
+fn contents(body: &ObjectKey) -> &str {
+    body.body_contents().unwrap_or(body.as_str())
+}
+
+/// Whether a doomed body may be that of a path that neither its key nor its list tells.
+fn may_be_anybodys(body: &ObjectKey, part: Option<&HashPart>) -> bool {
+    part.is_none() || body.body_contents().is_none()
 }
 
 impl Concern {
@@ -30,7 +44,10 @@ impl Concern {
     pub fn of(relies: &[Relied]) -> Self {
         Self {
             parts: relies.iter().map(|relied| relied.part).collect(),
-            bodies: relies.iter().map(|relied| relied.body.clone()).collect(),
+            bodies: relies
+                .iter()
+                .map(|relied| contents(&relied.body).to_owned())
+                .collect(),
         }
     }
 
@@ -66,14 +83,15 @@ impl Concern {
     /// names them, however old it is. What a foreign writer published meanwhile may have no body.
     #[must_use]
     pub fn doubts(&self, books: &Books, relies: &[Relied]) -> BTreeSet<HashPart> {
-        let mut bodies: HashSet<&ObjectKey> = HashSet::new();
+        let mut bodies: HashSet<&str> = HashSet::new();
         let mut parts: HashSet<&HashPart> = HashSet::new();
         for (body, part) in books.runs.iter().flat_map(RunBook::doomed) {
-            bodies.insert(body);
+            bodies.insert(contents(body));
             parts.extend(part);
         }
-        let is_named =
-            |relied: &&Relied| bodies.contains(&relied.body) || parts.contains(&relied.part);
+        let is_named = |relied: &&Relied| {
+            bodies.contains(contents(&relied.body)) || parts.contains(&relied.part)
+        };
         let named = relies.iter().filter(is_named);
         named.map(|relied| relied.part).collect()
     }
@@ -90,11 +108,11 @@ impl Concern {
                 .runs
                 .iter()
                 .flat_map(RunBook::doomed)
-                .any(|(body, part)| part.is_none() || self.names(body, part))
+                .any(|(body, part)| may_be_anybodys(body, part) || self.names(body, part))
     }
 
     fn names(&self, body: &ObjectKey, part: Option<&HashPart>) -> bool {
-        self.bodies.contains(body) || part.is_some_and(|part| self.parts.contains(part))
+        self.bodies.contains(contents(body)) || part.is_some_and(|part| self.parts.contains(part))
     }
 
     fn is_being_buried(&self, books: &Books, is_meant: impl Fn(&Entry) -> bool) -> bool {
@@ -108,28 +126,30 @@ impl Concern {
 }
 
 impl Books {
-    /// Returns when the first doom list was written that has bodies of which no path is known: the
-    /// narinfo of any path that was published since may name one of them.
+    /// Returns when the first doom list was written that has bodies of which not every path is known:
+    /// the narinfo of any path that was published since may name one of them.
     #[must_use]
     pub fn nameless_since(&self) -> Option<SystemTime> {
         let lists = self.runs.iter().flat_map(|book| &book.dooms);
         lists
             .filter(|doom| {
                 let bodies = doom.list.iter().flat_map(|list| &list.bodies);
-                bodies.into_iter().any(|doomed| doomed.part.is_none())
+                bodies
+                    .into_iter()
+                    .any(|doomed| may_be_anybodys(&doomed.body, doomed.part.as_ref()))
             })
             .map(|doom| doom.written)
             .min()
     }
 
-    /// Returns the bodies, of paths that it does not know, that a sweep which lives is about to delete:
+    /// Returns the bodies, of paths not all of which it knows, that a sweep which lives is about to delete:
     /// for whoever relies on a path that names one they are gone.
     #[must_use]
     pub fn nameless_doomed(&self) -> HashSet<ObjectKey> {
         let open = self.runs.iter();
         open.filter(|book| book.is_alive && book.closed.is_none())
             .flat_map(RunBook::doomed)
-            .filter(|(_, part)| part.is_none())
+            .filter(|(body, part)| may_be_anybodys(body, *part))
             .map(|(body, _)| body.clone())
             .collect()
     }

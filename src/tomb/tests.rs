@@ -6,6 +6,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use futures::FutureExt as _;
+
 use super::{
     Concern, Error, Held, RunBeat, books, intents,
     restore::{Lost, Restored, restore},
@@ -72,7 +74,7 @@ fn parts(names: &[&str]) -> BTreeSet<HashPart> {
 
 fn body(name: &str) -> ObjectKey {
     let digits = Sha256::of(name.as_bytes()).to_base32();
-    ObjectKey::parse(&format!("nar/{digits}.nar")).unwrap()
+    ObjectKey::parse(&format!("nar/{digits}-1abcde.nar")).unwrap()
 }
 
 fn relied(name: &str) -> Relied {
@@ -266,6 +268,44 @@ async fn a_list_with_bodies_of_unknown_paths_concerns_everybody() {
     let alive = books::read(&*memory, &timing).await.unwrap();
     assert!(alive.nameless_doomed().contains(&body("left")));
     assert!(concern(&["left"]).must_wait_to_look(&alive));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_concerns_whoever_may_have_it_too() {
+    let (memory, timing) = (memory(), Timing::default());
+    let read = |bodies: &[ObjectKey]| {
+        let bodies = bodies.iter().map(|body| Doomed {
+            body: body.clone(),
+            part: Some(part("lib")),
+        });
+        let list = DoomList {
+            bodies: bodies.collect(),
+        };
+        let name = Name::journal(&run("a"), JournalFile::Doom(0));
+        memory.plant(name.key().as_str(), list.encode());
+        books::read(&*memory, &timing)
+            .now_or_never()
+            .unwrap()
+            .unwrap()
+    };
+    let twin = [Relied {
+        part: part("twin"),
+        body: body("lib"),
+    }];
+    let concern = |relies: &[Relied]| Concern::of(relies);
+    // The contents of `lib`, by another recipe: whoever has the same contents is concerned.
+    let other = body("lib").as_str().replace("-1abcde", "-2abcde");
+    let books = read(&[ObjectKey::parse(&other).unwrap()]);
+    assert!(concern(&twin).is_named(&books));
+    assert_eq!(concern(&twin).doubts(&books, &twin), parts(&["twin"]));
+    assert!(!concern(&[relied("app")]).is_named(&books));
+    assert_eq!(books.nameless_since(), None);
+    // A key of Nix's does not tell the contents, so anybody may be concerned.
+    let digits = Sha256::of(b"compressed").to_base32();
+    let theirs = ObjectKey::parse(&format!("nar/{digits}.nar.xz")).unwrap();
+    let books = read(&[theirs]);
+    assert!(concern(&twin).is_named(&books));
+    assert!(books.nameless_since().is_some());
 }
 
 #[tokio::test(start_paused = true)]
