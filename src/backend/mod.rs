@@ -159,6 +159,8 @@ pub struct Limits {
     pub max_put_size: u64,
     /// Whether [`PutOptions::if_absent`] is atomic; where it is not, the option is refused.
     pub has_conditional_put: bool,
+    /// Whether [`PutOptions::if_same`] is atomic; where it is not, the option is refused.
+    pub has_conditional_overwrite: bool,
 }
 
 /// Whether a bucket or folder had to be made.
@@ -205,6 +207,10 @@ pub struct PutOptions {
     pub user: BTreeMap<String, String>,
     /// Refuse with [`Kind::Exists`] if the key is there. Only where [`Limits::has_conditional_put`].
     pub if_absent: bool,
+    /// Write over the object that has this entity tag, and no other: refuse with [`Kind::Exists`] if it
+    /// has changed, and with [`Kind::NotFound`] if it is gone. Only where
+    /// [`Limits::has_conditional_overwrite`], and for `put` only.
+    pub if_same: Option<String>,
     /// Send it only before this moment, or refuse with [`Kind::TooLate`]. For `put` only: an object in
     /// parts is a body, and bodies may come late.
     pub fence: Option<Fence>,

@@ -88,7 +88,7 @@ impl Protocol {
                     Err(error) => Err(told(&error, S3ErrorCode::NoSuchKey)),
                 }
             }
-            // A back end has no way to write over exactly this version.
+            // Writing over exactly one version is not offered here.
             _ => Err(S3ErrorCode::NotImplemented.into()),
         }
     }
@@ -309,6 +309,7 @@ impl S3 for Protocol {
             if_absent: self
                 .if_absent(&bucket, &key, if_match, if_none_match)
                 .await?,
+            if_same: None,
             fence: None,
         };
         bucket
@@ -418,6 +419,7 @@ impl S3 for Protocol {
             content_encoding: input.content_encoding,
             user: lower(input.metadata),
             if_absent: false,
+            if_same: None,
             fence: None,
         };
         let upload = bucket

@@ -313,6 +313,8 @@ impl Backend for Folder {
             // The largest offset that a file can have.
             max_put_size: i64::MAX.unsigned_abs(),
             has_conditional_put: true,
+            // A file system renames over whatever is there.
+            has_conditional_overwrite: false,
         }
     }
 
@@ -353,6 +355,9 @@ impl Backend for Folder {
     }
 
     async fn put(&self, key: &ObjectKey, body: Bytes, options: &PutOptions) -> Result<(), Error> {
+        if options.if_same.is_some() {
+            return Err(Error::new(Kind::Unsupported, format!("put `{key}`")));
+        }
         let (own, if_absent, fence) = (key.clone(), options.if_absent, options.fence.clone());
         let job = move |inner: &Inner| {
             let path = inner.path(&own)?;

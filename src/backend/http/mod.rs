@@ -122,6 +122,7 @@ impl Backend for Web {
             min_part_size: 0,
             max_put_size: 0,
             has_conditional_put: false,
+            has_conditional_overwrite: false,
         }
     }
 

@@ -465,6 +465,18 @@ impl Backend for Memory {
         if options.if_absent && state.objects.contains_key(name) {
             return Err(Error::new(Kind::Exists, act(Verb::Put, name)));
         }
+        if let Some(tag) = &options.if_same {
+            if !self.modes.limits.has_conditional_overwrite {
+                return Err(Error::new(Kind::Unsupported, act(Verb::Put, name)));
+            }
+            match state.objects.get(name) {
+                None => return Err(Error::new(Kind::NotFound, act(Verb::Put, name))),
+                Some(found) if found.meta.etag.as_ref() != Some(tag) => {
+                    return Err(Error::new(Kind::Exists, act(Verb::Put, name)));
+                }
+                Some(_same) => {}
+            }
+        }
         self.counts.add_bytes(Verb::Put, size);
         state.insert(name, stored, self.modes.is_versioned);
         Ok(())

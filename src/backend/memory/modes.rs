@@ -5,7 +5,8 @@ use crate::backend::Limits;
 /// What a memory back end allows, so that it can stand in for a real server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Modes {
-    /// The limits that it states and enforces. Without conditional puts, `if_absent` is refused.
+    /// The limits that it states and enforces. Without conditional puts, `if_absent` and
+    /// `if_same` are refused.
     pub limits: Limits,
     /// How many names one page of a listing has at most.
     pub page_size: usize,
@@ -40,6 +41,7 @@ impl Modes {
                 min_part_size: 5 << 20,
                 max_put_size: 5 << 30,
                 has_conditional_put: true,
+                has_conditional_overwrite: true,
             },
             page_size: 1000,
             wants_equal_parts: false,
@@ -68,6 +70,7 @@ impl Modes {
         modes.limits.min_part_size = 1;
         modes.limits.has_conditional_put = false;
         modes.settable.policy = false;
+        modes.limits.has_conditional_overwrite = false;
         modes
     }
 

@@ -135,6 +135,8 @@ impl Provider {
                 | Self::Garage
                 | Self::Unknown => false,
             },
+            // Amazon and Cloudflare say so, MinIO was tried.
+            has_conditional_overwrite: matches!(self, Self::Aws | Self::R2 | Self::MinIo),
         }
     }
 

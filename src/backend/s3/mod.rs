@@ -258,6 +258,10 @@ impl Backend for S3 {
             let detail = format!("{} does not honor `If-None-Match`", self.provider().name());
             return Err(Error::new(Kind::Unsupported, act).with_detail(detail));
         }
+        if options.if_same.is_some() && !self.limits().has_conditional_overwrite {
+            let detail = format!("{} does not honor `If-Match`", self.provider().name());
+            return Err(Error::new(Kind::Unsupported, act).with_detail(detail));
+        }
         let put = self.write(&act, allowed(body.len()), |client| {
             let request = client
                 .put_object()
@@ -270,6 +274,7 @@ impl Backend for S3 {
                 .set_metadata(metadata(&options.user))
                 .set_storage_class(self.storage_class())
                 .set_if_none_match(options.if_absent.then(|| "*".to_owned()))
+                .set_if_match(options.if_same.as_ref().map(|tag| format!("\"{tag}\"")))
                 .customize();
             let request = match &options.fence {
                 Some(fence) => request.interceptor(Look(fence.clone())),

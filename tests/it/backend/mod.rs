@@ -85,6 +85,7 @@ pub(crate) async fn conformance(backend: Arc<dyn Backend>, traits: Traits) {
         deleting_what_is_missing_succeeds,
         more_than_a_thousand_keys_are_deleted_at_once,
         a_conditional_put_has_one_winner,
+        what_has_changed_is_not_written_over,
         concurrent_puts_never_mix_their_bytes,
         parts_become_one_object_when_completed,
         the_last_part_sent_of_a_number_counts,
@@ -478,6 +479,33 @@ async fn a_conditional_put_has_one_winner(case: &Case<'_>) {
     assert_eq!(
         case.read("once").await,
         vec![u8::try_from(winner).unwrap(); 1000]
+    );
+}
+
+async fn what_has_changed_is_not_written_over(case: &Case<'_>) {
+    let key = case.key("read");
+    let (plain, old) = (PutOptions::default(), Bytes::from_static(b"old"));
+    case.backend.put(&key, old, &plain).await.unwrap();
+    let read = case.backend.head(&key).await.unwrap();
+    let over = PutOptions {
+        if_same: read.etag,
+        ..PutOptions::default()
+    };
+    let put = |body: &'static str| case.backend.put(&key, Bytes::from(body), &over);
+    if !case.backend.limits().has_conditional_overwrite {
+        assert_eq!(put("new").await.unwrap_err().kind, Kind::Unsupported);
+        assert_eq!(case.read("read").await, "old");
+        return;
+    }
+    put("new").await.unwrap();
+    assert_eq!(put("newer").await.unwrap_err().kind, Kind::Exists);
+    assert_eq!(case.read("read").await, "new");
+    let left = case.backend.delete(std::slice::from_ref(&key), None).await;
+    assert_eq!(left.unwrap(), []);
+    assert_eq!(put("newest").await.unwrap_err().kind, Kind::NotFound);
+    assert_eq!(
+        case.backend.head(&key).await.unwrap_err().kind,
+        Kind::NotFound
     );
 }
 
