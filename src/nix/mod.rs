@@ -21,6 +21,7 @@ pub mod object_key;
 pub mod path_info;
 #[doc(hidden)]
 pub mod properties;
+pub mod sig_lines;
 pub mod signature;
 pub mod store_path;
 pub mod wire;

@@ -15,6 +15,7 @@ pub mod heal;
 pub mod probe;
 pub mod recipe;
 pub mod retention;
+pub mod sign;
 pub mod sweep;
 #[cfg(test)]
 mod tests;

@@ -11,6 +11,7 @@ mod alive;
 mod copy;
 mod deletion;
 mod roots;
+mod sign;
 mod sweep;
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,7 @@ use crate::nix::{
 
 pub use self::copy::copy;
 pub use self::deletion::{deletion, healing};
+pub use self::sign::rewrite;
 pub use self::sweep::{burial, sweep};
 
 /// A rule that a plan breaks.
@@ -60,6 +62,9 @@ pub enum Broken {
         /// The wrong key.
         body: ObjectKey,
     },
+    /// More of a narinfo would change than its signatures.
+    #[error("the plan changes more of the narinfo of `{0}` than its signatures")]
+    Rewritten(StorePath),
     /// The plan of a sweep contradicts itself.
     #[error("the plan of the sweep is muddled: {0}")]
     Muddled(&'static str),
