@@ -5,7 +5,7 @@
 //! | level | rooms | what they do |
 //! |--:|---|---|
 //! | 4 | [`cli`] | talks to people; reads arguments, environment and clock |
-//! | 3 | [`copy`], [`sweep`], [`setup`]; [`tomb`] below them | engines: know the order of things |
+//! | 3 | [`copy`], [`sweep`], [`sign`], [`setup`]; [`tomb`] below them | engines: know the order of things |
 //! | 2 | [`backend`], [`source`], [`serve`] | know the world: buckets, folders, stores |
 //! | 1 | [`graph`], [`plan`], [`ledger`] | decide; pure |
 //! | 0 | [`nix`] | the formats; pure |
@@ -33,6 +33,8 @@ pub mod meter;
 pub mod serve;
 #[cfg(feature = "cli")]
 pub mod setup;
+#[cfg(feature = "cli")]
+pub mod sign;
 #[cfg(feature = "cli")]
 pub mod source;
 #[cfg(feature = "cli")]

@@ -29,11 +29,13 @@ pub enum Phase {
     Bury,
     /// A sweep deletes bodies: bodies and their bytes.
     Delete,
+    /// Narinfos are rewritten with other signatures: narinfos.
+    Sign,
 }
 
 impl Phase {
-    /// All phases: those of a copy in its order, then those of a sweep in its.
-    pub const ALL: [Self; 9] = [
+    /// All phases: those of a copy in its order, then those of a sweep in its, then others.
+    pub const ALL: [Self; 10] = [
         Self::Walk,
         Self::Probe,
         Self::Pack,
@@ -43,6 +45,7 @@ impl Phase {
         Self::Condemn,
         Self::Bury,
         Self::Delete,
+        Self::Sign,
     ];
 }
 
@@ -71,7 +74,7 @@ pub struct Reading {
 /// The counts of a whole run.
 #[derive(Debug, Default)]
 pub struct Meter {
-    phases: [Counts; 9],
+    phases: [Counts; 10],
     retries: AtomicU64,
     current: Mutex<Vec<String>>,
 }
@@ -88,6 +91,7 @@ impl Meter {
             Phase::Condemn => &self.phases[6],
             Phase::Bury => &self.phases[7],
             Phase::Delete => &self.phases[8],
+            Phase::Sign => &self.phases[9],
         }
     }
 

@@ -10,7 +10,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::cli::{
     commands::{
-        completions, config, copy, du, init, key, pin, reference, roots, runs, serve, sweep, why,
+        completions, config, copy, du, init, key, pin, reference, roots, runs, serve, sign,
+        sweep, why,
     },
     ui::{Format, Loudness},
 };
@@ -92,6 +93,7 @@ pub enum Command {
     Copy(Box<copy::CopyArgs>),
     Init(init::InitArgs),
     Key(key::KeyArgs),
+    Sign(Box<sign::SignArgs>),
     Sweep(Box<sweep::SweepArgs>),
     Pin(pin::PinArgs),
     Unpin(pin::UnpinArgs),

@@ -221,6 +221,7 @@ struct Moment {
     condemn: Reading,
     bury: Reading,
     delete: Reading,
+    sign: Reading,
     retries: u64,
     current: Vec<String>,
 }
@@ -238,6 +239,7 @@ impl Moment {
             condemn: meter.read(Phase::Condemn),
             bury: meter.read(Phase::Bury),
             delete: meter.read(Phase::Delete),
+            sign: meter.read(Phase::Sign),
             retries: meter.retries(),
             current: meter.current(),
         }
@@ -247,6 +249,8 @@ impl Moment {
     const fn phase(&self) -> Phase {
         if self.pack.items_wanted > 0 || self.pack.items > 0 || self.commit.items > 0 {
             Phase::Pack
+        } else if self.sign.items_wanted > 0 {
+            Phase::Sign
         } else if self.probe.items_wanted > 0 || self.probe.items > 0 {
             Phase::Probe
         } else {
@@ -281,6 +285,7 @@ impl Moment {
             Phase::Condemn => of_items(self.condemn),
             Phase::Bury => of_items(self.bury),
             Phase::Delete => of_items(self.delete),
+            Phase::Sign => of_items(self.sign),
         }
     }
 
@@ -321,6 +326,10 @@ impl Moment {
                 let (done, wanted) = self.share();
                 format!("burying: {done} of {}, {took}", Count(wanted, "path"))
             }
+            Phase::Sign => {
+                let (done, wanted) = self.share();
+                format!("signing: {done} of {}, {took}", Count(wanted, "path"))
+            }
             Phase::Delete => {
                 let (done, wanted) = self.share();
                 let bodies = Count(wanted, "object");
@@ -355,6 +364,7 @@ impl Moment {
                 Phase::Condemn => "condemn",
                 Phase::Bury => "bury",
                 Phase::Delete => "delete",
+                Phase::Sign => "sign",
             },
             "seconds": self.elapsed.as_secs_f64(),
             "walk": reading(self.walk),
@@ -366,6 +376,7 @@ impl Moment {
             "condemn": reading(self.condemn),
             "bury": reading(self.bury),
             "delete": reading(self.delete),
+            "sign": reading(self.sign),
             "retries": self.retries,
         })
     }

@@ -28,6 +28,7 @@ pub mod reference;
 pub mod resolve;
 pub mod roots_from;
 pub mod run;
+pub mod sign_words;
 pub mod site;
 pub mod store;
 pub mod sweep_errors;
@@ -103,6 +104,7 @@ fn run(context: &Arc<Context>, command: Command) -> Result<Exit, Failure> {
         Command::Copy(args) => commands::copy::run(context, &args),
         Command::Init(args) => commands::init::run(context, &args),
         Command::Key(args) => commands::key::run(context, args),
+        Command::Sign(args) => commands::sign::run(context, &args),
         Command::Sweep(args) => commands::sweep::run(context, &args),
         Command::Pin(args) => commands::pin::pin(context, &args),
         Command::Unpin(args) => commands::pin::unpin(context, &args),

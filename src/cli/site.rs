@@ -83,7 +83,10 @@ impl Site {
         };
         let (meter, stop) = (Arc::new(Meter::default()), Stop::default());
         let ended = run::with_interrupts(context, &stop, async {
-            let cache = cache::open(context, &self.url, layers).await?;
+            let cache = match access {
+                Access::Read => cache::open_to_read(context, &self.url, layers).await?,
+                Access::Write => cache::open(context, &self.url, layers).await?,
+            };
             let desk = Desk {
                 dest: cache.limited(limits, &meter, &stop)?,
                 meter: Arc::clone(&meter),

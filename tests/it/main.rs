@@ -39,5 +39,6 @@ mod docs;
 mod init;
 mod key;
 mod pin_cli;
+mod sign_cli;
 mod sweep_cli;
 mod sweep_s3_cli;

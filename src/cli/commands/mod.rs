@@ -11,6 +11,7 @@ pub mod reference;
 pub mod roots;
 pub mod runs;
 pub mod serve;
+pub mod sign;
 pub mod sweep;
 pub mod why;
 

@@ -3,6 +3,7 @@
 mod beside;
 mod crash;
 mod folder;
+mod signing;
 mod traps;
 mod world;
 
