@@ -42,6 +42,8 @@ rustPlatform.buildRustPackage {
       --bash <($out/bin/narhaul completions bash) \
       --fish <($out/bin/narhaul completions fish) \
       --zsh <($out/bin/narhaul completions zsh)
+    $out/bin/narhaul man man1
+    installManPage man1/*
   '';
 
   meta = {

@@ -10,7 +10,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::cli::{
     commands::{
-        completions, config, copy, du, init, key, pin, reference, roots, runs, serve, sign,
+        completions, config, copy, du, init, key, man, pin, reference, roots, runs, serve, sign,
         sweep, why,
     },
     ui::{Format, Loudness},
@@ -107,6 +107,8 @@ pub enum Command {
     Completions(completions::CompletionsArgs),
     #[command(hide = true)]
     Serve(serve::ServeArgs),
+    #[command(hide = true)]
+    Man(man::ManArgs),
     #[command(hide = true)]
     Reference(reference::ReferenceArgs),
 }

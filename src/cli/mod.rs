@@ -117,6 +117,7 @@ fn run(context: &Arc<Context>, command: Command) -> Result<Exit, Failure> {
         Command::Config(args) => commands::config::run(context, &args),
         Command::Completions(args) => commands::completions::run(context, &args),
         Command::Serve(args) => commands::serve::run(context, &args),
+        Command::Man(args) => commands::man::run(context, &args),
         Command::Reference(_) => commands::reference::run(context),
     }
 }

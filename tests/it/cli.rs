@@ -1,5 +1,7 @@
 //! The face as a whole: help, mistakes, completions, logs.
 
+use std::fs;
+
 use crate::support::world::World;
 
 #[test]
@@ -51,4 +53,33 @@ fn a_log_filter_that_makes_no_sense_is_ignored_aloud() {
         "{}",
         run.stderr
     );
+}
+
+#[test]
+fn every_command_has_a_manual_page() {
+    let world = World::new();
+    world.narhaul(["man", "man1"]).run().success();
+    let mut pages: Vec<String> = fs::read_dir(world.path("man1"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    pages.sort();
+    // The reference has a heading for each command that is not hidden: `### `narhaul copy``.
+    let reference = world.narhaul(["reference"]).run().success().stdout;
+    let named = reference.lines().filter_map(|line| {
+        let name = line
+            .trim_start_matches('#')
+            .trim()
+            .strip_prefix("`narhaul ")?;
+        Some(format!(
+            "narhaul-{}.1",
+            name.trim_end_matches('`').replace(' ', "-")
+        ))
+    });
+    let mut wanted: Vec<String> = named.chain(["narhaul.1".to_owned()]).collect();
+    wanted.sort();
+    assert!(wanted.len() > 15, "{wanted:?}");
+    assert_eq!(pages, wanted);
+    let page = world.read("man1/narhaul-copy.1");
+    assert!(page.contains(".TH") && page.contains("check\\-bodies"));
 }

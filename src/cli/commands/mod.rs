@@ -6,6 +6,7 @@ pub mod copy;
 pub mod du;
 pub mod init;
 pub mod key;
+pub mod man;
 pub mod pin;
 pub mod reference;
 pub mod roots;
