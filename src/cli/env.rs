@@ -79,6 +79,8 @@ variables! {
     NIX_DAEMON_SOCKET_PATH Ours "the Nix daemon's socket, instead of `daemon-socket/socket` in the state dir";
     XDG_DATA_HOME Ours "the user's folder for data, where a store of one's own may lie; `~/.local/share` where it is not set";
     NIX_CONF_DIR Ours "where Nix's own `netrc` lies, instead of `/etc/nix`";
+    OUT_PATHS Ours "with `copy --hook`: what Nix has built, separated by blanks";
+    DRV_PATH Ours "with `copy --hook`: what it was built from, for messages";
     AWS_ACCESS_KEY_ID Sdk "the access key; with the secret it wins over `profile=` in the URL, as in Nix since 2.33";
     AWS_SECRET_ACCESS_KEY Sdk "the secret of the access key";
     AWS_SESSION_TOKEN Sdk "the token that belongs to a temporary access key";

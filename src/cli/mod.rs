@@ -14,6 +14,7 @@ pub mod config;
 pub mod env;
 pub mod error;
 pub mod explain;
+pub mod hook;
 pub mod ignored;
 pub mod keep;
 pub mod look;

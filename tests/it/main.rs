@@ -36,6 +36,7 @@ mod cli;
 mod config;
 mod copy_cli;
 mod docs;
+mod hook_cli;
 mod init;
 mod key;
 mod pin_cli;

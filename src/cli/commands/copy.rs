@@ -23,6 +23,7 @@ use crate::{
         config::Layers,
         env,
         error::{self, Exit, Failure},
+        hook::{self, HookArgs, Patience},
         ignored, paths,
         resolve::{self, CopySettings},
         run::{self, Ended},
@@ -31,6 +32,7 @@ use crate::{
         words::{self, About},
     },
     copy::{self, Options, Request},
+    ledger::retention::HOOK_GROUP,
     meter::Meter,
     nix::{
         cache_url::{CacheUrl, Location},
@@ -54,7 +56,7 @@ use crate::{
 /// PATH is a store path, a link to one such as ./result, or anything inside one.
 ///
 /// Example: narhaul copy --to file://$PWD/cache --add ./docs
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each is a flag, and none excludes another"
@@ -161,6 +163,10 @@ pub struct CopyArgs {
     )]
     ca_file: Option<PathBuf>,
 
+    /// As Nix's hook.
+    #[command(flatten)]
+    hook: HookArgs,
+
     /// Durations of the sweep's protocol, for tests
     #[arg(long, value_name = "LIST", hide = true)]
     timing: Option<String>,
@@ -168,6 +174,18 @@ pub struct CopyArgs {
 
 /// Copies.
 pub fn run(context: &Arc<Context>, args: &CopyArgs) -> Result<Exit, Failure> {
+    if !args.hook.is_on() {
+        return copy(context, args);
+    }
+    let built = hook::out_paths(context).and_then(|paths| {
+        let mut args = args.clone();
+        args.paths = paths;
+        copy(context, &args)
+    });
+    args.hook.end(context, built)
+}
+
+fn copy(context: &Arc<Context>, args: &CopyArgs) -> Result<Exit, Failure> {
     let start = context.clock.now();
     let mut layers = layers(context, args)?;
     let Some(to) = layers.get("to") else {
@@ -200,6 +218,7 @@ pub fn run(context: &Arc<Context>, args: &CopyArgs) -> Result<Exit, Failure> {
             is_read_only: args.dry_run,
         },
         request: request(context, args, &url, settings, roots)?,
+        patience: args.hook.patience()?,
     };
     let (report, traffic) = carry_out(context, job, source)?;
     let took = since(&context.clock, start);
@@ -237,6 +256,10 @@ fn layers<'a>(context: &'a Context, args: &CopyArgs) -> Result<Layers<'a>, Failu
     }
     layers.set_flag("key-file", texts(&args.key_file));
     layers.set_flag("ca-file", texts(&args.ca_file));
+    if args.hook.is_on() && layers.get("group").is_none() {
+        // As many records as builds: sweeps keep them for their window alone.
+        layers.set_flag("group", Some(HOOK_GROUP.to_owned()));
+    }
     Ok(layers)
 }
 
@@ -402,6 +425,8 @@ struct Job<'a> {
     layers: &'a Layers<'a>,
     limits: cache::Limits,
     request: Request,
+    /// How long a hook waits.
+    patience: Option<Patience>,
 }
 
 fn carry_out(
@@ -417,9 +442,13 @@ fn carry_out(
         source.describe()
     ));
     let store_dir = source.store_dir().clone();
-    let ended = run::with_interrupts(context, &stop, async {
+    let place = job.url.show_place();
+    let work = async {
         let dest = cache::open(context, job.url, job.layers).await?;
         let limited = dest.limited(job.limits, &meter, &stop)?;
+        if let Some(patience) = job.patience {
+            patience.greet(&*limited, &place).await?;
+        }
         let bars = Bars::start(context, &meter);
         let report = copy::run(
             source,
@@ -433,6 +462,12 @@ fn carry_out(
         dest.tell(context);
         let report = report.map_err(|error| words::of_copy(job.to, &store_dir, &error))?;
         Ok((report, dest.traffic()))
+    };
+    let ended = run::with_interrupts(context, &stop, async {
+        match job.patience {
+            Some(patience) => patience.wait(&stop, work).await,
+            None => work.await,
+        }
     })?;
     match ended {
         Ended::ByItself(done) => done,
