@@ -376,4 +376,10 @@ impl Kind {
     pub const fn has_no_answer(&self) -> bool {
         matches!(self, Self::Unreachable | Self::TimedOut | Self::Malformed)
     }
+
+    /// Returns whether what failed is the way to the server, or what answered there is none.
+    #[must_use]
+    pub const fn is_of_the_way(&self) -> bool {
+        self.has_no_answer() || matches!(self, Self::Tls | Self::Other)
+    }
 }

@@ -18,6 +18,7 @@ mod gate;
 mod policy;
 mod protocol;
 mod rules;
+mod skew;
 mod versions;
 mod words;
 
@@ -47,6 +48,7 @@ use tokio::{
 pub use self::{
     bucket::Bucket,
     faults::{Fault, Faults},
+    skew::Skew,
 };
 use self::{faults::Injector, gate::Gate, policy::Policy, protocol::Protocol};
 use crate::{
@@ -93,6 +95,8 @@ pub struct Config {
     pub faults: Faults,
     /// What stamps objects in buckets that clients create.
     pub clock: Clock,
+    /// How wrong the clock is by which answers are dated and signatures judged.
+    pub skew: Skew,
 }
 
 impl Default for Config {
@@ -108,6 +112,7 @@ impl Default for Config {
             conditional: Conditional::Atomic,
             faults: Faults::default(),
             clock: Clock::system(),
+            skew: Skew::None,
         }
     }
 }
@@ -321,6 +326,10 @@ async fn answer(
     if !delay.is_zero() {
         tokio::time::sleep(delay).await;
     }
+    if shared.config.skew.refuses(&request) {
+        let refusal = faults::refusal(StatusCode::FORBIDDEN, "RequestTimeTooSkewed", "");
+        return Ok(shared.config.skew.date(refusal));
+    }
     match fault {
         Some(Fault::SlowDown) => {
             return Ok(faults::refusal(
@@ -348,6 +357,7 @@ async fn answer(
     let answer = done.map_err(|error| {
         io::Error::other(Box::<dyn std::error::Error + Send + Sync>::from(error))
     })?;
+    let answer = shared.config.skew.date(answer);
     match fault {
         Some(Fault::LostAnswer) => Err(faults::closed()),
         Some(Fault::Truncated) => faults::truncate(answer).await,

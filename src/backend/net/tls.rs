@@ -52,6 +52,16 @@ pub(in crate::backend) fn none(bundles: &[CaBundle]) -> Result<Trust, Error> {
     })
 }
 
+/// Gathers the same authorities for a handshake of our own.
+pub(in crate::backend) fn roots(bundles: &[CaBundle]) -> Result<RootCertStore, Error> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    for bundle in bundles {
+        roots.add_parsable_certificates(usable(bundle)?);
+    }
+    Ok(roots)
+}
+
 /// Returns whether the system has any usable authority; containers often have none.
 fn has_native_roots() -> bool {
     let mut roots = RootCertStore::empty();

@@ -18,6 +18,8 @@
 
 mod admin;
 mod answer;
+mod capability;
+mod certificate;
 mod client;
 mod config;
 mod connect;
@@ -26,6 +28,7 @@ mod delete;
 mod dialect;
 mod errors;
 mod fenced;
+mod handshake;
 mod multipart;
 mod rules;
 mod versions;
@@ -53,6 +56,7 @@ use self::{
     fenced::Look,
 };
 pub use self::{
+    capability::Digest,
     client::open,
     config::{
         Checksums, CredentialChoice, DEFAULT_MAX_CONNECTIONS, HttpVersions, Keys, PayloadSigning,
@@ -60,6 +64,7 @@ pub use self::{
     },
     credentials::CredentialSource,
     dialect::Provider,
+    handshake::{Distrust, Handshake, Secure},
 };
 pub use super::net::{CaBundle, Proxies};
 use super::{
