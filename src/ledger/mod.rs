@@ -13,12 +13,19 @@
 //! | `journal/<run>/index`, `…/text`, `…/doom-<n>` and markers | 1 | sweep | copy, sweep |
 //! | `snapshot/<run>` | 1 | sweep | sweep |
 //! | `lease` | 1 | sweep | sweep |
+//! | `capabilities` | 1 | doctor | doctor |
+//! | `doctor/<id>/<name>` | – | doctor, which removes them again | nobody |
+//!
+//! What a version does with files that only a newer one knows: `doctor/` is looked into by no sweep and
+//! no copy, so what an examination that was killed has left there disturbs nobody; the next one removes
+//! it after a day.
 //!
 //! Beside the files: the [durations](timing) of the protocol that they serve, and its
 //! [states and steps](state).
 //!
 //! Pure: encode and decode only.
 
+pub mod capabilities;
 mod columns;
 pub mod config;
 pub mod doom;
@@ -38,5 +45,5 @@ pub mod state;
 mod tests;
 pub mod timing;
 
-pub use name::{IntentFile, IntentId, JournalFile, Name, PinName, RunId};
+pub use name::{IntentFile, IntentId, JournalFile, Name, PinName, RunId, ScratchFile};
 pub use timing::Timing;

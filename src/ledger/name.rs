@@ -8,6 +8,7 @@
 //! | `pins/<name>` | [`Name::Pin`] |
 //! | `journal/<run>/{index,text,condemned,buried,deleted,closed,beat,doom-<n>}` | [`Name::Journal`] |
 //! | `snapshot/<run>` | [`Name::Snapshot`] |
+//! | `doctor/<id>/<name>` | [`Name::Scratch`] |
 //!
 //! A name has one key, and a key that is not written exactly so has no name: it is somebody else's, or
 //! of a newer version, and is never touched. Times are the server's, to the second, in UTC.
@@ -64,6 +65,13 @@ pub enum Name {
         /// Which of its files.
         file: JournalFile,
     },
+    /// What an examination of the server has written, and removes again.
+    Scratch {
+        /// The examination.
+        id: IntentId,
+        /// Which of its files.
+        file: ScratchFile,
+    },
 }
 
 /// The files of an intent.
@@ -113,6 +121,10 @@ pub struct RunId(Box<str>);
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PinName(Box<str>);
 
+/// A file of an examination: 1 to 64 lower-case letters, digits and dashes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ScratchFile(Box<str>);
+
 /// A text that cannot stand in the name of a file of the ledger.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{}` is no {what}", .text.escape_debug())]
@@ -158,6 +170,10 @@ impl Name {
                 run: run.parse().ok()?,
                 file: JournalFile::parse(file)?,
             },
+            ["doctor", id, file] => Self::Scratch {
+                id: id.parse().ok()?,
+                file: file.parse().ok()?,
+            },
             _ => return None,
         };
         (name.key() == *key).then_some(name)
@@ -191,6 +207,7 @@ impl fmt::Display for Name {
             }
             Self::Pin(name) => write!(f, "pins/{name}"),
             Self::Intent { id, file } => write!(f, "intents/{id}/{}", file.as_str()),
+            Self::Scratch { id, file } => write!(f, "doctor/{id}/{}", file.0),
             Self::Journal { run, file } => match file {
                 JournalFile::Doom(number) => write!(f, "journal/{run}/doom-{number}"),
                 JournalFile::Index
@@ -368,6 +385,21 @@ impl FromStr for PinName {
     }
 }
 
+impl FromStr for ScratchFile {
+    type Err = InvalidName;
+
+    fn from_str(text: &str) -> Result<Self, InvalidName> {
+        let is_plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        if (1..=MAX_ID).contains(&text.len()) && text.bytes().all(is_plain) {
+            return Ok(Self(text.into()));
+        }
+        Err(InvalidName {
+            text: text.to_owned(),
+            what: "file of an examination, which has 1 to 64 lower-case letters, digits and dashes",
+        })
+    }
+}
+
 impl fmt::Display for IntentId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -449,6 +481,8 @@ mod tests {
             (JournalFile::Beat, "journal/20261122T214500Z-k3f9-f/beat"),
         ];
         names.extend(journals.map(|(file, key)| (Name::journal(&run, file), key)));
+        let (id, file) = (id.clone(), "race-3".parse().unwrap());
+        names.push((Name::Scratch { id, file }, "doctor/00c0ffee/race-3"));
         for (name, key) in names {
             assert_eq!(name.key().as_str(), format!("narhaul/{key}"));
             assert_eq!(Name::parse(&name.key()), Some(name));
@@ -471,6 +505,9 @@ mod tests {
             "narhaul/journal/20261122T214500Z-k3f9-ff/index",
             "narhaul/journal/k3f9/index",
             "narhaul/intents/a_b/beat",
+            "narhaul/doctor/00c0ffee",
+            "narhaul/doctor/00c0ffee/Race",
+            "narhaul/doctor/00c0ffee/race/3",
         ] {
             let key = ObjectKey::parse(other).unwrap();
             assert_eq!(Name::parse(&key), None, "{other}");
