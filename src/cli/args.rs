@@ -10,8 +10,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::cli::{
     commands::{
-        completions, config, copy, du, init, key, man, pin, reference, roots, runs, serve, sign,
-        sweep, why,
+        completions, config, copy, doctor, du, init, key, man, pin, reference, roots, runs, serve,
+        sign, sweep, why,
     },
     ui::{Format, Loudness},
 };
@@ -94,6 +94,7 @@ pub enum Command {
     Init(init::InitArgs),
     Key(key::KeyArgs),
     Sign(Box<sign::SignArgs>),
+    Doctor(doctor::DoctorArgs),
     Sweep(Box<sweep::SweepArgs>),
     Pin(pin::PinArgs),
     Unpin(pin::UnpinArgs),

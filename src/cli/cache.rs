@@ -116,7 +116,7 @@ pub struct Cache {
     /// The cache itself.
     pub backend: Arc<dyn Backend>,
     /// The same where it is a bucket, for what only buckets know.
-    bucket: Option<S3>,
+    pub bucket: Option<S3>,
     /// How often what failed is tried again.
     policy: Policy,
     /// What the cache was asked through [`Cache::limited`].

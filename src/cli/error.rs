@@ -35,6 +35,8 @@ pub enum Exit {
     Partly = 3,
     /// Refused for safety; nothing was changed.
     Refused = 4,
+    /// Done, and what was found should be looked at.
+    Warned = 5,
     /// A bug in narhaul; nothing more was changed after it was noticed.
     Bug = 70,
     /// Interrupted; the cache is closed, repeat to continue.
@@ -43,12 +45,13 @@ pub enum Exit {
 
 impl Exit {
     /// All of them, for the reference.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Done,
         Self::Failed,
         Self::Usage,
         Self::Partly,
         Self::Refused,
+        Self::Warned,
         Self::Bug,
         Self::Interrupted,
     ];
@@ -68,6 +71,7 @@ impl Exit {
             Self::Usage => "wrong usage",
             Self::Partly => "partly done: some items failed, the rest is safe; repeat to continue",
             Self::Refused => "refused for safety; nothing was changed",
+            Self::Warned => "done, and what was found should be looked at (`doctor`)",
             Self::Bug => "a bug in narhaul; nothing more was changed after it was noticed",
             Self::Interrupted => "interrupted; the cache is closed, repeat to continue",
         }

@@ -11,6 +11,7 @@ pub mod bars;
 pub mod cache;
 pub mod commands;
 pub mod config;
+pub mod doctor_words;
 pub mod env;
 pub mod error;
 pub mod explain;
@@ -106,6 +107,7 @@ fn run(context: &Arc<Context>, command: Command) -> Result<Exit, Failure> {
         Command::Init(args) => commands::init::run(context, &args),
         Command::Key(args) => commands::key::run(context, args),
         Command::Sign(args) => commands::sign::run(context, &args),
+        Command::Doctor(args) => commands::doctor::run(context, &args),
         Command::Sweep(args) => commands::sweep::run(context, &args),
         Command::Pin(args) => commands::pin::pin(context, &args),
         Command::Unpin(args) => commands::pin::unpin(context, &args),

@@ -9,7 +9,7 @@ use std::{path::PathBuf, sync::Arc};
 use clap::Args;
 
 use crate::{
-    backend::{self, Backend},
+    backend::{self, Backend, s3::S3},
     cli::{
         Context,
         cache::{self, Limits, Traffic},
@@ -48,6 +48,8 @@ pub enum Access {
 pub struct Desk {
     /// The cache, behind its wrappers.
     pub dest: Arc<dyn Backend>,
+    /// The same where it is a bucket, with nothing in front of it.
+    pub bucket: Option<S3>,
     /// Where work is counted, for those who watch.
     pub meter: Arc<Meter>,
     /// Whether the work is to end.
@@ -89,6 +91,7 @@ impl Site {
             };
             let desk = Desk {
                 dest: cache.limited(limits, &meter, &stop)?,
+                bucket: cache.bucket.clone(),
                 meter: Arc::clone(&meter),
                 stop: stop.clone(),
             };

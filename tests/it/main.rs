@@ -36,6 +36,8 @@ mod cli;
 mod config;
 mod copy_cli;
 mod docs;
+mod doctor;
+mod doctor_real;
 mod hook_cli;
 mod init;
 mod key;

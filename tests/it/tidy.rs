@@ -43,7 +43,7 @@ const LEFT_BY_TOOLS: [&str; 7] = [
 /// Which rooms a room may use besides itself; `*` is every room below the face.
 ///
 /// A new room needs a line here, which is the moment to think about its level.
-const MAY_USE: [(&str, &[&str]); 19] = [
+const MAY_USE: [(&str, &[&str]); 20] = [
     ("nix", &[]),
     ("graph", &["nix"]),
     ("plan", &["nix", "graph", "ledger"]),
@@ -57,6 +57,7 @@ const MAY_USE: [(&str, &[&str]); 19] = [
     ("copy", &["*", "tomb"]),
     ("key", &["*"]),
     ("setup", &["*"]),
+    ("doctor", &["*", "tomb"]),
     ("tomb", &["*"]),
     ("sign", &["*", "tomb"]),
     ("sweep", &["*", "tomb"]),
@@ -65,7 +66,8 @@ const MAY_USE: [(&str, &[&str]); 19] = [
     (
         "cli",
         &[
-            "*", "bench", "copy", "key", "setup", "sign", "sweep", "tomb", "verify", "cli",
+            "*", "bench", "copy", "doctor", "key", "setup", "sign", "sweep", "tomb", "verify",
+            "cli",
         ],
     ),
 ];

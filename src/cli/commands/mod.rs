@@ -3,6 +3,7 @@
 pub mod completions;
 pub mod config;
 pub mod copy;
+pub mod doctor;
 pub mod du;
 pub mod init;
 pub mod key;

@@ -33,7 +33,7 @@ use crate::{
 pub(in crate::plan) use self::mark::sources;
 pub use self::{
     levels::{Levels, in_levels},
-    refusal::Refusal,
+    refusal::{Refusal, touches_cache},
     scene::{Expiry, Imported, IntentSeen, Known, PinSeen, RootSeen, Scene, Settings},
     spare::{Fresh, SpareList, SpareReason, spare},
 };

@@ -220,7 +220,8 @@ fn check_known(scene: &Scene<'_>) -> Result<(), Refusal> {
 }
 
 /// Returns whether some key that begins with `prefix` is the ledger's, a body's or a narinfo's.
-fn touches_cache(prefix: &str) -> bool {
+#[must_use]
+pub fn touches_cache(prefix: &str) -> bool {
     /// Length of a hash part.
     const N_DIGITS: usize = 32;
     let overlaps = |folder: &str| folder.starts_with(prefix) || prefix.starts_with(folder);

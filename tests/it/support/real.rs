@@ -28,6 +28,10 @@ use aws_sdk_s3::{
         ResponseChecksumValidation,
     },
     primitives::ByteStream,
+    types::{
+        BucketLifecycleConfiguration, ExpirationStatus, LifecycleExpiration, LifecycleRule,
+        LifecycleRuleFilter,
+    },
 };
 
 use super::world::{Run, World};
@@ -185,6 +189,24 @@ impl Bucket {
                 .block_on(request.policy(policy.to_string()).send())
                 .unwrap();
         }
+    }
+
+    /// Lets the server remove everything after so many days: what breaks a cache.
+    pub(crate) fn expire_after(&self, days: i32) {
+        let expiration = LifecycleExpiration::builder().days(days).build();
+        let rule = LifecycleRule::builder()
+            .id("expire")
+            .status(ExpirationStatus::Enabled)
+            .filter(LifecycleRuleFilter::builder().prefix("").build())
+            .expiration(expiration)
+            .build()
+            .unwrap();
+        let rules = BucketLifecycleConfiguration::builder().rules(rule).build();
+        let request = self.client.put_bucket_lifecycle_configuration();
+        let request = request
+            .bucket(&self.name)
+            .lifecycle_configuration(rules.unwrap());
+        self.runtime.block_on(request.send()).unwrap();
     }
 
     pub(crate) fn get(&self, key: &str) -> Vec<u8> {

@@ -159,6 +159,21 @@ impl Run<'_> {
         self.command
     }
 
+    /// Starts the program, and interrupts it once, as Ctrl-C does, as soon as this holds.
+    #[must_use = "a run that nobody looks at tests nothing"]
+    pub(crate) fn interrupted_when(self, is_time: impl Fn() -> bool) -> Output {
+        self.run_until(|child| {
+            while child.try_wait().unwrap().is_none() {
+                if is_time() {
+                    let id = rustix::process::Pid::from_child(child);
+                    rustix::process::kill_process(id, rustix::process::Signal::INT).unwrap();
+                    break;
+                }
+                thread::sleep(Duration::from_millis(5));
+            }
+        })
+    }
+
     fn run_until(mut self, watch: impl FnOnce(&mut Child)) -> Output {
         self.command
             .stdin(Stdio::piped())

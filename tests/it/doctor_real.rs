@@ -1,0 +1,161 @@
+//! `narhaul doctor` on real servers: the tables of `docs/servers.md`, and wrong set-ups.
+
+use std::{fmt::Write as _, fs, path::Path};
+
+use crate::support::{
+    real::{Bucket, Server},
+    world::World,
+};
+
+/// Examines a cache with one signed path, and returns the table as the document has it.
+fn table(server: Server, name: &str) -> String {
+    let world = World::new();
+    let bucket = Bucket::new(server, name);
+    bucket.create();
+    world
+        .narhaul(["key", "generate", "c-1", "--out", "c-1.sec"])
+        .run()
+        .success();
+    let url = bucket.url();
+    let narhaul = |args: &[&str]| bucket.server.narhaul(&world, args).run();
+    narhaul(&["init", "--quiet", &url]).success();
+    world.write("hello/file", "hello");
+    let copy = ["copy", "--quiet", "--add", "hello", "--to", &url];
+    narhaul(&copy).success();
+    let before = bucket.list_all();
+    let output = narhaul(&["doctor", &url, "--json"]).success();
+    let mut after = bucket.list_all();
+    assert!(after.remove("narhaul/capabilities").is_some());
+    assert_eq!(after, before, "something has changed or was left");
+    let mut text = "| topic | verdict | what was seen |\n|---|---|---|\n".to_owned();
+    for line in output.stdout.lines() {
+        let event: serde_json::Value = serde_json::from_str(line).unwrap();
+        if event["event"] == "finding" {
+            let field = |name: &str| event[name].as_str().unwrap().to_owned();
+            let seen = field("seen")
+                .replace(&bucket.name, "nix-cache")
+                .replace(&bucket.server.endpoint, "http://server");
+            // An id of the request.
+            let seen = seen.split(", request `").next().unwrap().to_owned()
+                + if seen.contains(", request `") {
+                    ")"
+                } else {
+                    ""
+                };
+            let (topic, verdict) = (field("topic"), field("verdict"));
+            writeln!(text, "| {topic} | {verdict} | {seen} |").unwrap();
+        }
+    }
+    text
+}
+
+/// Fails if the document does not have this table under this heading.
+#[track_caller]
+fn is_in_the_document(heading: &str, table: &str) {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/servers.md");
+    let document = fs::read_to_string(file).unwrap();
+    assert!(
+        document.contains(&format!("## {heading}\n\n{table}")),
+        "docs/servers.md has another table below `{heading}` than:\n\n{table}"
+    );
+}
+
+#[test]
+#[ignore = "real: needs Garage"]
+fn garage_is_as_its_table_says() {
+    let table = table(Server::garage(), "doctor");
+    is_in_the_document("Garage 2.5", &table);
+}
+
+#[test]
+#[ignore = "real: needs MinIO"]
+fn minio_is_as_its_table_says() {
+    let table = table(Server::minio(), "doctor");
+    is_in_the_document("MinIO", &table);
+}
+
+/// The verdict and the words of what is worse than a note.
+fn findings(run: crate::support::world::Run<'_>) -> String {
+    let output = run.run();
+    let mut text = String::new();
+    for line in output.stdout.lines() {
+        let event: serde_json::Value = serde_json::from_str(line).unwrap();
+        let is_bad = event["verdict"] == "failure" || event["verdict"] == "warning";
+        if event["event"] == "finding" && is_bad {
+            let field = |name: &str| event[name].as_str().unwrap().to_owned();
+            writeln!(
+                text,
+                "{} {}: {}",
+                field("verdict"),
+                field("topic"),
+                field("seen")
+            )
+            .unwrap();
+        }
+    }
+    text
+}
+
+/// Each wrong set-up on a server, with the words that recognize it.
+fn wrong_set_ups(server: Server, name: &str, region_is_checked: bool) {
+    let world = World::new();
+    let bucket = Bucket::new(server, name);
+    bucket.create();
+    let url = bucket.url();
+    let right = (bucket.server.key.clone(), bucket.server.secret.clone());
+    let found = |url: &str, (key, secret): (&str, &str)| {
+        let run = world.narhaul(["doctor", url, "--json"]);
+        let run = run.env("AWS_ACCESS_KEY_ID", key);
+        findings(run.env("AWS_SECRET_ACCESS_KEY", secret))
+    };
+    let has = |found: &str, words: &str| assert!(found.contains(words), "{words}\n{found}");
+    let keys = (right.0.as_str(), right.1.as_str());
+    let nobody = found(&url, ("GK000000000000000000000000", "wrong"));
+    has(
+        &nobody,
+        "failure credentials: the server does not take the key from the environment",
+    );
+    let wrong = found(&url, (&right.0, "wrong"));
+    has(
+        &wrong,
+        "failure credentials: the server does not take the key from the environment",
+    );
+    let region = format!("region={}", bucket.server.region);
+    let elsewhere = found(&url.replace(&region, "region=nowhere-1"), keys);
+    assert_eq!(
+        elsewhere.contains("warning region: the bucket is in"),
+        region_is_checked,
+        "{elsewhere}"
+    );
+    let none = found(&url.replace(&bucket.name, "no-such-cache"), keys);
+    has(&none, "failure server: the bucket does not exist");
+    bucket.expire_after(30);
+    has(
+        &found(&url, keys),
+        "failure lifecycle: the expiry rule `expire` removes every object after 30 d",
+    );
+    // A server without TLS is taken for one with TLS unless somebody says otherwise.
+    let tls = found(&url.replace("&scheme=http", ""), keys);
+    has(
+        &tls,
+        "failure server: the server speaks http, and was spoken to in TLS",
+    );
+    let port = url.replace("127.0.0.1", "localhost");
+    has(
+        &found(&port, keys),
+        "warning address: the endpoint is `host:port` without a scheme",
+    );
+}
+
+#[test]
+#[ignore = "real: needs Garage"]
+fn wrong_set_ups_of_garage_are_recognized() {
+    wrong_set_ups(Server::garage(), "doctor-wrong", true);
+}
+
+#[test]
+#[ignore = "real: needs MinIO"]
+fn wrong_set_ups_of_minio_are_recognized() {
+    // It takes any region unless its settings name one.
+    wrong_set_ups(Server::minio(), "doctor-wrong", false);
+}
