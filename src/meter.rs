@@ -31,11 +31,13 @@ pub enum Phase {
     Delete,
     /// Narinfos are rewritten with other signatures: narinfos.
     Sign,
+    /// A sweep waits for what may still be under way: whole seconds.
+    Wait,
 }
 
 impl Phase {
     /// All phases: those of a copy in its order, then those of a sweep in its, then others.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Walk,
         Self::Probe,
         Self::Pack,
@@ -46,6 +48,7 @@ impl Phase {
         Self::Bury,
         Self::Delete,
         Self::Sign,
+        Self::Wait,
     ];
 }
 
@@ -74,7 +77,7 @@ pub struct Reading {
 /// The counts of a whole run.
 #[derive(Debug, Default)]
 pub struct Meter {
-    phases: [Counts; 10],
+    phases: [Counts; 11],
     retries: AtomicU64,
     current: Mutex<Vec<String>>,
 }
@@ -92,6 +95,7 @@ impl Meter {
             Phase::Bury => &self.phases[7],
             Phase::Delete => &self.phases[8],
             Phase::Sign => &self.phases[9],
+            Phase::Wait => &self.phases[10],
         }
     }
 

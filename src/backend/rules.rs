@@ -15,6 +15,12 @@ pub enum Known<T> {
 }
 
 impl<T> Known<T> {
+    /// Returns whether it is a matter of rights.
+    #[must_use]
+    pub const fn is_denied(&self) -> bool {
+        matches!(self, Self::Denied)
+    }
+
     /// Returns what was told.
     #[must_use]
     pub fn told(&self) -> Option<&T> {

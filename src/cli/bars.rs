@@ -222,6 +222,7 @@ struct Moment {
     bury: Reading,
     delete: Reading,
     sign: Reading,
+    wait: Reading,
     retries: u64,
     current: Vec<String>,
 }
@@ -240,6 +241,7 @@ impl Moment {
             bury: meter.read(Phase::Bury),
             delete: meter.read(Phase::Delete),
             sign: meter.read(Phase::Sign),
+            wait: meter.read(Phase::Wait),
             retries: meter.retries(),
             current: meter.current(),
         }
@@ -260,7 +262,9 @@ impl Moment {
 
     /// The phase that a sweep is in: the last one that has begun. Without any, it is a copy's first.
     const fn sweeping(&self) -> Phase {
-        if self.delete.items_wanted > 0 {
+        if self.wait.items < self.wait.items_wanted {
+            Phase::Wait
+        } else if self.delete.items_wanted > 0 {
             Phase::Delete
         } else if self.bury.items_wanted > 0 {
             Phase::Bury
@@ -276,7 +280,7 @@ impl Moment {
     /// How much is done of how much, in whatever says most about the time that is left.
     fn share(&self) -> (u64, u64) {
         match self.phase() {
-            Phase::Walk => (0, 0),
+            Phase::Walk | Phase::Wait => (0, 0),
             Phase::Probe => (self.probe.items, self.probe.items_wanted),
             Phase::Pack | Phase::Upload | Phase::Commit => {
                 (self.pack.bytes, self.pack.bytes_wanted.max(self.pack.bytes))
@@ -309,6 +313,13 @@ impl Moment {
                     Size(wanted),
                     Size(self.upload.bytes),
                     Rate(self.upload.bytes, self.elapsed),
+                )
+            }
+            Phase::Wait => {
+                let left = Duration::from_secs(self.wait.items_wanted - self.wait.items);
+                format!(
+                    "waiting {} for what others may still be writing or reading: nothing is stuck, {took}",
+                    Took(left)
                 )
             }
             Phase::Census => {
@@ -365,6 +376,7 @@ impl Moment {
                 Phase::Bury => "bury",
                 Phase::Delete => "delete",
                 Phase::Sign => "sign",
+                Phase::Wait => "wait",
             },
             "seconds": self.elapsed.as_secs_f64(),
             "walk": reading(self.walk),
@@ -377,6 +389,7 @@ impl Moment {
             "bury": reading(self.bury),
             "delete": reading(self.delete),
             "sign": reading(self.sign),
+            "wait": reading(self.wait),
             "retries": self.retries,
         })
     }
@@ -403,6 +416,13 @@ mod tests {
         );
         meter.expect_more(Phase::Bury, 2, 0);
         meter.add(Phase::Bury, 1, 0);
+        assert_eq!(sentence(), "burying: 1 of 2 paths, 3.0 s");
+        meter.expect_more(Phase::Wait, 120, 0);
+        assert_eq!(
+            sentence(),
+            "waiting 2 min 00 s for what others may still be writing or reading: nothing is stuck, 3.0 s"
+        );
+        meter.add(Phase::Wait, 120, 0);
         assert_eq!(sentence(), "burying: 1 of 2 paths, 3.0 s");
     }
 

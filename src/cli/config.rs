@@ -259,8 +259,18 @@ impl Picked {
         &self,
         parse: impl FnOnce(&str) -> Result<T, E>,
     ) -> Result<T, Failure> {
-        parse(self.text())
-            .map_err(|error| Failure::new(format!("cannot use {self}")).because(&error))
+        parse(self.text()).map_err(|error| self.failure(&error))
+    }
+
+    /// Says that the value cannot be used: wrong usage where it is this run's own flag.
+    #[must_use]
+    pub fn failure(&self, error: &(dyn std::error::Error + 'static)) -> Failure {
+        let message = format!("cannot use {self}");
+        let failure = match self.origin {
+            Origin::Flag => Failure::usage(message),
+            Origin::Url | Origin::Variable(_) | Origin::File(_) => Failure::new(message),
+        };
+        failure.because(error)
     }
 }
 

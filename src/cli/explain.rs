@@ -8,6 +8,7 @@ use std::{fmt::Write as _, time::SystemTime};
 use crate::{
     cli::{
         error::Failure,
+        holes::{self, Gone},
         names::Names,
         sweep_words,
         times::{Moment, Span},
@@ -51,7 +52,7 @@ pub fn parse_path(store_dir: &StoreDir, text: &str) -> Result<HashPart, Failure>
     }
     let path = base.parse::<StorePath>();
     path.map(|path| path.hash_part()).map_err(|error| {
-        Failure::new(format!("`{text}` names no store path"))
+        Failure::usage(format!("`{text}` names no store path"))
             .because(&error)
             .hint(format!(
                 "wanted is `{store_dir}/<hash>-<name>`, or its hash alone"
@@ -70,6 +71,8 @@ pub struct Seen<'a> {
     pub settings: &'a Settings,
     /// The lists that were given.
     pub imported: &'a [Imported],
+    /// What is gone for good.
+    pub gone: &'a Gone,
 }
 
 /// Tells what is decided about a path.
@@ -80,6 +83,10 @@ pub fn answer(seen: Seen<'_>, part: HashPart) -> Answer {
     let Some(node) = census.node(&part) else {
         return Answer::Absent;
     };
+    // What has lost its body goes, whoever needs it.
+    if let Some(reason) = seen.gone.reason(part) {
+        return Answer::Goes(reason);
+    }
     match plan.verdict(node) {
         Verdict::Absent => Answer::Absent,
         Verdict::Condemn(reason) => Answer::Goes(reason),
@@ -129,7 +136,13 @@ pub fn words(seen: Seen<'_>, names: &Names, part: HashPart, answer: &Answer) -> 
                 )
             });
             let why = sweep_words::reason(*reason);
-            format!("{name} goes with the next sweep: {why}{age}\n")
+            if *reason == Reason::Dead {
+                return format!("{name} goes with the next sweep: {why}{age}\n");
+            }
+            let needs = holes::needs(&holes::holders(seen.planned, seen.imported, &[part]));
+            format!(
+                "{name} goes with the next sweep: {why}\n  {needs}; copy it again from a machine that has it\n"
+            )
         }
         Answer::Stays { reason, chain } => {
             let first = chain.first().copied().unwrap_or(part);
@@ -213,7 +226,7 @@ const fn rule(fate: Fate) -> &'static str {
 }
 
 /// The name of a pin, by its key.
-fn last(key: &ObjectKey) -> String {
+pub(super) fn last(key: &ObjectKey) -> String {
     match Name::parse(key) {
         Some(Name::Pin(name)) => name.to_string(),
         _ => key.to_string(),

@@ -3,6 +3,8 @@
 //! `--keep web:last=3,within=30d,daily=7` are the rules of one group; flags such as `--keep-last 3` are
 //! those of all groups that have none of their own.
 
+use std::collections::BTreeSet;
+
 use crate::{
     cli::{
         error::nearest,
@@ -34,6 +36,9 @@ pub enum ParseRulesError {
         /// What it was called.
         name: String,
     },
+    /// A rule that is given twice.
+    #[error("the rule `{}` is given twice", .0.escape_debug())]
+    Twice(String),
     /// Not a number.
     #[error("`{}` is not a whole number", .0.escape_debug())]
     Number(String),
@@ -75,10 +80,14 @@ pub fn parse_group_rules(text: &str) -> Result<(Group, GroupRules), ParseRulesEr
         .split_once(':')
         .ok_or_else(|| ParseRulesError::Shape(text.to_owned()))?;
     let mut rules = GroupRules::default();
+    let mut names = BTreeSet::new();
     for rule in rest.split(',').filter(|rule| !rule.trim().is_empty()) {
         let (name, value) = rule
             .split_once('=')
             .ok_or_else(|| ParseRulesError::Shape(text.to_owned()))?;
+        if !names.insert(name.trim()) {
+            return Err(ParseRulesError::Twice(name.trim().to_owned()));
+        }
         set_rule(&mut rules, name.trim(), value)?;
     }
     Ok((group.parse()?, rules))
@@ -120,6 +129,7 @@ mod tests {
                 "a:dayly=3",
                 "there is no rule `dayly`, but `daily`; there are last, within, hourly, daily, weekly, monthly, yearly",
             ),
+            ("a:last=1,last=2", "the rule `last` is given twice"),
             ("a:daily=x", "`x` is not a whole number"),
             (
                 "a:within=3",

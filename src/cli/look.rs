@@ -13,6 +13,7 @@ use crate::{
         config::Layers,
         error::Failure,
         explain::Seen,
+        holes::Gone,
         site::{Desk, Site},
         sweep_errors, sweep_request,
         wanted::Wanted,
@@ -34,6 +35,8 @@ pub struct Look {
     pub settings: Settings,
     /// The lists that the settings name.
     pub imported: Vec<Imported>,
+    /// What is gone for good.
+    pub gone: Gone,
 }
 
 impl Look {
@@ -58,6 +61,7 @@ impl Look {
             margin: timing.margin,
             is_age_only: true,
             may_lists_be_absent: true,
+            may_end_groups: false,
             may_change: true,
         };
         let imported = sweep_request::imported(context, layers, store_dir)?;
@@ -90,12 +94,14 @@ impl Look {
         let looked = Box::pin(sweep::run(dest, request, meter, desk.stop.clone())).await;
         drop(bars);
         let report = looked.map_err(|error| sweep_errors::of_sweep(site, &error))?;
+        let gone = Gone::of(&report);
         match report.plan {
             Some(planned) => Ok(Self {
                 now,
                 planned,
                 settings,
                 imported,
+                gone,
             }),
             None => Err(Failure::new(format!(
                 "the look at `{}` was not finished",
@@ -112,6 +118,7 @@ impl Look {
             planned: &self.planned,
             settings: &self.settings,
             imported: &self.imported,
+            gone: &self.gone,
         }
     }
 }

@@ -16,6 +16,7 @@ pub mod env;
 pub mod error;
 pub mod explain;
 pub mod hook;
+pub mod holes;
 pub mod ignored;
 pub mod keep;
 pub mod look;

@@ -74,6 +74,25 @@ impl Names {
         )
     }
 
+    /// Returns whether a path's name is known.
+    #[must_use]
+    pub fn has(&self, part: HashPart) -> bool {
+        self.found.contains_key(&part)
+    }
+
+    /// Looks up a path that is visible, and all that it refers to.
+    pub async fn look_up_references(&mut self, dest: &Arc<dyn Backend>, part: HashPart) {
+        let Ok(object) = dest.get(&ObjectKey::narinfo(part)).await else {
+            return;
+        };
+        let text = str::from_utf8(&object.body).unwrap_or_default();
+        if let Ok(narinfo) = NarInfo::parse(&self.store_dir, text) {
+            let info = narinfo.path_info;
+            info.references.into_iter().for_each(|path| self.add(path));
+            self.add(info.path);
+        }
+    }
+
     /// Looks up paths that are visible.
     pub async fn look_up(
         &mut self,

@@ -149,23 +149,25 @@ fn recipe(layers: &Layers<'_>) -> Result<Recipe, Failure> {
     let level = number(layers, "level", parse_level)?;
     Recipe::new(compression, level).map_err(|error| match &error {
         RecipeError::Compression(_) => {
-            let place = picked.map(|picked| picked.to_string()).unwrap_or_default();
             let known: Vec<_> = Compression::WRITABLE
                 .iter()
                 .map(Compression::name)
                 .collect();
-            let wrong = layers
-                .get("compression")
-                .map(|picked| picked.text().to_owned());
-            let failure = Failure::new(format!("cannot use {place}")).because(&error);
-            match wrong.and_then(|wrong| error::nearest(&wrong, &known)) {
+            let Some(picked) = picked else {
+                return Failure::from_error(&error);
+            };
+            let failure = picked.failure(&error);
+            match error::nearest(picked.text(), &known) {
                 Some(near) => failure.hint(format!("did you mean `{near}`?")),
                 None => failure,
             }
         }
         RecipeError::Level { .. } => {
-            let place = layers.get("level").map(|picked| picked.to_string());
-            Failure::new(format!("cannot use {}", place.unwrap_or_default())).because(&error)
+            let picked = layers.get("level");
+            picked.map_or_else(
+                || Failure::from_error(&error),
+                |picked| picked.failure(&error),
+            )
         }
     })
 }

@@ -1,11 +1,14 @@
 //! A sweep as a page for a browser, and as metrics.
 
+use std::time::SystemTime;
+
 use crate::{
     cli::{
+        error::{Failure, in_a_line},
         metrics::Metric,
         names::MAX_NAMES,
         page::{Bar, Content, Page, Section},
-        sweep_words::{About, Sums, count, reason, warnings},
+        sweep_words::{About, Sums, count, reason, warnings, why_expired, why_spared},
         times::{Moment, Span},
         units::{Count, Size, Took},
     },
@@ -50,7 +53,8 @@ pub fn page(about: About<'_>, report: &Report) -> Page {
         ],
         sections: vec![sizes(report, sums)],
     };
-    let notes = warnings(report);
+    page.sections.extend(unread(report));
+    let notes = warnings(about, report);
     if !notes.is_empty() {
         page.sections.push(Section {
             title: "What to know".to_owned(),
@@ -61,7 +65,67 @@ pub fn page(about: About<'_>, report: &Report) -> Page {
     page.sections.extend(groups(report));
     page.sections.extend(gone(about, report));
     page.sections.extend(bodies(report));
+    page.sections.extend(expired(report));
     page
+}
+
+/// Returns the page of a sweep that was refused or failed before it changed anything.
+#[must_use]
+pub fn refused(place: &str, when: SystemTime, failure: &Failure) -> Page {
+    let causes = failure.causes.iter();
+    let mut sections = vec![Section {
+        title: "Nothing was swept".to_owned(),
+        note: failure.message.clone(),
+        content: Content::Notes(causes.cloned().collect()),
+    }];
+    if !failure.hints.is_empty() {
+        sections.push(Section {
+            title: "What to do".to_owned(),
+            note: String::new(),
+            content: Content::Notes(failure.hints.clone()),
+        });
+    }
+    Page {
+        title: format!("Sweep: {place}"),
+        subtitle: Moment(when).to_string(),
+        figures: Vec::new(),
+        sections,
+    }
+}
+
+/// The narinfos that could not be read, for which nothing was taken away.
+fn unread(report: &Report) -> Option<Section> {
+    if report.n_unreadable == 0 {
+        return None;
+    }
+    let rows = report.unreadable.iter().take(MAX_NAMES);
+    let rows = rows.map(|item| vec![item.key.to_string(), in_a_line(&item.why)]);
+    Some(Section {
+        title: "What could not be read".to_owned(),
+        note: format!(
+            "{} could not be read. What they refer to would look dead, so nothing was taken away.",
+            Count::of(report.n_unreadable, "narinfo")
+        ),
+        content: Content::Table {
+            head: vec!["object", "why"],
+            rows: rows.collect(),
+        },
+    })
+}
+
+/// The root records and pins that are kept no more.
+fn expired(report: &Report) -> Option<Section> {
+    let rows = report.expired.iter().take(MAX_NAMES);
+    let rows = rows.map(|key| vec![key.to_string(), why_expired(report, key).to_owned()]);
+    let rows: Vec<Vec<String>> = rows.collect();
+    (!rows.is_empty()).then(|| Section {
+        title: "Roots and pins that expired".to_owned(),
+        note: String::new(),
+        content: Content::Table {
+            head: vec!["record", "why"],
+            rows,
+        },
+    })
 }
 
 fn figure(label: &str, n: u64) -> (String, String) {
@@ -135,16 +199,16 @@ fn gone(about: About<'_>, report: &Report) -> Option<Section> {
     }
     let rows = items.iter().take(MAX_NAMES).map(|item| {
         let fate = match item.fate {
-            Fate::Buried => "buried",
-            Fate::Spared(_) => "stays: needed after all",
-            Fate::Vanished => "was gone already",
-            Fate::Left => "left for the next run",
+            Fate::Buried => "buried".to_owned(),
+            Fate::Spared(spared) => format!("stays: {}", why_spared(spared)),
+            Fate::Vanished => "was gone already".to_owned(),
+            Fate::Left => "left for the next run".to_owned(),
         };
         vec![
             about.names.short(item.part),
             Size(item.file_size).to_string(),
             reason(item.reason).to_owned(),
-            fate.to_owned(),
+            fate,
         ]
     });
     Some(Section {
@@ -165,17 +229,17 @@ fn bodies(report: &Report) -> Option<Section> {
         return None;
     }
     let rows = items.iter().take(MAX_NAMES).map(|body| {
-        let fate = match body.fate {
-            BodyFate::Deleted => "deleted",
-            BodyFate::Kept(_) => "stays: needed again",
-            BodyFate::Left => "left for the next run",
+        let fate = match &body.fate {
+            BodyFate::Deleted => "deleted".to_owned(),
+            BodyFate::Kept(hold) => format!("stays: {}", hold.word()),
+            BodyFate::Left => "left for the next run".to_owned(),
         };
         let of = body.journals.first();
         vec![
             body.key.to_string(),
             Size(body.size).to_string(),
             of.map_or_else(|| "nobody names it".to_owned(), ToString::to_string),
-            fate.to_owned(),
+            fate,
         ]
     });
     Some(Section {
@@ -214,8 +278,8 @@ pub fn failed() -> Vec<Metric> {
 #[must_use]
 pub fn metrics(about: About<'_>, report: &Report) -> Vec<Metric> {
     let sums = Sums::of(report);
-    let seconds = |time: std::time::SystemTime| {
-        let since = time.duration_since(std::time::SystemTime::UNIX_EPOCH);
+    let seconds = |time: SystemTime| {
+        let since = time.duration_since(SystemTime::UNIX_EPOCH);
         since.map_or(0, |since| since.as_secs())
     };
     let is_whole = report.stopped.is_none() && report.n_unreadable == 0;
@@ -260,6 +324,16 @@ pub fn metrics(about: About<'_>, report: &Report) -> Vec<Metric> {
             count(report.missing.len()),
         ),
         metric(
+            "sweep_dangling",
+            "Narinfos that have lost their bodies.",
+            count(about.gone.n_bodiless()),
+        ),
+        metric(
+            "sweep_broken_roots",
+            "Kept roots, pins and lists that need something which is gone for good.",
+            n_broken(about, report),
+        ),
+        metric(
             "sweep_unreadable",
             "Narinfos that could not be read.",
             count(report.n_unreadable),
@@ -281,6 +355,13 @@ pub fn metrics(about: About<'_>, report: &Report) -> Vec<Metric> {
         metrics.push(metric(name, help, seconds(report.began)));
     }
     metrics
+}
+
+/// How many kept roots, pins and lists need something that is gone for good.
+fn n_broken(about: About<'_>, report: &Report) -> u64 {
+    let planned = report.plan.as_ref();
+    let broken = planned.map(|planned| about.gone.broken(planned, about.imported));
+    broken.map_or(0, |broken| count(broken.len()))
 }
 
 const fn metric(name: &'static str, help: &'static str, value: u64) -> Metric {

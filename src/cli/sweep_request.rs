@@ -12,7 +12,10 @@ use crate::{
         units::Count,
     },
     ledger::{Name, RunId, config::Config},
-    nix::store_path::{StoreDir, StorePath},
+    nix::{
+        object_key::ObjectKey,
+        store_path::{StoreDir, StorePath},
+    },
     plan::sweep::Imported,
 };
 
@@ -39,6 +42,25 @@ pub fn imported(
         })
     });
     lists.collect()
+}
+
+/// Refuses to sweep by age alone what is no binary cache: whatever lies there may be anything.
+pub async fn is_cache(site: &Site, desk: &Desk) -> Result<(), Failure> {
+    match desk.dest.head(&ObjectKey::cache_info()).await {
+        Ok(_) => Ok(()),
+        Err(error) if matches!(error.kind, Kind::NotFound | Kind::NoBucket) => {
+            Err(Failure::refused(format!(
+                "refusing to sweep `{}` by age alone: it has no `nix-cache-info`, so it may be no binary cache",
+                site.place
+            ))
+            .hint("see whether the URL is right")
+            .hint(format!(
+                "if it is a cache, say so: `narhaul init '{}'`",
+                site.typed
+            )))
+        }
+        Err(error) => Err(site.failure("cannot look for `nix-cache-info` in", &error)),
+    }
 }
 
 /// What the sweeps of this cache go by, if there was one.

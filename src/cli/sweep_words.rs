@@ -4,13 +4,18 @@
 //! what a person should do. What the server did not delete makes it a failure with exit code 3, as does an
 //! end before its time; the same command goes on.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use crate::{
+    backend::Kind,
     cli::{
         Context,
         cache::Traffic,
         error::{Exit, Failure, backend_hint, in_a_line},
+        holes::Gone,
         names::Names,
         site::Site,
         sweep_errors,
@@ -27,7 +32,7 @@ use crate::{
     },
     sweep::{
         Report, Stopped, UndoReport,
-        report::{BodyFate, Condemned, Fate, How, Warning, WhyMissing},
+        report::{BodyFate, Condemned, Fate, How, Spared, Warning},
     },
 };
 
@@ -51,6 +56,8 @@ pub struct About<'a> {
     pub names: &'a Names,
     /// The lists of roots that were given.
     pub imported: &'a [Imported],
+    /// What is gone for good.
+    pub gone: &'a Gone,
     /// Where the cache is, if it is a bucket.
     pub provider: Option<&'a Provider>,
 }
@@ -136,7 +143,7 @@ pub(super) fn count(n: usize) -> u64 {
 
 /// Tells what was swept.
 pub fn tell(context: &Context, about: About<'_>, report: &Report) -> Result<Exit, Failure> {
-    for warning in warnings(report) {
+    for warning in warnings(about, report) {
         context.ui.warn(&warning);
     }
     match context.ui.format() {
@@ -202,7 +209,7 @@ fn plan(about: About<'_>, report: &Report) -> String {
 }
 
 /// Says why a root record or a pin is dropped.
-fn why_expired(report: &Report, key: &ObjectKey) -> &'static str {
+pub(super) fn why_expired(report: &Report, key: &ObjectKey) -> &'static str {
     let planned = report.plan.as_ref();
     let root = planned.and_then(|planned| {
         let roots = planned.roots.iter().zip(&planned.plan.fates);
@@ -271,15 +278,13 @@ fn summary(about: About<'_>, report: &Report) -> Vec<String> {
             about.site.typed, report.run
         ));
     }
-    if sums.n_spared > 0 {
-        let spared = stay(&Count(sums.n_spared, "path").to_string(), sums.n_spared);
-        lines.push(format!(
-            "{spared} after all: needed or written again meanwhile"
-        ));
+    for (why, n) in spared(report) {
+        let paths = stay(&Count(n, "path").to_string(), n);
+        lines.push(format!("{paths} after all: {why}"));
     }
-    if sums.n_kept_bodies > 0 {
-        let bodies = stay(&bodies(sums.n_kept_bodies), sums.n_kept_bodies);
-        lines.push(format!("{bodies} beyond the grace: needed again"));
+    for (why, n) in kept_bodies(report) {
+        let bodies = stay(&bodies(n), n);
+        lines.push(format!("{bodies} beyond the grace: {why}"));
     }
     let over = report
         .plan
@@ -287,7 +292,7 @@ fn summary(about: About<'_>, report: &Report) -> Vec<String> {
         .map_or(0, |planned| planned.plan.totals.bytes_over);
     if over > 0 {
         lines.push(format!(
-            "what stays is {} larger than `--max-size` although no older root is left: it is pinned, young or in use",
+            "what stays is {} larger than `--max-size` although no other root may go: it is pinned, young, in use or the last of its group",
             Size(over)
         ));
     }
@@ -363,6 +368,40 @@ fn stay(things: &str, n: u64) -> String {
     format!("{things} {verb}")
 }
 
+/// Why condemned paths stay, and how many for each reason.
+fn spared(report: &Report) -> BTreeMap<&'static str, u64> {
+    let mut reasons = BTreeMap::new();
+    for condemned in report.condemned.iter().chain(&report.dangling) {
+        if let Fate::Spared(spared) = condemned.fate {
+            *reasons.entry(why_spared(spared)).or_default() += 1;
+        }
+    }
+    reasons
+}
+
+/// Says why a condemned path stays.
+pub(super) const fn why_spared(spared: Spared) -> &'static str {
+    match spared {
+        Spared::Changed => "written again meanwhile",
+        Spared::Intent => "a running copy relies on it",
+        Spared::Root => "a new root names it",
+        Spared::Pin => "a pin names it",
+        Spared::Needed => "something that stays needs it",
+        Spared::Doubt => "a new narinfo could not be read",
+    }
+}
+
+/// Why bodies stay whose grace is over, and how many for each reason.
+fn kept_bodies(report: &Report) -> BTreeMap<&'static str, u64> {
+    let mut reasons = BTreeMap::new();
+    for body in &report.bodies {
+        if let BodyFate::Kept(hold) = &body.fate {
+            *reasons.entry(hold.word()).or_default() += 1;
+        }
+    }
+    reasons
+}
+
 fn bodies(n: u64) -> String {
     let plural = if n == 1 { "body" } else { "bodies" };
     format!("{n} {plural}")
@@ -410,7 +449,7 @@ fn left_alone(report: &Report) -> Option<String> {
 }
 
 /// What a person should know, one sentence each.
-pub(super) fn warnings(report: &Report) -> Vec<String> {
+pub(super) fn warnings(about: About<'_>, report: &Report) -> Vec<String> {
     let told = report.warnings.iter();
     let mut words: Vec<String> = told.map(|told| warning(report, told)).collect();
     for adopted in &report.adopted {
@@ -423,28 +462,9 @@ pub(super) fn warnings(report: &Report) -> Vec<String> {
             }
         });
     }
-    if let Some(first) = report.missing.first() {
-        let why = match first.why {
-            WhyMissing::Unknown => "no sweep took it away",
-            WhyMissing::Unreadable => "its text in the journal makes no sense",
-            WhyMissing::BodyGone => "its body is gone",
-            WhyMissing::Doomed => "another sweep is deleting its body",
-        };
-        let others = match report.missing.len() - 1 {
-            0 => String::new(),
-            n => format!(", and {n} more"),
-        };
-        let part = first.part;
-        words.push(match first.needed_by {
-            Some(referrer) => format!(
-                "the cache is not closed: `{referrer}` refers to `{part}`, which is missing and cannot \
-                 be put back ({why}){others}; copy it again, or take its referrers away by `--repair`"
-            ),
-            None => format!(
-                "a root or a pin names `{part}`, which is missing and cannot be put back \
-                 ({why}){others}; copy it again"
-            ),
-        });
+    if let Some(planned) = &report.plan {
+        let (gone, imported) = (about.gone, about.imported);
+        words.extend(gone.words(planned, imported, about.names));
     }
     words
 }
@@ -456,12 +476,18 @@ fn warning(report: &Report, warning: &Warning) -> String {
             "{text}; add a lifecycle rule that removes noncurrent versions, after as many days as \
              mistakes take to be noticed"
         ),
-        Warning::RulesUnseen => format!(
-            "{text}; where that is a matter of rights, they are `s3:GetLifecycleConfiguration` and \
-             `s3:GetBucketVersioning`"
+        Warning::RightsLacking(rights) => {
+            let rights: Vec<String> = rights.iter().map(|right| format!("`{right}`")).collect();
+            format!("{text}; the rights for it are {}", rights.join(", "))
+        }
+        Warning::Uploads(error) if error.kind == Kind::Denied => format!(
+            "{text}; the rights for it are `s3:ListBucketMultipartUploads` and `s3:AbortMultipartUpload`"
         ),
         Warning::ListShrunk { .. } => {
             format!("{text}; see whether it was written whole: what it no longer names may go")
+        }
+        Warning::ManyDangling(_) => {
+            format!("{text}; `--guard 100%` takes them away this once")
         }
         Warning::OverGuard(_) => {
             let totals = report.plan.as_ref().map(|planned| planned.plan.totals);
@@ -471,8 +497,8 @@ fn warning(report: &Report, warning: &Warning) -> String {
         Warning::Versioned
         | Warning::ObjectLock
         | Warning::NoSnapshot
+        | Warning::RulesUnseen
         | Warning::OtherRun(_)
-        | Warning::ManyDangling(_)
         | Warning::Uploads(_)
         | Warning::Kept { .. } => text,
     }
@@ -551,7 +577,7 @@ fn unreadable(about: About<'_>, report: &Report) -> Failure {
 pub fn tell_undo(
     context: &Context,
     site: &Site,
-    run: &RunId,
+    (run, is_dry_run): (&RunId, bool),
     report: &UndoReport,
     names: &Names,
 ) -> Result<Exit, Failure> {
@@ -559,12 +585,21 @@ pub fn tell_undo(
         .lost
         .iter()
         .map(|(part, why)| serde_json::json!({ "path": names.full(*part), "why": in_a_line(why) }));
-    let put_back = report.put_back.iter().map(|part| names.full(*part));
+    let put_back: Vec<String> = report
+        .put_back
+        .iter()
+        .map(|part| names.full(*part))
+        .collect();
+    if is_dry_run && context.ui.format() == Format::Words {
+        let lines = put_back.iter().map(|name| format!("put back: {name}\n"));
+        context.ui.data(&lines.collect::<String>())?;
+    }
     context.ui.event(
         "report",
         serde_json::json!({
             "undone": run.to_string(),
-            "putBack": put_back.collect::<Vec<_>>(),
+            "dryRun": is_dry_run,
+            "putBack": put_back,
             "there": report.there.len(),
             "lost": lost.collect::<Vec<_>>(),
             "undeleted": report.undeleted.len(),
@@ -576,7 +611,12 @@ pub fn tell_undo(
         0 => String::new(),
         n => format!("; {n} were there"),
     };
-    let said = format!("put back {n_put_back} that the sweep `{run}` took out of `{place}`{there}");
+    let verb = if is_dry_run {
+        "would put back"
+    } else {
+        "put back"
+    };
+    let said = format!("{verb} {n_put_back} that the sweep `{run}` took out of `{place}`{there}");
     if report.lost.is_empty() {
         context.ui.say(&said);
         return Ok(Exit::Done);
@@ -639,8 +679,17 @@ fn as_json(about: About<'_>, report: &Report) -> serde_json::Value {
         .map(|(verb, n)| ((*verb).to_owned(), (*n).into()))
         .collect();
     let healed = report.healed.iter().map(|item| about.names.full(item.part));
-    let missing = report.missing.iter().map(|item| {
-        serde_json::json!({ "path": item.part.to_string(), "neededBy": item.needed_by.map(|part| part.to_string()) })
+    let holes = report.plan.as_ref();
+    let holes = holes.map_or_else(Vec::new, |planned| {
+        about.gone.holes(planned, about.imported)
+    });
+    let missing = holes.iter().map(|hole| {
+        serde_json::json!({
+            "path": about.names.full(hole.part),
+            "why": hole.what.word(),
+            "neededBy": hole.needed_by.map(|part| about.names.full(part)),
+            "roots": hole.holders,
+        })
     });
     let not_deleted = report.not_deleted.iter().map(
         |left| serde_json::json!({ "key": left.key.to_string(), "why": in_a_line(&left.why) }),
@@ -668,7 +717,7 @@ fn as_json(about: About<'_>, report: &Report) -> serde_json::Value {
         "unreadable": report.n_unreadable,
         "notDeleted": not_deleted.collect::<Vec<_>>(),
         "unknown": report.unknown.n_keys + count(report.unknown.folders.len()),
-        "warnings": warnings(report),
+        "warnings": warnings(about, report),
         "companions": keys(&report.companions),
         "stopped": match &report.stopped {
             None => serde_json::Value::Null,

@@ -246,11 +246,11 @@ fn retention(layers: &Layers<'_>) -> Result<Option<Retention>, Failure> {
 
 fn of_groups(picked: Option<&Picked>) -> Result<BTreeMap<Group, GroupRules>, Failure> {
     let mut groups = BTreeMap::new();
-    for text in picked.iter().flat_map(|picked| &picked.values) {
-        let (group, rules) = parse_group_rules(text).map_err(|error| {
-            let place = picked.map(ToString::to_string).unwrap_or_default();
-            Failure::new(format!("cannot use {place}")).because(&error)
-        })?;
+    let Some(picked) = picked else {
+        return Ok(groups);
+    };
+    for text in &picked.values {
+        let (group, rules) = parse_group_rules(text).map_err(|error| picked.failure(&error))?;
         if let Some(twice) = groups.insert(group.clone(), rules).map(|_| group) {
             return Err(Failure::usage(format!("group `{twice}` has two `keep`"))
                 .hint(format!("write its rules as one: `{twice}:last=3,daily=7`")));

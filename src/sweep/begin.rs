@@ -16,7 +16,7 @@ use super::{
     report::{Report, Warning},
 };
 use crate::{
-    backend::{Backend, Kind, Versioning},
+    backend::{Backend, Kind, Rules, Versioning},
     ledger::{Name, RunId, config::Config, mark},
     meter::Meter,
     nix::{cache_info::CacheInfo, object_key::ObjectKey, store_path::StoreDir},
@@ -32,6 +32,20 @@ pub(super) struct Known {
     pub(super) config: Option<Config>,
     /// The rules by which the bucket itself removes things.
     pub(super) expiries: Vec<Expiry>,
+}
+
+/// Returns the rights that would be needed to know what the bucket did not tell.
+fn rights_lacking(rules: &Rules) -> Vec<&'static str> {
+    let asked = [
+        (rules.lifecycle.is_denied(), "s3:GetLifecycleConfiguration"),
+        (rules.versioning.is_denied(), "s3:GetBucketVersioning"),
+        (
+            rules.has_object_lock.is_denied(),
+            "s3:GetBucketObjectLockConfiguration",
+        ),
+    ];
+    let denied = asked.into_iter().filter(|(is_denied, _)| *is_denied);
+    denied.map(|(_, right)| right).collect()
 }
 
 impl Context {
@@ -157,7 +171,10 @@ impl Context {
             Err(error) => return Err(self.fail(error)),
         };
         let lifecycle = rules.lifecycle.told().cloned();
-        if lifecycle.is_none() {
+        let rights = rights_lacking(&rules);
+        if !rights.is_empty() {
+            warnings.push(Warning::RightsLacking(rights));
+        } else if lifecycle.is_none() {
             warnings.push(Warning::RulesUnseen);
         }
         let lifecycle = lifecycle.unwrap_or_default();

@@ -38,7 +38,7 @@ use crate::{
 pub(super) const FAMILIES: [&str; 4] = ["build-trace-v2/", "debuginfo/", "log/", "realisations/"];
 
 /// As many unreadable narinfos and unknown keys are named one by one; the rest is counted.
-const MAX_NAMED: usize = 20;
+pub(super) const MAX_NAMED: usize = 20;
 
 /// Bodies and families, as they were listed.
 #[derive(Debug, Default)]

@@ -18,7 +18,7 @@ use crate::{
     backend::{self, Backend, Fence, Kind, Object, ObjectMeta, PutOptions},
     clock::Clock,
     ledger::timing::Timing,
-    meter::Meter,
+    meter::{Meter, Phase},
     nix::{object_key::ObjectKey, store_path::StoreDir},
     stop::Stop,
     tomb::{self, Books, RunBeat},
@@ -167,11 +167,20 @@ impl Context {
     /// To be called before any marker that says "done": whoever reads it relies on that.
     pub(super) async fn settle(&self, deletion: Deletion) -> Result<Vec<NotDeleted>, Error> {
         if let Some(beat) = &self.beat {
+            let lands_within = self.timing().signature + self.timing().request;
+            let is_doubted = beat.fence().doubted().is_some();
+            let seconds = if is_doubted {
+                lands_within.as_secs()
+            } else {
+                0
+            };
+            self.meter.expect_more(Phase::Wait, seconds, 0);
             tokio::select! {
                 biased;
                 () = self.stop.wait() => return Err(Error::Stopped),
                 () = beat.settle() => {}
             }
+            self.meter.add(Phase::Wait, seconds, 0);
         }
         let asked = stream::iter(deletion.left)
             .map(|left| async move {
@@ -188,11 +197,15 @@ impl Context {
 
     /// Waits, unless the end is asked for.
     pub(super) async fn wait(&self, time: Duration) -> Result<(), Error> {
+        let seconds = time.as_secs();
+        self.meter.expect_more(Phase::Wait, seconds, 0);
         tokio::select! {
             biased;
-            () = self.stop.wait() => Err(Error::Stopped),
-            () = tokio::time::sleep(time) => Ok(()),
+            () = self.stop.wait() => return Err(Error::Stopped),
+            () = tokio::time::sleep(time) => {}
         }
+        self.meter.add(Phase::Wait, seconds, 0);
+        Ok(())
     }
 
     /// Drops files of the ledger that nobody needs any more; returns those that stay.

@@ -69,6 +69,12 @@ impl Context {
         let mut fates: BTreeMap<Node, Fate> = spared
             .map(|(node, _)| (*node, Fate::Spared(Spared::Intent)))
             .collect();
+        if plan.is_over_guard {
+            // They are told all the same: somebody should know which they are.
+            for node in &nodes {
+                fates.entry(*node).or_insert(Fate::Left);
+            }
+        }
         if self.is_dry_run() {
             fates.extend(condemned.iter().map(|(node, _)| (*node, Fate::Buried)));
         } else if !condemned.is_empty() {

@@ -16,7 +16,7 @@ use futures::{StreamExt as _, stream};
 use super::{
     Context, Error,
     adopt::Orphaned,
-    census::{Bulk, Listed, count},
+    census::{Bulk, Listed, MAX_NAMED, count},
     report::{Body, BodyFate, Report},
     steps::{Sight, look_again, named},
 };
@@ -85,6 +85,7 @@ impl Context {
                 check::deletion(&look, &left, found)?;
             }
         }
+        tell_unknown(report, &verdicts);
         let gone = self.carry_out(report, sight, &verdicts, &struck).await?;
         let finished = self
             .finish_journals(&books, sight, &verdicts, &gone)
@@ -323,4 +324,15 @@ fn tell_bodies(
     let mut all: Vec<Body> = named.chain(orphans).collect();
     all.sort_by(|a, b| a.key.cmp(&b.key));
     report.bodies = mem::take(&mut all);
+}
+
+/// Counts what lies among the bodies and is none.
+fn tell_unknown(report: &mut Report, verdicts: &Verdicts) {
+    let items = verdicts.orphans.items.iter();
+    for item in items.filter(|item| item.verdict == OrphanVerdict::Unknown) {
+        report.unknown.n_keys += 1;
+        if report.unknown.first.len() < MAX_NAMED {
+            report.unknown.first.push(item.body.clone());
+        }
+    }
 }

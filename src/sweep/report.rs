@@ -325,6 +325,9 @@ pub enum Warning {
     /// Another sweep is at work, and was not waited for.
     #[error("the sweep `{0}` is running too")]
     OtherRun(RunId),
+    /// These credentials may not know all that the bucket does by itself.
+    #[error("it cannot be seen whether the bucket removes, keeps or protects objects by itself")]
+    RightsLacking(Vec<&'static str>),
     /// A list of roots has become much shorter since the last sweep.
     #[error(
         "`{label}` is much shorter than when the cache was swept last: {now} of {before} paths"
@@ -342,7 +345,7 @@ pub enum Warning {
     OverGuard(u8),
     /// So many narinfos have lost their bodies that nothing is done about it.
     #[error(
-        "{0} narinfos have no body, more than the guard lets pass at once; somebody should look"
+        "{0} of the narinfos have no body, more than the guard lets pass at once; somebody should look"
     )]
     ManyDangling(usize),
     /// Unfinished uploads cannot be listed or aborted.

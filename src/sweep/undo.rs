@@ -16,7 +16,10 @@ use super::{Context, Error, Options, Request, living::Records};
 use crate::{
     backend::{Backend, Kind},
     clock::Clock,
-    ledger::{IntentId, JournalFile, Name, RunId, Timing, state::Step},
+    ledger::{
+        IntentId, JournalFile, Name, RunId, Timing,
+        state::{State, Step},
+    },
     meter::Meter,
     nix::{object_key::ObjectKey, store_path::HashPart},
     plan::sweep::Settings,
@@ -37,6 +40,8 @@ pub struct UndoRequest {
     pub timing: Timing,
     /// How many requests may be under way at once.
     pub n_requests: usize,
+    /// Look only: write nothing.
+    pub is_dry_run: bool,
 }
 
 /// What was taken back.
@@ -67,14 +72,19 @@ pub async fn undo(
         settings: Settings::default(),
         imported: Vec::new(),
         n_requests: request.n_requests,
-        options: Options::default(),
+        options: Options {
+            is_dry_run: request.is_dry_run,
+            ..Options::default()
+        },
     };
     let mut context = Context::new(dest, request, meter, stop);
     context.store_dir = context.read_store_dir().await?;
     let mut report = UndoReport::default();
     let tombstones = context.buried_by(&run, &mut report).await?;
     let tombstones = context.leave_out_holes(tombstones, &mut report).await?;
-    if !tombstones.is_empty() {
+    if context.is_dry_run() {
+        context.foresee_undo(&tombstones, &mut report).await?;
+    } else if !tombstones.is_empty() {
         context.take_back(id, &tombstones, &mut report).await?;
     }
     Ok(report)
@@ -98,6 +108,9 @@ impl Context {
             let mut unfinished = books.unfinished();
             unfinished.any(|book| book.run.owner() == *run)
         };
+        if !is_of(&books) && self.is_dry_run() {
+            return Err(Error::NoSuchRun(run.clone()));
+        }
         if !is_of(&books) {
             for journal in [run.clone(), run.part('f')] {
                 self.undelete_journal(&journal, report).await?;
@@ -172,6 +185,34 @@ impl Context {
                 report.lost.insert(part, Lost::Needs(hole));
             }
         }
+    }
+
+    /// Finds out what would be put back; what a versioned bucket could give back beyond that is not asked.
+    async fn foresee_undo(
+        &self,
+        tombstones: &BTreeMap<HashPart, Tombstone>,
+        report: &mut UndoReport,
+    ) -> Result<(), Error> {
+        let mut asked = stream::iter(tombstones)
+            .map(|(part, stone)| async move {
+                let is_there = self.head(&ObjectKey::narinfo(*part)).await?.is_some();
+                let has_body = is_there || self.head(&stone.entry.body).await?.is_some();
+                Ok::<_, Error>((*part, is_there, has_body, stone.state))
+            })
+            .buffer_unordered(self.request.n_requests);
+        while let Some(found) = asked.next().await {
+            let (part, is_there, has_body, state) = found?;
+            if is_there {
+                report.there.insert(part);
+            } else if state == State::Doomed {
+                report.lost.insert(part, Lost::Doomed);
+            } else if has_body {
+                report.put_back.insert(part);
+            } else {
+                report.lost.insert(part, Lost::BodyGone);
+            }
+        }
+        Ok(())
     }
 
     /// Makes a journal visible again that a bucket has kept.

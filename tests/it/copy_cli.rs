@@ -239,13 +239,13 @@ fn settings_that_make_no_sense_name_the_place_where_they_stand() {
     cause: compression `zst` cannot be written; there are zstd, xz, none, gzip, bzip2 and br
 
     hint: did you mean `zstd`?
-    --- exit 1
+    --- exit 2
     ");
     insta::assert_snapshot!(words(&["--level", "99"]), @r"
     --- stderr
     error: cannot use `--level 99`
     cause: zstd has no level 99; it has 1 to 19
-    --- exit 1
+    --- exit 2
     ");
     insta::assert_snapshot!(words(&["--memory", "1M"]), @r"
     --- stderr
@@ -258,31 +258,31 @@ fn settings_that_make_no_sense_name_the_place_where_they_stand() {
     --- stderr
     error: cannot use `--jobs 0`
     cause: `0` is not a whole number from 1
-    --- exit 1
+    --- exit 2
     ");
     insta::assert_snapshot!(words(&["--group", "a/b"]), @r"
     --- stderr
     error: cannot use `--group a/b`
     cause: `a/b` is no group name, which has 1 to 64 letters, digits, `.`, `_` and `-`
-    --- exit 1
+    --- exit 2
     ");
     insta::assert_snapshot!(words(&["--limit-upload", "fast"]), @r"
     --- stderr
     error: cannot use `--limit-upload fast`
     cause: `fast` is not a size such as `256M` or `[SIZE]`
-    --- exit 1
+    --- exit 2
     ");
     insta::assert_snapshot!(words(&["--limit-upload", "0"]), @r"
     --- stderr
     error: cannot use `--limit-upload 0`
     cause: `0` is not a rate from 1 byte a second
-    --- exit 1
+    --- exit 2
     ");
     insta::assert_snapshot!(words(&["--level", "xx"]), @r"
     --- stderr
     error: cannot use `--level xx`
     cause: `xx` is not a level, which is a whole number such as 9
-    --- exit 1
+    --- exit 2
     ");
     let to = format!("file://{}?compression=lzip", world.text_path("served"));
     let run = world.narhaul(["copy", "--add", "docs", "--to", &to]).run();

@@ -44,4 +44,5 @@ mod key;
 mod pin_cli;
 mod sign_cli;
 mod sweep_cli;
+mod sweep_faults_cli;
 mod sweep_s3_cli;

@@ -131,19 +131,27 @@ fn mistakes_in_pins_are_explained() {
     --- stderr
     error: cannot use the pin's name
     cause: `a b` is no pin's name, which has 1 to 64 letters, digits, `.`, `_` and `-`
-    --- exit 1
+    --- exit 2
+    ");
+    let hash = &docs["/nix/store/".len()..][..32];
+    insta::assert_snapshot!(words(&["pin", "a", hash, "--to", &url]), @r"
+    --- stderr
+    error: `n2lql1ihz361krfz12fsf5s80miqkz14` is the hash of a store path alone, and a pin is of whole paths
+
+    hint: see which path it is: `narhaul why n2lql1ihz361krfz12fsf5s80miqkz14 URL`
+    --- exit 2
     ");
     insta::assert_snapshot!(words(&["pin", "a", &docs, "--to", &url, "--until", "soon"]), @r"
     --- stderr
     error: cannot use `--until soon`
     cause: `soon` is neither a date such as `2027-01-31` nor a span of time such as `90d`
-    --- exit 1
+    --- exit 2
     ");
     insta::assert_snapshot!(words(&["pin", "a", &docs, "--to", &url, "--until", "2020-01-01"]), @r"
     --- stderr
     error: cannot use `--until 2020-01-01`
     cause: `2020-01-01` is over
-    --- exit 1
+    --- exit 2
     ");
     insta::assert_snapshot!(words(&["unpin", "a", "--to", &url]), @r"
     --- stderr

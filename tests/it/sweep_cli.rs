@@ -16,27 +16,27 @@ const DAY: Duration = Duration::from_secs(86_400);
 const FAST: [&str; 2] = ["--timing", "0.01"];
 
 /// A cache in the folder `served` of a world.
-struct Cache {
-    world: World,
-    url: String,
+pub(crate) struct Cache {
+    pub(crate) world: World,
+    pub(crate) url: String,
 }
 
 impl Cache {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let world = World::new();
         let url = format!("file://{}", world.text_path("served"));
         Self { world, url }
     }
 
     /// Copies a folder of one file as the path `name`, and returns the path.
-    fn copy(&self, name: &str, group: &str) -> String {
+    pub(crate) fn copy(&self, name: &str, group: &str) -> String {
         self.world.write(&format!("{name}/file"), name.repeat(100));
         let run = self.world.narhaul(["copy", "--quiet", "--add", name]);
         let run = run.args(["--group", group, "--to", &self.url]).run();
         run.success().stdout.trim().to_owned()
     }
 
-    fn narhaul(&self, args: &[&str]) -> Output {
+    pub(crate) fn narhaul(&self, args: &[&str]) -> Output {
         let mut run = self.world.narhaul([args[0]]);
         if args[0] == "sweep" {
             run = run.args([&self.url]).args(FAST);
@@ -49,13 +49,13 @@ impl Cache {
     }
 
     /// Makes everything that is in the cache, its ledger too, so much older.
-    fn age(&self, days: u32) {
+    pub(crate) fn age(&self, days: u32) {
         age_folder(&self.world.path("served"), DAY * days);
     }
 
     /// Makes the root records of a group very old: their time is in their names. Only before the first
     /// sweep, which would miss them.
-    fn age_roots(&self, group: &str) {
+    pub(crate) fn age_roots(&self, group: &str) {
         let folder = self.world.path(format!("served/narhaul/roots/{group}"));
         for entry in fs::read_dir(&folder).unwrap() {
             let name = entry.unwrap().file_name().into_string().unwrap();
@@ -83,7 +83,7 @@ fn age_folder(folder: &Path, by: Duration) {
 }
 
 /// What was said, with the names of sweeps and dates replaced.
-fn words(output: &Output) -> String {
+pub(crate) fn words(output: &Output) -> String {
     let text = output.text();
     let mut out = String::new();
     let mut rest = text.as_str();
@@ -301,125 +301,28 @@ fn the_settings_of_the_first_sweep_are_the_caches_own() {
 }
 
 #[test]
-fn a_list_that_a_later_sweep_is_not_given_is_noticed() {
-    let cache = Cache::new();
-    let old = cache.copy("old", "g");
-    cache.world.write("list", format!("{old}\n"));
-    let first = ["sweep", "--roots-from", "list", "--keep-sources"];
-    let first = [&first[..], &["--max-size", "1G"]].concat();
-    cache.narhaul(&first).success();
-    // What the cache itself can remember holds without being said again.
-    cache.narhaul(&["sweep", "--roots-from", "list"]).success();
-    insta::assert_snapshot!(words(&cache.narhaul(&["sweep"])), @r"
-    --- stderr
-    error: refusing to change the settings of `file://[DIR]/served`, which all its sweeps go by
-    cause: roots-from: the cache has `list`, asked for is no list
-
-    hint: run it as the last sweep was run: flags that are not given are the cache's own, lists of roots are to be named; or change them for good: `--change-settings`
-    --- exit 4
-    ");
-    let look = cache.narhaul(&["sweep", "--dry-run", "--max-size", "none"]);
-    insta::assert_snapshot!(words(&look), @r"
-    --- stderr
-    warning: without `--change-settings` a sweep would refuse this: max-size: the cache has [SIZE], asked for is none
-    warning: without `--change-settings` a sweep would refuse this: roots-from: the cache has `list`, asked for is no list
-    nothing to sweep in `file://[DIR]/served`: 1 path stays; [TIME]
-    --- exit 0
-    ");
-    insta::assert_snapshot!(words(&cache.narhaul(&["why", &old])), @r"
-    --- stdout
-    /nix/store/a6xgymmpvb8lyi2b6apbhzyycnxlc55w-old stays: the root of `g` from [DATE] names it, being younger than the window
-    --- stderr
-    warning: the sweeps of this cache keep also what `list` names, which is not looked at here; `roots-from` in a configuration file names it
-    --- exit 0
-    ");
-    let dropped = cache.narhaul(&["sweep", "--change-settings", "--keep-sources=false"]);
-    insta::assert_snapshot!(words(&dropped), @r"
-    --- stderr
-    warning: changes a setting of all sweeps: keep-sources: the cache has true, asked for is false
-    warning: changes a setting of all sweeps: roots-from: the cache has `list`, asked for is no list
-    nothing to sweep in `file://[DIR]/served`: 1 path stays; [TIME]
-    --- exit 0
-    ");
-    cache.narhaul(&["sweep"]).success();
-}
-
-#[test]
-fn a_list_that_was_cut_off_is_told() {
-    let cache = Cache::new();
-    let old = cache.copy("old", "g");
-    let others = ["one", "two"].map(|name| cache.copy(name, "g"));
-    cache
-        .world
-        .write("list", format!("{old}\n{}\n", others.join("\n")));
-    cache.narhaul(&["sweep", "--roots-from", "list"]).success();
-    cache.world.write("list", format!("{old}\n"));
-    let shrunk = cache.narhaul(&["sweep", "--roots-from", "list"]);
-    insta::assert_snapshot!(words(&shrunk), @r"
-    --- stderr
-    warning: `list` is much shorter than when the cache was swept last: 1 of 3 paths; see whether it was written whole: what it no longer names may go
-    nothing to sweep in `file://[DIR]/served`: 3 paths stay; [TIME]
-    --- exit 0
-    ");
-}
-
-#[test]
-fn a_list_of_which_nothing_is_in_the_cache_is_refused() {
-    let cache = Cache::new();
-    let old = cache.copy("old", "g");
-    let other = "/nix/store/0c5b8vw40dy178xlpddw65q9gf1h2186-glibc-2.39";
-    cache.world.write("list", format!("{other}\n"));
-    let strange = cache.narhaul(&["sweep", "--roots-from", "list"]);
-    insta::assert_snapshot!(words(&strange), @r"
-    --- stderr
-    error: refusing to sweep `file://[DIR]/served`: it has nothing of what `list` names
-    cause: the list names 1 path, and none of that is there: what is in use may be named nowhere
-
-    hint: see whether it is the right list for this cache, and copy what it names
-    hint: if it may name nothing here: `--allow-absent-roots`
-    --- exit 4
-    ");
-    let meant = ["sweep", "--roots-from", "list", "--allow-absent-roots"];
-    cache.narhaul(&meant).success();
-    cache.world.write("list", format!("{other}\n{old}\n"));
-    let partly = cache.narhaul(&["sweep", "--roots-from", "list"]);
-    insta::assert_snapshot!(words(&partly), @r"
-    --- stderr
-    nothing to sweep in `file://[DIR]/served`: 1 path stays; [TIME]
-    1 of the 2 paths that `list` names is not in the cache
-    --- exit 0
-    ");
-}
-
-#[test]
-fn what_lets_the_first_sweep_pass_is_not_for_all_others() {
+fn what_undo_does_not_use_is_refused_and_it_can_be_looked_at_first() {
     let cache = Cache::new();
     cache.copy("old", "g");
     cache.age(40);
     cache.age_roots("g");
     cache.copy("new", "g");
-    // A look shows what a guard would stop, and settings that nobody has confirmed bind nobody.
-    let look = cache.narhaul(&["sweep", "--window", "7d", "--dry-run"]);
+    cache.narhaul(&["sweep", "--guard", "60%"]).success();
+    let run = run_of(&cache.narhaul(&["runs", "--json"]).success());
+    let foreign = cache.narhaul(&["sweep", "--undo", &run, "--window", "7d"]);
+    assert!(foreign.says("cannot be used with"), "{foreign:?}");
+    foreign.expect_code(2);
+    let look = cache.narhaul(&["sweep", "--undo", &run, "--dry-run"]);
     insta::assert_snapshot!(words(&look), @r"
     --- stdout
-    bury, nothing needs it: a6xgymmpvb8lyi2b6apbhzyycnxlc55w-old ([SIZE])
-    expire, no rule keeps it: narhaul/roots/g/[RUN]
+    put back: /nix/store/a6xgymmpvb8lyi2b6apbhzyycnxlc55w-old
     --- stderr
-    warning: a sweep would refuse this: more than 20 % of the paths or of the bytes would go; if it is right, `--guard 50%` lets it pass this once
-    would sweep `file://[DIR]/served`: 1 path to bury; 1 path stays; [TIME]
-    [SIZE] come free when the grace of 31 days is over
+    would put back 1 path that the sweep `[RUN]` took out of `file://[DIR]/served`
     --- exit 0
     ");
-    cache
-        .narhaul(&["sweep", "--window", "14d", "--guard", "60%"])
-        .success();
-    let config = cache.world.read("served/narhaul/config");
-    assert!(config.contains("\"guardPercent\":20,"), "{config}");
-    let look = cache.narhaul(&["sweep", "--window", "7d", "--dry-run"]);
-    insta::assert_snapshot!(words(&look), @r"
+    insta::assert_snapshot!(words(&cache.narhaul(&["sweep", "--undo", &run])), @r"
     --- stderr
-    warning: without `--change-settings` a sweep would refuse this: window: the cache has 14 days, asked for is 7 days
-    nothing to sweep in `file://[DIR]/served`: 1 path stays; [TIME]
+    put back 1 path that the sweep `[RUN]` took out of `file://[DIR]/served`
     --- exit 0
     ");
 }
@@ -548,7 +451,7 @@ fn sizes_are_told_by_group_and_what_has_changed_since_the_last_sweep() {
     cause: `hello` is not of the form `<32 characters>-<name>`
 
     hint: wanted is `/nix/store/<hash>-<name>`, or its hash alone
-    --- exit 1
+    --- exit 2
     ");
     insta::assert_snapshot!(words(&cache.narhaul(&["runs"])), @r"
     --- stderr
@@ -569,19 +472,19 @@ fn mistakes_in_a_sweep_are_explained() {
     --- stderr
     error: cannot use `--window [TIME]`
     cause: 3 hours is less than a day
-    --- exit 1
+    --- exit 2
     ");
     insta::assert_snapshot!(said(&["--keep", "web:dayly=3"]), @r"
     --- stderr
     error: cannot use `--keep web:dayly=3`
     cause: there is no rule `dayly`, but `daily`; there are last, within, hourly, daily, weekly, monthly, yearly
-    --- exit 1
+    --- exit 2
     ");
     insta::assert_snapshot!(said(&["--undo", "yesterday"]), @r"
     --- stderr
     error: cannot undo a sweep
     cause: `yesterday` is no sweep, which is named like `[RUN]`
-    --- exit 1
+    --- exit 2
     ");
     insta::assert_snapshot!(said(&["--undo", "20010101T000000Z-a1"]), @r"
     --- stderr
@@ -634,7 +537,16 @@ fn a_cache_that_is_to_be_smaller_lets_its_oldest_root_expire() {
     cache.age(40);
     cache.age_roots("a");
     cache.copy("new", "b");
-    let small = ["sweep", "--dry-run", "--guard", "100%", "--max-size"];
+    let small = ["sweep", "--dry-run", "--guard", "100%"];
+    // The last of a group is its last, however old.
+    let last = cache.narhaul(&[&small[..], &["--max-size", "200"]].concat());
+    insta::assert_snapshot!(words(&last), @r"
+    --- stderr
+    nothing to sweep in `file://[DIR]/served`: 2 paths stay; [TIME]
+    what stays is [SIZE] larger than `--max-size` although no other root may go: it is pinned, young, in use or the last of its group
+    --- exit 0
+    ");
+    let small = [&small[..], &["--allow-last-roots", "--max-size"]].concat();
     let fits = cache.narhaul(&[&small[..], &["200"]].concat());
     insta::assert_snapshot!(words(&fits), @r"
     --- stdout
@@ -653,7 +565,7 @@ fn a_cache_that_is_to_be_smaller_lets_its_oldest_root_expire() {
     --- stderr
     would sweep `file://[DIR]/served`: 1 path to bury; 1 path stays; [TIME]
     [SIZE] come free when the grace of 31 days is over
-    what stays is [SIZE] larger than `--max-size` although no older root is left: it is pinned, young or in use
+    what stays is [SIZE] larger than `--max-size` although no other root may go: it is pinned, young, in use or the last of its group
     --- exit 0
     ");
 }

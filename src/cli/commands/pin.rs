@@ -27,7 +27,7 @@ use crate::{
     ledger::{Name, PinName, Timing, pin::Pin, state::State},
     nix::{
         object_key::ObjectKey,
-        store_path::{StoreDir, StorePath},
+        store_path::{HashPart, StoreDir, StorePath},
     },
     source::nix_db::StoreConfig,
     tomb,
@@ -146,6 +146,13 @@ pub fn unpin(context: &Arc<Context>, args: &UnpinArgs) -> Result<Exit, Failure> 
                     .hint(format!("see which it has: `narhaul pins '{}'`", site.typed)),
             );
         };
+        if pin.until == Some(TAKEN_OFF) {
+            context.ui.say(&format!(
+                "the pin `{name}` of `{}` was taken off already; the next sweep removes it",
+                site.place
+            ));
+            return Ok(());
+        }
         let over = Pin {
             until: Some(TAKEN_OFF),
             ..pin
@@ -217,7 +224,7 @@ fn words(state: PinState) -> String {
 
 fn parse_name(text: &str) -> Result<PinName, Failure> {
     text.parse()
-        .map_err(|error| Failure::new("cannot use the pin's name").because(&error))
+        .map_err(|error| Failure::usage("cannot use the pin's name").because(&error))
 }
 
 /// The store paths that are meant, each once and in order. Nix need not be installed for it.
@@ -227,6 +234,12 @@ fn store_paths(store_dir: &StoreDir, texts: &[String]) -> Result<Vec<StorePath>,
         physical_dir: store_dir.as_str().into(),
         db_dir: std::path::PathBuf::new(),
     };
+    if let Some(hash) = texts.iter().find(|text| text.parse::<HashPart>().is_ok()) {
+        return Err(Failure::usage(format!(
+            "`{hash}` is the hash of a store path alone, and a pin is of whole paths"
+        ))
+        .hint(format!("see which path it is: `narhaul why {hash} URL`")));
+    }
     let paths: Result<BTreeSet<_>, _> = texts
         .iter()
         .map(|text| paths::store_path(&store, text))
@@ -238,7 +251,7 @@ fn until(text: Option<&str>, now: SystemTime) -> Result<Option<SystemTime>, Fail
     let Some(text) = text else { return Ok(None) };
     match parse_moment(text, now) {
         Ok(until) => Ok(Some(until)),
-        Err(error) => Err(Failure::new(format!("cannot use `--until {text}`")).because(&error)),
+        Err(error) => Err(Failure::usage(format!("cannot use `--until {text}`")).because(&error)),
     }
 }
 

@@ -20,7 +20,7 @@ use crate::{
         units::Count,
     },
     graph::Census,
-    ledger::{Name, RunId, Timing, config::Config, snapshot::Snapshot},
+    ledger::{Name, RunId, Timing, config::Config, journal::Reason, snapshot::Snapshot},
     nix::store_path::HashPart,
     tomb::{self, Books, books::RunBook},
 };
@@ -84,6 +84,7 @@ pub fn runs(context: &Arc<Context>, args: &RunsArgs) -> Result<Exit, Failure> {
                     "began": rfc3339(book.run.time()),
                     "paths": n_paths,
                     "isAlive": book.is_alive,
+                    "isBodiless": is_bodiless(book),
                     "condemned": book.condemned.map(rfc3339),
                     "buried": book.buried.map(rfc3339),
                     "deleted": book.deleted.map(rfc3339),
@@ -106,6 +107,10 @@ fn state(book: &RunBook, config: &Config) -> String {
     }
     match (book.deleted, book.buried, book.condemned) {
         (Some(deleted), _, _) => format!("bodies deleted on {}", Moment(deleted)),
+        (None, Some(buried), _) if is_bodiless(book) => format!(
+            "buried on {}, having lost their bodies: they cannot be put back",
+            Moment(buried)
+        ),
         (None, Some(buried), _) => {
             let end = buried.checked_add(config.grace).unwrap_or(buried);
             format!(
@@ -122,6 +127,13 @@ fn state(book: &RunBook, config: &Config) -> String {
         }
         (None, None, None) => "died before it had taken anything away".to_owned(),
     }
+}
+
+/// Whether all that a journal names had lost its body before.
+fn is_bodiless(book: &RunBook) -> bool {
+    let entries = book.index.iter().flat_map(|index| &index.entries);
+    let mut reasons = entries.map(|entry| entry.reason).peekable();
+    reasons.peek().is_some() && reasons.all(|reason| reason == Reason::Dangling)
 }
 
 async fn books(site: &Site, desk: &Desk) -> Result<Books, Failure> {
@@ -142,13 +154,12 @@ pub fn diff(context: &Arc<Context>, args: &DiffArgs) -> Result<Exit, Failure> {
     let layers = args.how.layers(context, args.url.as_deref())?;
     let site = Site::find(context, &layers, "diff")?;
     let store_dir = copy::store_dir(context, &site.url)?;
-    let run: Option<RunId> =
-        match &args.run {
-            None => None,
-            Some(text) => Some(text.parse().map_err(|error| {
-                Failure::new(format!("cannot use `--run {text}`")).because(&error)
-            })?),
-        };
+    let run: Option<RunId> = match &args.run {
+        None => None,
+        Some(text) => Some(text.parse().map_err(|error| {
+            Failure::usage(format!("cannot use `--run {text}`")).because(&error)
+        })?),
+    };
     let ((changes, names), _) = site.visit(context, &layers, Access::Read, async |desk| {
         let mut names = Names::new(store_dir.clone());
         let books = books(&site, &desk).await?;

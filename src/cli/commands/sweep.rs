@@ -8,6 +8,7 @@ use std::{
     collections::BTreeSet,
     path::{Path, PathBuf},
     sync::Arc,
+    time::SystemTime,
 };
 
 use clap::Args;
@@ -20,6 +21,7 @@ use crate::{
         config::Layers,
         error::{self, Exit, Failure},
         explain::{self, Answer, Seen},
+        holes::Gone,
         metrics::{self, Metric},
         names::Names,
         provider,
@@ -36,7 +38,7 @@ use crate::{
     },
     ledger::{RunId, Timing, config::Config},
     nix::store_path::{HashPart, StoreDir},
-    plan::sweep::{Imported, Settings},
+    plan::sweep::{Imported, Refusal, Settings},
     sweep::{self, Options, Report, Request, UndoRequest},
 };
 
@@ -145,6 +147,10 @@ pub struct SweepArgs {
     #[arg(long, value_name = "SIZE", help_heading = "What is kept")]
     max_size: Option<String>,
 
+    /// Let `--max-size` take the last root of a group too
+    #[arg(long, help_heading = "What is kept", hide_short_help = true)]
+    allow_last_roots: bool,
+
     /// Go by age alone in a cache without any root, where what is old may still be in use
     #[arg(long, help_heading = "What is kept", hide_short_help = true)]
     age_only: bool,
@@ -173,11 +179,16 @@ pub struct SweepArgs {
     #[arg(long, value_name = "PATH", requires = "dry_run", help_heading = "How")]
     explain: Vec<String>,
 
-    /// Put back what this sweep has taken away, as far as its bodies are there
+    /// Put back what this sweep has taken away, as far as its bodies are there; with --dry-run only say what
     #[arg(
         long,
         value_name = "RUN",
-        conflicts_with_all = ["dry_run", "repair", "change_settings"],
+        conflicts_with_all = [
+            "window", "keep_last", "keep_within", "keep_hourly", "keep_daily", "keep_weekly",
+            "keep_monthly", "keep_yearly", "keep", "roots_from", "keep_sources", "allow_absent_roots",
+            "max_size", "allow_last_roots", "age_only", "grace", "guard", "change_settings", "repair",
+            "explain", "html", "metrics", "ignore_lease",
+        ],
         help_heading = "How"
     )]
     undo: Option<String>,
@@ -210,24 +221,18 @@ pub fn run(context: &Arc<Context>, args: &SweepArgs) -> Result<Exit, Failure> {
     let site = Site::find(context, &layers, "sweep")?;
     let timing = timing::parse(args.timing.as_deref())?;
     if let Some(run) = &args.undo {
-        return undo(context, &layers, &site, run, timing);
+        return undo(context, &layers, &site, run, timing, args.dry_run);
     }
-    let spans = match args.timing {
-        None => Spans::Days,
-        Some(_) => Spans::Any,
-    };
+    let spans = args.timing.as_ref().map_or(Spans::Days, |_| Spans::Any);
     let wanted = Wanted::of(&layers, spans)?;
     let store_dir = copy::store_dir(context, &site.url)?;
     let imported = sweep_request::imported(context, &layers, &store_dir)?;
-    let explained = args.explain.iter();
-    let explained = explained.map(|text| explain::parse_path(&store_dir, text));
-    let explained: Vec<HashPart> = explained.collect::<Result<_, _>>()?;
-    let access = if args.dry_run {
-        Access::Read
-    } else {
-        Access::Write
-    };
+    let explained = explained(args, &store_dir)?;
+    let access = access(args.dry_run);
     let visited = site.visit(context, &layers, access, async |desk| {
+        if args.age_only {
+            sweep_request::is_cache(&site, &desk).await?;
+        }
         let found = sweep_request::config(&site, &desk).await?;
         let config = wanted.over(found.as_ref());
         may_change(context, args, &site, found.as_ref(), &config)?;
@@ -244,27 +249,30 @@ pub fn run(context: &Arc<Context>, args: &SweepArgs) -> Result<Exit, Failure> {
             settings: settings.clone(),
             imported: imported.clone(),
             n_requests: sweep_request::n_requests(&layers)?,
-            options: Options {
-                is_dry_run: args.dry_run,
-                repair: args.repair,
-                ignore_lease: args.ignore_lease,
-            },
+            options: options(args),
         };
         let (dest, meter) = (Arc::clone(&desk.dest), Arc::clone(&desk.meter));
         let bars = Bars::start(context, &desk.meter);
         let swept = Box::pin(sweep::run(dest, request, meter, desk.stop.clone())).await;
         drop(bars);
-        let report = swept.map_err(|error| sweep_errors::of_sweep(&site, &error))?;
+        let report = match swept {
+            Ok(report) => report,
+            Err(error) => return Err(not_swept(&site, &desk, &error).await),
+        };
+        let gone = Gone::of(&report);
         let mut names = names(&desk, &store_dir, &report).await;
-        let seen = seen(&report, &settings, &imported);
+        if let Some(planned) = &report.plan {
+            gone.look_up(&desk.dest, planned, &imported, &mut names)
+                .await;
+        }
+        let seen = seen(&report, &settings, &imported, &gone);
         let answers = answers(&desk, &mut names, seen, &explained).await;
-        Ok((report, settings, names, answers))
+        Ok((report, settings, names, answers, gone))
     });
-    if let (Err(_), Some(file), false) = (&visited, &args.metrics, args.dry_run) {
-        // The failure itself is what is told; that it could not be noted either changes nothing.
-        write_metrics(file, &site.place, &sweep_page::failed()).unwrap_or_default();
+    if let Err(failure) = &visited {
+        note_failure(args, &site, start, failure);
     }
-    let ((report, settings, names, answers), traffic) = visited?;
+    let ((report, settings, names, answers, gone), traffic) = visited?;
     let provider = provider::of(context, &site.url);
     let about = About {
         site: &site,
@@ -274,6 +282,7 @@ pub fn run(context: &Arc<Context>, args: &SweepArgs) -> Result<Exit, Failure> {
         traffic: &traffic,
         names: &names,
         imported: &imported,
+        gone: &gone,
         provider: provider.as_ref(),
     };
     // Files last, all of them, and told last: what was swept is to be known whatever they come to.
@@ -281,12 +290,60 @@ pub fn run(context: &Arc<Context>, args: &SweepArgs) -> Result<Exit, Failure> {
     let exit = sweep_words::tell(context, about, &report)?;
     tell_answers(
         context,
-        seen(&report, &settings, &imported),
+        seen(&report, &settings, &imported, &gone),
         &names,
         &answers,
     )?;
     files.map_err(|failure| failure.hint("the sweep itself is over, as it says above"))?;
     Ok(exit)
+}
+
+/// The paths that are to be explained.
+fn explained(args: &SweepArgs, store_dir: &StoreDir) -> Result<Vec<HashPart>, Failure> {
+    let texts = args.explain.iter();
+    let parts = texts.map(|text| explain::parse_path(store_dir, text));
+    parts.collect()
+}
+
+/// A dry run reads only.
+const fn access(is_dry_run: bool) -> Access {
+    if is_dry_run {
+        Access::Read
+    } else {
+        Access::Write
+    }
+}
+
+/// How this sweep departs from the ordinary way.
+const fn options(args: &SweepArgs) -> Options {
+    Options {
+        is_dry_run: args.dry_run,
+        repair: args.repair,
+        ignore_lease: args.ignore_lease,
+    }
+}
+
+/// Tells why a sweep did not begin, and whether this may be no cache at all.
+async fn not_swept(site: &Site, desk: &Desk, error: &sweep::Error) -> Failure {
+    let failure = sweep_errors::of_sweep(site, error);
+    let names_nothing = matches!(error, sweep::Error::Refused(Refusal::NoRoots));
+    if names_nothing && sweep_request::is_cache(site, desk).await.is_err() {
+        return failure.hint(NO_CACHE_HINT);
+    }
+    failure
+}
+
+/// Notes a failure on the page and in the metrics.
+///
+/// The failure itself is what is told; that it could not be noted either changes nothing.
+fn note_failure(args: &SweepArgs, site: &Site, start: SystemTime, failure: &Failure) {
+    if let Some(file) = &args.html {
+        let page = sweep_page::refused(&site.place, start, failure).to_string();
+        metrics::write(file, &page).unwrap_or_default();
+    }
+    if let (Some(file), false) = (&args.metrics, args.dry_run) {
+        write_metrics(file, &site.place, &sweep_page::failed()).unwrap_or_default();
+    }
 }
 
 /// What is wanted of this sweep, beside what all sweeps of the cache go by.
@@ -296,6 +353,7 @@ fn settings(args: &SweepArgs, config: &Config, timing: Timing) -> Settings {
         margin: timing.margin,
         is_age_only: args.age_only,
         may_lists_be_absent: args.allow_absent_roots,
+        may_end_groups: args.allow_last_roots,
         // A dry run changes nothing, and has told by then what a sweep would refuse to change.
         may_change: args.change_settings || args.dry_run,
     }
@@ -306,6 +364,7 @@ fn seen<'a>(
     report: &'a Report,
     settings: &'a Settings,
     imported: &'a [Imported],
+    gone: &'a Gone,
 ) -> Option<Seen<'a>> {
     let planned = report.plan.as_ref()?;
     Some(Seen {
@@ -313,6 +372,7 @@ fn seen<'a>(
         planned,
         settings,
         imported,
+        gone,
     })
 }
 
@@ -368,11 +428,13 @@ fn undo(
     site: &Site,
     run: &str,
     timing: Timing,
+    is_dry_run: bool,
 ) -> Result<Exit, Failure> {
+    let access = access(is_dry_run);
     let run: RunId = run
         .parse()
-        .map_err(|error| Failure::new("cannot undo a sweep").because(&error))?;
-    let ((report, names), _) = site.visit(context, layers, Access::Write, async |desk| {
+        .map_err(|error| Failure::usage("cannot undo a sweep").because(&error))?;
+    let ((report, names), _) = site.visit(context, layers, access, async |desk| {
         let request = UndoRequest {
             run: run.clone(),
             id: run::id()?
@@ -381,6 +443,7 @@ fn undo(
             clock: context.clock.clone(),
             timing,
             n_requests: sweep_request::n_requests(layers)?,
+            is_dry_run,
         };
         let (dest, meter) = (Arc::clone(&desk.dest), Arc::clone(&desk.meter));
         let mut names = Names::new(copy::store_dir(context, &site.url)?);
@@ -392,7 +455,7 @@ fn undo(
         names.look_up_buried(&desk.dest, &run, shown).await;
         Ok((report, names))
     })?;
-    sweep_words::tell_undo(context, site, &run, &report, &names)
+    sweep_words::tell_undo(context, site, (&run, is_dry_run), &report, &names)
 }
 
 fn layers<'a>(context: &'a Context, args: &SweepArgs) -> Result<Layers<'a>, Failure> {
@@ -417,6 +480,10 @@ fn layers<'a>(context: &'a Context, args: &SweepArgs) -> Result<Layers<'a>, Fail
     layers.set_flag("roots-from", args.roots_from.clone());
     Ok(layers)
 }
+
+/// What to do where a cache looks like none.
+const NO_CACHE_HINT: &str =
+    "there is no `nix-cache-info`, as every binary cache has: see whether the URL is right";
 
 /// What to do where settings differ.
 const CHANGE_HINT: &str = "run it as the last sweep was run: flags that are not given are the cache's own, \
@@ -485,7 +552,12 @@ async fn names(desk: &Desk, store_dir: &StoreDir, report: &Report) -> Names {
     if let Some(run) = &report.journal {
         names.look_up_buried(&desk.dest, run, condemned()).await;
     }
-    let parts = condemned().chain(report.dangling.iter().map(|item| item.part));
+    let dangling = || report.dangling.iter().map(|item| item.part);
+    if !report.dangling.is_empty() {
+        let own = report.run.part('f');
+        names.look_up_buried(&desk.dest, &own, dangling()).await;
+    }
+    let parts = condemned().chain(dangling());
     let parts = parts.chain(report.healed.iter().map(|item| item.part));
     names.look_up(&desk.dest, parts).await;
     names

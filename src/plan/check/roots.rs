@@ -105,8 +105,21 @@ fn check_size(scene: &Scene<'_>, plan: &SweepPlan) -> Result<(), Broken> {
     let Some(max_size) = scene.settings.config.max_size.filter(|_| scene.is_readable) else {
         return Err(Broken::RootLost(newest.key.clone()));
     };
+    let newest_of = |root: &RootSeen| {
+        let group = scene.roots.iter().filter(|other| other.group == root.group);
+        group.max_by_key(|other| (other.time, other.key.clone()))
+    };
+    // The last of a group goes only where that is allowed.
+    let is_spared =
+        |root: &RootSeen| !scene.settings.may_end_groups && newest_of(root) == Some(root);
+    if let Some((last, _)) =
+        fates().find(|(root, fate)| **fate == Fate::ExpiredForSize && is_spared(root))
+    {
+        return Err(Broken::RootLost(last.key.clone()));
+    }
     let is_skipped = |(root, fate): &(&RootSeen, &Fate)| {
-        fate.is_kept() && !is_young(scene, root) && age(root) < age(newest)
+        let may_go = !is_young(scene, root) && !is_spared(root);
+        fate.is_kept() && may_go && age(root) < age(newest)
     };
     if let Some((older, _)) = fates().find(is_skipped) {
         return Err(Broken::RootKept(older.key.clone()));

@@ -40,6 +40,10 @@ pub struct Scene<'a> {
 
 /// What a user wants of a sweep.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each lets one refusal pass, and none excludes another"
+)]
 pub struct Settings {
     /// What all sweeps of a cache should agree on: window, grace, what is kept, guard.
     pub config: Config,
@@ -49,6 +53,8 @@ pub struct Settings {
     pub is_age_only: bool,
     /// Whether a list may be of paths that are all elsewhere.
     pub may_lists_be_absent: bool,
+    /// Whether `max_size` may take the last root of a group.
+    pub may_end_groups: bool,
     /// Whether the bucket's own configuration may be replaced by this one.
     pub may_change: bool,
 }
@@ -60,6 +66,7 @@ impl Default for Settings {
             margin: Timing::default().margin,
             is_age_only: false,
             may_lists_be_absent: false,
+            may_end_groups: false,
             may_change: false,
         }
     }

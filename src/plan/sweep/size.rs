@@ -1,7 +1,7 @@
 //! Lets the oldest roots expire until what is alive fits a size.
 //!
-//! Only roots that nothing but a rule keeps can go: those younger than the window stay, as do pins,
-//! lists, running copies and whatever is young. So the size may not be reached; by how much is told.
+//! Only roots that nothing but a rule keeps can go: those younger than the window stay, as does the last
+//! of each group unless that is allowed, and pins, lists, running copies and whatever is young. So the size may not be reached; by how much is told.
 
 use std::cmp::Reverse;
 
@@ -23,7 +23,8 @@ pub(super) fn fit(scene: &Scene<'_>, fates: &mut [Fate]) -> u64 {
     let mut by_rule: Vec<(usize, &RootSeen)> = Vec::new();
     let mut firm = fates.to_vec();
     for (number, root) in scene.roots.iter().enumerate() {
-        if matches!(fates[number], Fate::Kept(why) if why.is_rule()) {
+        let may_go = scene.settings.may_end_groups || !is_last(scene, root);
+        if may_go && matches!(fates[number], Fate::Kept(why) if why.is_rule()) {
             by_rule.push((number, root));
             firm[number] = Fate::Expired;
         }
@@ -47,6 +48,14 @@ pub(super) fn fit(scene: &Scene<'_>, fates: &mut [Fate]) -> u64 {
         }
     }
     bytes.saturating_sub(max_size)
+}
+
+/// Whether a root is the newest of its group; of two of one time, one is.
+fn is_last(scene: &Scene<'_>, root: &RootSeen) -> bool {
+    let newer = |other: &&RootSeen| {
+        other.group == root.group && (other.time, &other.key) > (root.time, &root.key)
+    };
+    !scene.roots.iter().any(|other| newer(&other))
 }
 
 /// What is alive so far, and its bytes.

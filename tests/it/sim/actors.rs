@@ -317,6 +317,7 @@ pub(super) async fn undo(stage: Handle, way: Arc<Way>, number: u32, run: RunId, 
         clock: stage.clock.clone(),
         timing: Timing::default(),
         n_requests: 4,
+        is_dry_run: false,
     };
     let dest = retried(&way, seed);
     let act = sweep::undo(dest, request, Arc::default(), Stop::default());

@@ -158,6 +158,7 @@ impl World {
             clock: self.clock.clone(),
             timing: Timing::default(),
             n_requests: 8,
+            is_dry_run: false,
         };
         let dest = Arc::new(self.memory.clone());
         sweep::undo(dest, request, Arc::default(), Stop::default())

@@ -94,6 +94,7 @@ impl World {
         let mut settings = Settings {
             is_age_only: true,
             may_lists_be_absent: true,
+            may_end_groups: true,
             ..Settings::default()
         };
         settings.config.guard_percent = 100;
