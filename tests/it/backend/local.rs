@@ -1,0 +1,86 @@
+//! The suite over the back ends that need nothing: memory, its wrappers, folders.
+
+use std::sync::Arc;
+
+use narhaul::{
+    backend::{
+        Backend, Created,
+        file::Folder,
+        memory::{Memory, Modes},
+        wrap::count::{Counting, Counts},
+    },
+    clock::Clock,
+};
+
+use super::{Traits, conformance};
+
+/// The traits of a memory back end.
+fn memory_traits(memory: &Memory) -> Traits {
+    let memory = memory.clone();
+    Traits {
+        keeps_user: true,
+        has_queries: false,
+        finds_uploads: true,
+        keeps_versions: memory.modes().is_versioned,
+        missing: Some(Arc::new(Memory::without_bucket(
+            Clock::system(),
+            Modes::aws(),
+        ))),
+        plant: Some(Box::new(move |name| memory.plant(name, "x"))),
+    }
+}
+
+#[tokio::test]
+async fn memory_keeps_the_contract() {
+    let memory = Memory::new(Clock::system());
+    let traits = memory_traits(&memory);
+    conformance(Arc::new(memory), traits).await;
+}
+
+#[tokio::test]
+async fn memory_keeps_the_contract_in_every_mode_and_with_small_pages() {
+    for mut modes in [Modes::garage(), Modes::r2(), Modes::versioned()] {
+        modes.page_size = 3;
+        let memory = Memory::with_modes(Clock::system(), modes);
+        let traits = memory_traits(&memory);
+        conformance(Arc::new(memory), traits).await;
+    }
+}
+
+#[tokio::test]
+async fn a_counted_back_end_keeps_the_contract() {
+    let (memory, counts) = (Memory::new(Clock::system()), Arc::new(Counts::default()));
+    let traits = memory_traits(&memory);
+    let counting = Counting::new(Arc::new(memory.clone()), Arc::clone(&counts));
+    conformance(Arc::new(counting), traits).await;
+    assert_eq!(counts.requests(), memory.counts().requests());
+}
+
+#[tokio::test]
+async fn a_folder_keeps_the_contract() {
+    for page_size in [3, 10_000] {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("cache");
+        let backend = Folder::with_page_size(root.clone(), Clock::system(), page_size);
+        assert_eq!(backend.create().await.unwrap(), Created::Made);
+        assert!(root.join("nar").is_dir());
+        let traits = Traits {
+            keeps_user: false,
+            has_queries: false,
+            finds_uploads: true,
+            keeps_versions: false,
+            missing: Some(Arc::new(Folder::new(
+                folder.path().join("none"),
+                Clock::system(),
+            ))),
+            plant: Some(Box::new(move |name| {
+                std::fs::write(root.join(name), "x").unwrap();
+            })),
+        };
+        conformance(Arc::new(backend), traits).await;
+        assert!(
+            !folder.path().join("none").exists(),
+            "only `create` makes the folder"
+        );
+    }
+}
