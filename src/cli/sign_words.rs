@@ -14,10 +14,11 @@ use crate::{
         sweep_errors,
         ui::Format,
         units::{Count, Took},
+        words,
     },
     nix::store_path::{HashPart, StoreDir},
     plan::sign::Trust,
-    sign::{CheckReport, Error, Left, Report, Stopped},
+    sign::{CheckReport, Error, Left, Report, Stopped, StoreError, StoreReport},
 };
 
 /// How many of the paths that were left alone are told; the others are counted.
@@ -211,6 +212,43 @@ fn as_json(about: About<'_>, report: &Report) -> serde_json::Value {
     })
 }
 
+/// Tells what was signed in the store `place`.
+pub fn tell_store(
+    context: &Context,
+    place: &str,
+    is_dry_run: bool,
+    took: Duration,
+    report: StoreReport,
+) -> Result<Exit, Failure> {
+    context.ui.event(
+        "report",
+        serde_json::json!({
+            "dryRun": is_dry_run,
+            "store": place,
+            "paths": report.n_paths,
+            "planned": report.n_planned,
+            "signed": report.n_signed,
+            "seconds": took.as_secs_f64(),
+        }),
+    )?;
+    let (all, took) = (Count::of(report.n_paths, "path"), Took(took));
+    context.ui.say(&match report.n_planned {
+        0 => format!("nothing to sign: {all} of {place} looked at, all signed already; {took}"),
+        n if is_dry_run => format!("would sign {n} of {all} of {place}; {took}"),
+        n => format!("signed {n} of {all} of {place} in {took}"),
+    });
+    Ok(Exit::Done)
+}
+
+/// Tells why paths of a store were not signed.
+#[must_use]
+pub fn of_store(error: &StoreError) -> Failure {
+    match error {
+        StoreError::Source(error) => words::of_source(error),
+        StoreError::NotKept(_) => Failure::from_error(error),
+    }
+}
+
 /// Tells what a check has found in `place`.
 pub fn tell_check(
     context: &Context,
@@ -235,7 +273,7 @@ pub fn tell_check(
     let n_all = report.n_paths() + report.unreadable.len() + report.absent.len();
     let mut causes = Vec::new();
     for (path, trust) in report.untrusted.values() {
-        causes.push(format!("`{}`: {}", store_dir.show(path), words(*trust)));
+        causes.push(format!("`{}`: {}", store_dir.show(path), in_words(*trust)));
     }
     for (part, why) in &report.unreadable {
         let why = in_a_line(why);
@@ -270,7 +308,7 @@ const ALL: [Trust; 5] = [
     Trust::Unsigned,
 ];
 
-const fn words(trust: Trust) -> &'static str {
+const fn in_words(trust: Trust) -> &'static str {
     match trust {
         Trust::Signed => "signed by a trusted key",
         Trust::ContentAddressed => "content-addressed, so no signature is needed",
@@ -283,7 +321,7 @@ const fn words(trust: Trust) -> &'static str {
 fn table(report: &CheckReport) -> String {
     let n = |trust| report.counts.get(&trust).copied().unwrap_or(0);
     let lines = ALL.into_iter().filter(|trust| n(*trust) > 0);
-    let lines = lines.map(|trust| (n(trust), words(trust)));
+    let lines = lines.map(|trust| (n(trust), in_words(trust)));
     let others = [
         (report.unreadable.len(), "unreadable"),
         (report.absent.len(), "not there"),

@@ -1,6 +1,6 @@
-//! Adds and removes signatures in the narinfos of a cache, and checks them.
+//! Adds and removes signatures in the narinfos of a cache, adds them in a store, and checks them.
 //!
-//! In comes a back end and a [`Wish`]; out goes a report. The steps of [`run`]: read the narinfos that
+//! For a cache, in comes a back end and a [`Wish`]; out goes a report. The steps of [`run`]: read the narinfos that
 //! are meant, decide for each (`plan::sign`), refuse all if one would lose its last signature, then
 //! rewrite what is not as wanted, in lots. What is as wanted already is not written, so a run that was
 //! interrupted is continued by the same command, and a second one writes nothing.
@@ -16,12 +16,15 @@
 //!   somebody else's may be lost, never a path.
 //! - What was written is read back, and the signatures in it are verified by the public halves.
 //!
-//! Not here: stores of this machine (they are signed by their daemon), and the births of narinfos. One
-//! that was rewritten is as young as one that was just published, for sweeps and for rules by age.
+//! A store of this machine is signed by its daemon: [`in_store`].
+//!
+//! Not here: the births of narinfos. One that was rewritten is as young as one that was just published,
+//! for sweeps and for rules by age.
 
 mod check;
 mod lot;
 mod read;
+mod store;
 
 use std::{
     collections::BTreeSet,
@@ -31,6 +34,7 @@ use std::{
 pub use self::{
     check::{CheckReport, check},
     read::{Unreadable, Which},
+    store::{Reach, StoreError, StoreReport, in_store, infos},
 };
 use self::{lot::Change, read::Found};
 use crate::{

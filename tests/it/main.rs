@@ -24,6 +24,7 @@ mod s3;
 mod seeds;
 mod serve;
 mod siege;
+mod sign_real;
 mod sim;
 mod source;
 mod sweep;

@@ -253,3 +253,29 @@ fn signatures_of_a_store_are_checked_by_its_own_records() {
     let report: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
     assert_eq!(report["paths"], 1, "without what it refers to");
 }
+
+#[test]
+fn a_store_without_a_daemon_is_left_to_nix() {
+    let world = World::new();
+    cache(&world);
+    let store = Store::new();
+    let app = path('1', "app");
+    store.add_file(&app, b"app", &[]);
+    let root = store.root.path().to_str().unwrap().to_owned();
+    let app = format!("/nix/store/{app}");
+    let sign = ["sign", "--store", &root, "--key-file", "new-1.secret", &app];
+    let run = world.narhaul(sign).run();
+    let text = run.text().replace(&root, "[ROOT]");
+    insta::assert_snapshot!(text, @r"
+    --- stderr
+    error: cannot read the Nix store
+    cause: cannot connect to the Nix daemon at `[ROOT]/nix/var/nix/daemon-socket/socket`
+    cause: No such file or directory (os error 2)
+
+    hint: start the daemon (`systemctl start nix-daemon.socket`)
+    hint: a store without a daemon is signed by `nix store sign --key-file FILE --recursive PATH`
+    --- exit 1
+    ");
+    let drop = ["sign", "--store", &root, "--drop", "old-1", &app];
+    assert_eq!(world.narhaul(drop).run().code, Some(2));
+}

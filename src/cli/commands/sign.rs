@@ -16,31 +16,29 @@ use crate::{
         Context,
         bars::{Bars, since},
         commands::{copy, key},
-        config::{Layers, Picked},
-        env,
+        config::Layers,
         error::{Exit, Failure},
         paths, resolve,
         run::id,
         sign_words::{self, About},
         site::{Access, HowArgs, Site},
-        timing, words,
+        store, timing, words,
     },
+    meter::Meter,
     nix::{
         signature::{KeyName, PublicKey, SecretKey},
         store_path::{HashPart, StoreDir, StorePath},
     },
     plan::sign::{Wish, trust},
-    sign::{self, CheckReport, Which},
-    source::{
-        Source as _,
-        nix_db::{NixDb, StoreConfig, resolve_store},
-    },
+    sign::{self, CheckReport, Reach, Which},
+    source::{Source, nix_db::StoreConfig},
 };
 
-/// Add, remove or check signatures of paths in a cache
+/// Add, remove or check signatures of paths, in a cache or in this machine's store
 ///
 /// In a cache the narinfos are rewritten where they are not as wanted already: their signatures and
-/// nothing else. Bodies stay as they are. Copies and sweeps may run meanwhile.
+/// nothing else. Bodies stay as they are. Copies and sweeps may run meanwhile. In a store the daemon adds
+/// signatures for whoever it lets in.
 ///
 /// Example: narhaul sign --store file://$PWD/cache --all --add new.secret --drop cache.example.org-1
 #[derive(Debug, Args)]
@@ -53,7 +51,8 @@ pub struct SignArgs {
     #[arg(value_name = "PATH")]
     paths: Vec<String>,
 
-    /// The cache: `s3://bucket?endpoint=…&profile=…`, or `file:///path`
+    /// A cache: `s3://bucket?endpoint=…&profile=…`, `file:///path`; or a store: `daemon`, `unix:///socket`
+    /// [default: this machine's store; env: NARHAUL_STORE]
     #[arg(long, value_name = "URL")]
     store: Option<String>,
 
@@ -61,7 +60,7 @@ pub struct SignArgs {
     #[arg(long, short, help_heading = "Which paths")]
     recursive: bool,
 
-    /// Take all paths of the cache
+    /// Take all paths
     #[arg(
         long,
         conflicts_with_all = ["paths", "recursive"],
@@ -128,7 +127,7 @@ pub fn run(context: &Arc<Context>, args: &SignArgs) -> Result<Exit, Failure> {
     }
     match &args.store {
         Some(store) if is_cache(store) => in_cache(context, args, store),
-        store => in_store(context, args, store.as_deref()),
+        _ => in_store(context, args),
     }
 }
 
@@ -272,55 +271,69 @@ fn trusted(args: &SignArgs) -> Result<Vec<PublicKey>, Failure> {
 }
 
 /// Signs, or checks, paths of a store of this machine.
-fn in_store(context: &Context, args: &SignArgs, spec: Option<&str>) -> Result<Exit, Failure> {
+fn in_store(context: &Arc<Context>, args: &SignArgs) -> Result<Exit, Failure> {
     if !args.drop.is_empty() {
         return Err(Failure::usage(
             "a store keeps every signature that it was given: `--drop` is for caches",
         )
         .hint("name the cache by `--store s3://bucket?endpoint=…`"));
     }
-    let (db, roots) = store_and_roots(context, args, spec)?;
-    if !args.check {
-        return Err(Failure::new(format!("cannot sign in {}", db.describe())).hint(
-            "use `nix store sign --key-file FILE --recursive PATH`, or sign what is copied: `narhaul copy --key-file FILE`",
-        ));
+    let mut layers = Layers::new(context)?;
+    layers.set_flag("store", args.store.clone());
+    let choice = store::chosen(context, &layers)?;
+    let paths = args.paths.iter();
+    let paths = paths.map(|text| paths::store_path(&choice.config, text));
+    let mut roots: BTreeSet<StorePath> = paths.collect::<Result<_, Failure>>()?;
+    let reach = if args.recursive {
+        Reach::Closure
+    } else {
+        Reach::Alone
+    };
+    if args.check {
+        let source = store::open(&choice)?;
+        roots.extend(all(args, &*source)?);
+        return check_store(context, args, &*source, &Vec::from_iter(roots), reach);
     }
-    let keys = trusted(args)?;
-    let mut report = CheckReport::default();
-    let infos = db
-        .closure(&roots)
-        .map_err(|error| words::of_source(&error))?;
-    let is_meant = |path: &StorePath| args.recursive || roots.binary_search(path).is_ok();
-    for info in infos.into_iter().filter(|info| is_meant(&info.path)) {
-        let trust = trust(db.store_dir(), &info, &keys);
-        report.add(info.path, trust);
-    }
-    sign_words::tell_check(context, &db.describe(), db.store_dir(), &report)
+    let daemon = store::daemon(&choice).map_err(|failure| Failure {
+        hints: vec!["start the daemon (`systemctl start nix-daemon.socket`)".to_owned()],
+        ..failure
+    });
+    let daemon = daemon.map_err(|failure| {
+        failure.hint("a store without a daemon is signed by `nix store sign --key-file FILE --recursive PATH`")
+    })?;
+    roots.extend(all(args, &daemon)?);
+    let roots: Vec<StorePath> = roots.into_iter().collect();
+    let start = context.clock.now();
+    let meter = Arc::new(Meter::default());
+    let bars = Bars::start(context, &meter);
+    let keys = secret_keys(args)?;
+    let signed = sign::in_store(&daemon, (&roots, reach), &keys, args.dry_run, &meter);
+    drop(bars);
+    let report = signed.map_err(|error| sign_words::of_store(&error))?;
+    let took = since(&context.clock, start);
+    sign_words::tell_store(context, &daemon.describe(), args.dry_run, took, report)
 }
 
-/// Opens the store, and finds out which paths are named.
-fn store_and_roots(
+fn all(args: &SignArgs, store: &dyn Source) -> Result<Vec<StorePath>, Failure> {
+    if !args.all {
+        return Ok(Vec::new());
+    }
+    store.all_paths().map_err(|error| words::of_source(&error))
+}
+
+fn check_store(
     context: &Context,
     args: &SignArgs,
-    spec: Option<&str>,
-) -> Result<(NixDb, Vec<StorePath>), Failure> {
-    let layers = Layers::new(context)?;
-    let picked = layers.get("store");
-    let spec = spec
-        .or_else(|| picked.as_ref().map(Picked::text))
-        .or_else(|| context.env.get(&env::NIX_REMOTE));
-    let store_dir = context.env.first(&[&env::NIX_STORE_DIR, &env::NIX_STORE]);
-    let state_dir = context.env.get(&env::NIX_STATE_DIR);
-    let store = resolve_store(spec, store_dir.map(|(_, dir)| dir), state_dir)
-        .map_err(|error| Failure::from_error(&error))?;
-    let paths = args
-        .paths
-        .iter()
-        .map(|text| paths::store_path(&store, text));
-    let mut roots: BTreeSet<StorePath> = paths.collect::<Result<_, Failure>>()?;
-    let db = NixDb::open(store).map_err(|error| words::of_source(&error))?;
-    if args.all {
-        roots.extend(db.all_paths().map_err(|error| words::of_source(&error))?);
+    store: &dyn Source,
+    roots: &[StorePath],
+    reach: Reach,
+) -> Result<Exit, Failure> {
+    let keys = trusted(args)?;
+    let mut report = CheckReport::default();
+    let infos = sign::infos(store, roots, reach).map_err(|error| words::of_source(&error))?;
+    for info in infos {
+        let trust = trust(store.store_dir(), &info, &keys);
+        report.add(info.path, trust);
     }
-    Ok((db, roots.into_iter().collect()))
+    sign_words::tell_check(context, &store.describe(), store.store_dir(), &report)
 }
