@@ -42,6 +42,7 @@ fn request(source: &Arc<dyn Source>, run_id: u32) -> Request {
         run_id: format!("run{run_id}"),
         clock: Clock::system(),
         timing: Timing::default(),
+        upstreams: Vec::new(),
         options: Options::default(),
     }
 }

@@ -38,7 +38,7 @@ pub struct HookArgs {
     /// Copy what Nix has just built (`OUT_PATHS`); a failure is told, and does not fail the build
     #[arg(
         long,
-        conflicts_with_all = ["paths", "add", "stdin", "json_input", "all", "dry_run"]
+        conflicts_with_all = ["paths", "from", "add", "stdin", "json_input", "all", "dry_run"]
     )]
     hook: bool,
 

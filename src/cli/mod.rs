@@ -15,6 +15,7 @@ pub mod doctor_words;
 pub mod env;
 pub mod error;
 pub mod explain;
+pub mod from;
 pub mod holes;
 pub mod hook;
 pub mod ignored;

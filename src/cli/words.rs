@@ -38,6 +38,10 @@ pub struct About<'a> {
     pub took: Duration,
     /// What was asked of the cache.
     pub traffic: &'a Traffic,
+    /// What was asked of the cache that was copied from, if it was one.
+    pub from: Option<&'a Traffic>,
+    /// The caches that may be relied on, without parameters.
+    pub upstreams: &'a [String],
 }
 
 /// Tells what was copied.
@@ -73,7 +77,8 @@ fn sentence(about: About<'_>, report: &Report) -> String {
     let (place, took) = (about.place, Took(about.took));
     let all = Count::of(n_all, "path");
     if n_new == 0 {
-        return format!("nothing to copy: `{place}` has all that is wanted ({all}); {took}");
+        let left = left_upstream(about, counts.n_upstream);
+        return format!("nothing to copy: `{place}` has all that is wanted ({all}){left}; {took}");
     }
     let mut there = match counts.n_skip {
         0 => String::new(),
@@ -84,16 +89,35 @@ fn sentence(about: About<'_>, report: &Report) -> String {
     } else {
         report.n_rescued
     };
+    there.push_str(&left_upstream(about, counts.n_upstream));
     if n_rescued > 0 {
         there.push_str("; put back what a sweep had removed: ");
         there.push_str(&Count::of(n_rescued, "path").to_string());
     }
     if about.is_dry_run {
         let bytes = planned_bytes(report);
+        if let (Some(_), (n_passed @ 1.., passed_bytes)) = (about.from, report.passed) {
+            return format!(
+                "would copy {} ({} unpacked) to `{place}`, {n_passed} of them as they are ({}), in about {}{there}; {took}",
+                Count::of(n_new, "path"),
+                Size(bytes),
+                Size(passed_bytes),
+                Count::of(planned_requests(report), "request"),
+            );
+        }
         return format!(
             "would copy {} ({} before compression) to `{place}`{there}; {took}",
             Count::of(n_new, "path"),
             Size(bytes)
+        );
+    }
+    if let (Some(_), (n_passed @ 1.., _)) = (about.from, report.passed) {
+        return format!(
+            "copied {}, {n_passed} of them as they were ({}, {} unpacked), to `{place}` in {took}, {}{there}",
+            Count::of(report.n_published, "path"),
+            Size(report.body_bytes),
+            Size(report.nar_bytes),
+            Rate(report.body_bytes, about.took),
         );
     }
     format!(
@@ -103,6 +127,28 @@ fn sentence(about: About<'_>, report: &Report) -> String {
         Size(report.body_bytes),
         Rate(report.nar_bytes, about.took),
     )
+}
+
+/// Says what the cache does not have by itself.
+fn left_upstream(about: About<'_>, n_upstream: usize) -> String {
+    if n_upstream == 0 {
+        return String::new();
+    }
+    let places: Vec<_> = about
+        .upstreams
+        .iter()
+        .map(|url| format!("`{url}`"))
+        .collect();
+    format!(
+        "; {} left to {}, which the closure needs",
+        Count::of(n_upstream, "path"),
+        places.join(" and ")
+    )
+}
+
+/// About how many requests a plan still wants: a body is fetched and sent, a narinfo is sent.
+fn planned_requests(report: &Report) -> usize {
+    2 * report.counts().n_upload + report.counts().n_new()
 }
 
 /// Bytes of NAR that a plan will read.
@@ -296,6 +342,8 @@ pub fn of_source(error: &source::Error) -> Failure {
 
 fn source_hint(error: &source::Error) -> Option<String> {
     match error {
+        // What to do in a store would not help with a cache.
+        source::Error::NotValid { source_name, .. } if source_name.contains("cache") => None,
         source::Error::NotValid { .. } => Some(
             "build or fetch it first; `nix-store --check-validity PATH` says whether the store has it"
                 .to_owned(),
@@ -326,6 +374,10 @@ fn source_hint(error: &source::Error) -> Option<String> {
         | source::Error::Unsupported { .. }
         | source::Error::Read { .. }
         | source::Error::Malformed { .. }
+        | source::Error::Cache { .. }
+        | source::Error::Hole { .. }
+        | source::Error::OtherStoreDir { .. }
+        | source::Error::NoListing { .. }
         | source::Error::Sink(_) => None,
     }
 }
@@ -355,12 +407,19 @@ fn as_json(about: About<'_>, report: &Report) -> serde_json::Value {
     let requests: serde_json::Map<_, _> = requests
         .map(|(verb, n)| ((*verb).to_owned(), (*n).into()))
         .collect();
+    let from = about.from.map(|traffic| {
+        let requests = traffic.requests.iter();
+        let requests = requests.map(|(verb, n)| ((*verb).to_owned(), (*n).into()));
+        requests.collect::<serde_json::Map<_, _>>()
+    });
+    let (n_passed, passed_bytes) = report.passed;
     let plan: Option<Vec<_>> = about.is_dry_run.then(|| items.collect());
     serde_json::json!({
         "dryRun": about.is_dry_run,
         "to": about.place,
         "paths": report.plan.items.len(),
         "present": counts.n_skip,
+        "upstream": counts.n_upstream,
         "bodiesReused": counts.n_reuse,
         "rescued": if about.is_dry_run { counts.n_rescue } else { report.n_rescued },
         "toUpload": counts.n_upload,
@@ -371,6 +430,9 @@ fn as_json(about: About<'_>, report: &Report) -> serde_json::Value {
         "seconds": about.took.as_secs_f64(),
         "requests": requests,
         "connections": about.traffic.connections,
+        "fromRequests": from,
+        "passed": n_passed,
+        "passedBytes": passed_bytes,
         "failures": failures.collect::<Vec<_>>(),
         "stopped": match &report.stopped {
             None => serde_json::Value::Null,
@@ -408,6 +470,7 @@ mod tests {
             n_bodies: 0,
             nar_bytes: 0,
             body_bytes: 0,
+            passed: (0, 0),
             failures: vec![copy::Failure {
                 path: "00000000000000000000000000000000-x".parse().unwrap(),
                 why: Why::Source(Arc::new(why)),
@@ -422,6 +485,8 @@ mod tests {
     fn what_failed_before_the_end_is_told_however_the_run_ended() {
         let store_dir = StoreDir::default();
         let about = About {
+            from: None,
+            upstreams: &[],
             to: "file:///c",
             place: "file:///c",
             store_dir: &store_dir,

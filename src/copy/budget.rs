@@ -175,6 +175,16 @@ impl Budget {
     }
 }
 
+impl Budget {
+    /// Takes room for `len` bytes if there is any without waiting.
+    #[must_use]
+    pub fn try_lease(&self, len: usize) -> Option<Lease> {
+        let len = u32::try_from(len.min(self.size)).unwrap_or(u32::MAX);
+        let semaphore = Arc::clone(&self.semaphore);
+        semaphore.try_acquire_many_owned(len).ok().map(Lease)
+    }
+}
+
 impl Lease {
     /// Gives back what is beyond `len` bytes.
     pub fn shrink(&mut self, len: usize) {

@@ -6,14 +6,14 @@ use futures::future::join_all;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
-    LAST_WRITES, Request, Warning,
+    LAST_WRITES, Passed, Request, Warning,
     budget::{self, Budget, Shares},
     haul::Job,
 };
 use crate::{
     backend::{self, Backend, Fence, Kind, Upload},
     meter::Meter,
-    plan::recipe::Recipe,
+    plan::{copy::Bodies, recipe::Recipe},
     source::Source,
 };
 
@@ -26,6 +26,8 @@ pub(super) struct Context {
     pub(super) budget: Budget,
     pub(super) request: Request,
     pub(super) shares: Shares,
+    /// Bodies that are passed on.
+    pub(super) passed: Arc<Passed>,
     /// What every narinfo is written behind.
     pub(super) fence: Option<Fence>,
     /// One permit for each encoder that the budget has room for.
@@ -45,6 +47,7 @@ impl Context {
             dest,
             request,
             shares,
+            passed,
             meter,
             stop: _,
             fence,
@@ -60,7 +63,16 @@ impl Context {
             warnings: Mutex::default(),
             request,
             shares,
+            passed,
             fence,
+        }
+    }
+
+    /// Returns how bodies come about.
+    pub(super) fn bodies(&self) -> Bodies<'_> {
+        Bodies {
+            recipe: &self.request.recipe,
+            passed: &self.passed,
         }
     }
 
@@ -70,6 +82,11 @@ impl Context {
 
     pub(super) fn wants_listing(&self) -> bool {
         self.request.options.write_listing
+    }
+
+    /// Returns whether bodies that are passed on are unpacked, to see what NAR they hold.
+    pub(super) fn unpacks(&self) -> bool {
+        !self.request.options.trust_source || self.wants_listing()
     }
 
     pub(super) fn n_encoders(&self) -> usize {

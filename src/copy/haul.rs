@@ -19,11 +19,12 @@ use tokio::{
 };
 
 use super::{
-    Failure, LAST_WRITES, Report, Request, Stopped, Warning, Why,
+    Failure, LAST_WRITES, Passed, Report, Request, Stopped, Warning, Why,
     budget::{self, Shares, TooSmall, frame_cost},
     commit::{self, Body, Commits, Makings},
     context::{Context, acquire},
     pack,
+    pass::{self, Passing},
     send::{self, Room, Sent, Wish},
 };
 use crate::{
@@ -49,6 +50,8 @@ pub(super) struct Job {
     pub(super) dest: Arc<dyn Backend>,
     pub(super) request: Request,
     pub(super) shares: Shares,
+    /// Bodies that are passed on.
+    pub(super) passed: Arc<Passed>,
     pub(super) meter: Arc<Meter>,
     pub(super) stop: Stop,
     /// What every narinfo is written behind.
@@ -207,6 +210,8 @@ struct Wanted {
     node: Node,
     wish: Wish,
     nar_size: u64,
+    /// Room for what it is made from, beside the NAR.
+    extra: usize,
 }
 
 /// A path whose body is to be made now.
@@ -286,7 +291,8 @@ impl Haul<'_> {
     fn sort_out(&self) -> Work {
         let mut work = Work::default();
         for (node, item) in (0..).zip(self.items) {
-            let nar_size = self.closure[index(node)].nar_size;
+            let info = &self.closure[index(node)];
+            let nar_size = info.nar_size;
             let wish = match item {
                 CopyItem::Skip(_) => continue,
                 CopyItem::Reuse {
@@ -309,10 +315,22 @@ impl Haul<'_> {
                     work.known.push((node, Makings::Grave));
                     continue;
                 }
+                CopyItem::Reuse { body, .. } | CopyItem::Upload { body, .. }
+                    if let Some(passed) = self.context.bodies().passed(info) =>
+                {
+                    Wish::Pass(Box::new(Passing {
+                        key: body.clone(),
+                        body: passed.clone(),
+                        is_there: matches!(item, CopyItem::Reuse { .. }),
+                    }))
+                }
                 CopyItem::Reuse { body, found } => Wish::Hash(body.clone(), found.size),
                 CopyItem::Upload { body, .. } => Wish::Send(body.clone()),
             };
-            let is_small = pack::is_small(&self.closure[index(node)]);
+            let is_small = match &wish {
+                Wish::Pass(passing) => pass::is_small(&passing.body),
+                Wish::Send(_) | Wish::Hash(..) => pack::is_small(info),
+            };
             let lane = if is_small {
                 &mut work.small
             } else {
@@ -322,6 +340,7 @@ impl Haul<'_> {
                 node,
                 wish,
                 nar_size,
+                extra: pass::cost_of_fetched(&self.context, info),
             });
         }
         for lane in [&mut work.small, &mut work.large] {
@@ -462,7 +481,11 @@ impl Haul<'_> {
             ) => {
                 let store_dir = self.context.source.store_dir();
                 let (info, request) = (&self.closure[index(node)], &self.context.request);
-                commit::narinfo(store_dir, info, found, key, body, request).to_text(store_dir)
+                let mut narinfo = commit::narinfo(store_dir, info, found, key, body, request);
+                if let Some(passed) = self.context.bodies().passed(info) {
+                    narinfo.compression = passed.compression.clone();
+                }
+                narinfo.to_text(store_dir)
             }
             _ => unreachable!("the judge has seen that plan and presence fit"),
         }
@@ -475,6 +498,7 @@ impl Haul<'_> {
             Why::Source(_)
             | Why::Corrupt { .. }
             | Why::Unsteady
+            | Why::OtherBody { .. }
             | Why::Compress(_)
             | Why::ReferenceMissing(_) => Ok(()),
         };
@@ -564,10 +588,16 @@ async fn feed_small(context: Arc<Context>, small: Vec<Wanted>, tasks: mpsc::Send
         node,
         wish,
         nar_size,
+        extra,
     } in small
     {
         let place = Some(acquire(&places).await);
-        let cost = frame_cost(usize::try_from(nar_size).unwrap_or(usize::MAX));
+        let cost = match &wish {
+            Wish::Pass(passing) => pass::cost(&passing.body),
+            Wish::Send(_) | Wish::Hash(..) => {
+                extra + frame_cost(usize::try_from(nar_size).unwrap_or(usize::MAX))
+            }
+        };
         let room = Room::Lease(context.budget.lease(cost).await);
         if tasks
             .send(Task {

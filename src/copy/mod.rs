@@ -23,12 +23,13 @@ mod cpu;
 mod haul;
 mod pack;
 mod pact;
+mod pass;
 mod presence;
 mod send;
 mod trip;
 mod welcome;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use self::trip::Trip;
 use crate::{
@@ -41,11 +42,11 @@ use crate::{
         object_key::ObjectKey,
         path_info::PathInfo,
         signature::SecretKey,
-        store_path::{StoreDir, StorePath},
+        store_path::{HashPart, StoreDir, StorePath},
     },
     plan::{
         check,
-        copy::{CopyPlan, Counts, Refusal},
+        copy::{CopyPlan, Counts, PassedBody, Refusal},
         recipe::Recipe,
     },
     source::{self, Source},
@@ -76,6 +77,8 @@ pub struct Request {
     pub clock: Clock,
     /// The durations of the sweep's protocol.
     pub timing: Timing,
+    /// Caches whose paths are left to them.
+    pub upstreams: Vec<Arc<dyn Backend>>,
     /// What may and shall be done beside the ordinary.
     pub options: Options,
 }
@@ -97,7 +100,26 @@ pub struct Options {
     pub is_dry_run: bool,
     /// Make the bucket or folder if it is missing.
     pub create_cache: bool,
+    /// Which bodies of another cache are passed on as they are.
+    pub passing: Passing,
+    /// Believe a cache that is copied from that its bodies hold the NARs of their narinfos.
+    pub trust_source: bool,
 }
+
+/// Which bodies of another cache are passed on as they are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Passing {
+    /// All whose hash and length their narinfos tell.
+    #[default]
+    All,
+    /// Those of them that are compressed as the recipe wants it.
+    SameCompression,
+    /// None: every body is made by the recipe.
+    Nothing,
+}
+
+/// The bodies that a copy passes on, by their paths.
+type Passed = BTreeMap<HashPart, PassedBody>;
 
 /// What was done.
 #[derive(Clone, Debug)]
@@ -116,6 +138,8 @@ pub struct Report {
     pub nar_bytes: u64,
     /// Bytes of bodies that were sent.
     pub body_bytes: u64,
+    /// The bodies that the plan passes on as their source has them: how many, and their bytes.
+    pub passed: (usize, u64),
     /// What was left out, in the order of publishing.
     pub failures: Vec<Failure>,
     /// What the run was stopped by, if it did not come to its end.
@@ -171,6 +195,14 @@ pub enum Why {
     /// Its NAR was another one each time that it was read.
     #[error("its NAR changes from one reading to the next")]
     Unsteady,
+    /// A body of the cache that is copied from is not what its narinfo says.
+    #[error("its body has {found}, but its narinfo says {wanted}")]
+    OtherBody {
+        /// What came: hash and size.
+        found: String,
+        /// What was said: hash and size.
+        wanted: String,
+    },
     /// It could not be compressed.
     #[error("it cannot be compressed")]
     Compress(#[source] Arc<std::io::Error>),
@@ -350,7 +382,8 @@ pub async fn run(
             .iter()
             .map(|info| (&info.path, info.references.iter())),
     )?;
-    let trip = Trip::new(source, dest, request, meter, stop, (closure, graph));
+    let passed = passed(&*source, &closure, &request).map_err(Error::Walk)?;
+    let trip = Trip::new(source, dest, request, meter, stop, (closure, graph, passed));
     if trip.is_dry_run() {
         Box::pin(trip.rehearse()).await
     } else {
@@ -381,12 +414,46 @@ impl Report {
             n_bodies: 0,
             nar_bytes: 0,
             body_bytes: 0,
+            passed: (0, 0),
             failures: Vec::new(),
             stopped: None,
             warnings: Vec::new(),
             root_record: None,
         }
     }
+}
+
+/// Finds the bodies that are to be passed on.
+fn passed(
+    source: &dyn Source,
+    closure: &[PathInfo],
+    request: &Request,
+) -> Result<Passed, source::Error> {
+    let Some(cache) = source.as_cache() else {
+        return Ok(Passed::new());
+    };
+    let mut passed = Passed::new();
+    for info in closure {
+        let body = cache.body(&info.path)?;
+        let is_wanted = match request.options.passing {
+            Passing::All => true,
+            Passing::SameCompression => body.compression == *request.recipe.compression(),
+            Passing::Nothing => false,
+        };
+        // A body whose hash nobody tells cannot be checked, nor named; it is made anew.
+        if let (true, Some(file_hash), Some(file_size)) =
+            (is_wanted, body.file_hash, body.file_size)
+        {
+            let body = PassedBody {
+                from: body.key,
+                compression: body.compression,
+                file_hash,
+                file_size,
+            };
+            passed.insert(info.path.hash_part(), body);
+        }
+    }
+    Ok(passed)
 }
 
 /// Walks the closure of `roots` on a thread that may block.

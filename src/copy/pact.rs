@@ -22,7 +22,7 @@ use crate::{
     },
     meter::Meter,
     nix::path_info::PathInfo,
-    plan::copy::body_key,
+    plan::copy::Bodies,
     source::Source,
     tomb::{self, Books, Concern, Held, books},
 };
@@ -47,18 +47,23 @@ pub(super) struct Pact {
 }
 
 /// Names all that a copy of `closure` relies on or will write.
-fn relied(closure: &[PathInfo], request: &Request) -> Vec<Relied> {
+fn relied(closure: &[PathInfo], bodies: Bodies<'_>) -> Vec<Relied> {
     let relied = |info: &PathInfo| Relied {
         part: info.path.hash_part(),
-        body: body_key(info, &request.recipe),
+        body: bodies.key(info),
     };
     closure.iter().map(relied).collect()
 }
 
 impl Pact {
     /// Makes a pact that says nothing, for a dry run.
-    pub(super) fn silent(dest: &Arc<dyn Backend>, closure: &[PathInfo], request: &Request) -> Self {
-        let relies = relied(closure, request);
+    pub(super) fn silent(
+        dest: &Arc<dyn Backend>,
+        closure: &[PathInfo],
+        bodies: Bodies<'_>,
+        request: &Request,
+    ) -> Self {
+        let relies = relied(closure, bodies);
         Self {
             dest: Arc::clone(dest),
             request: request.clone(),
@@ -77,9 +82,10 @@ impl Pact {
         dest: &Arc<dyn Backend>,
         source: &dyn Source,
         closure: &[PathInfo],
+        bodies: Bodies<'_>,
         request: &Request,
     ) -> Result<Self, Error> {
-        let mut pact = Self::silent(dest, closure, request);
+        let mut pact = Self::silent(dest, closure, bodies, request);
         let id = intent_id(request)?;
         let intent = Intent {
             store_dir: source.store_dir().clone(),

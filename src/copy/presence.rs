@@ -20,7 +20,7 @@ use dashmap::DashMap;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::task::JoinSet;
 
-use super::{Error, Request, Warning};
+use super::{Error, Passed, Request, Warning};
 use crate::{
     backend::{self, Backend, Kind, ListPage, ListQuery, ObjectMeta},
     meter::{Meter, Phase},
@@ -33,7 +33,7 @@ use crate::{
         store_path::HashPart,
     },
     plan::{
-        copy::{FoundBody, Grave, Presence, body_key},
+        copy::{Bodies, FoundBody, Grave, Presence},
         probe::{ProbePlan, Reason},
     },
     source::Source,
@@ -110,9 +110,13 @@ pub(super) struct Asker {
     dest: Arc<dyn Backend>,
     source: Arc<dyn Source>,
     request: Request,
+    passed: Arc<Passed>,
     meter: Arc<Meter>,
     /// Whether 403 means "not there"; none before that was asked.
     denied_means_absent: Option<bool>,
+    /// What an upstream was found to serve, or not. Asked once for a copy: what was left to it then is
+    /// left to it at the second look.
+    served: DashMap<HashPart, bool>,
 }
 
 impl Asker {
@@ -120,14 +124,17 @@ impl Asker {
         dest: &Arc<dyn Backend>,
         source: &Arc<dyn Source>,
         request: &Request,
+        passed: &Arc<Passed>,
         meter: &Arc<Meter>,
     ) -> Self {
         Self {
             dest: Arc::clone(dest),
             source: Arc::clone(source),
             request: request.clone(),
+            passed: Arc::clone(passed),
             meter: Arc::clone(meter),
             denied_means_absent: None,
+            served: DashMap::new(),
         }
     }
 
@@ -300,6 +307,7 @@ impl Asker {
                 }
                 // A narinfo that is condemned and cannot be put back is as good as none.
                 match seen.filter(|_| tombstone.is_none()) {
+                    None if self.is_served(&part).await? => Ok(Presence::Upstream),
                     None if info.nar_size >= BIG_NAR => self.left_body(info).await,
                     None => Ok(Presence::Absent),
                     Some(seen)
@@ -313,6 +321,32 @@ impl Asker {
             .buffered(self.request.n_requests)
             .try_collect()
             .await
+    }
+
+    /// Returns whether an upstream serves a path: by its narinfo there, whoever has signed that.
+    ///
+    /// One that may not be read is not relied on, since readers could not either.
+    async fn is_served(&self, part: &HashPart) -> Result<bool, Error> {
+        if let Some(known) = self.served.get(part) {
+            return Ok(*known);
+        }
+        let key = ObjectKey::narinfo(*part);
+        let mut is_served = false;
+        for upstream in &self.request.upstreams {
+            match upstream.head(&key).await {
+                Ok(_) => is_served = true,
+                Err(error) if matches!(error.kind, Kind::NotFound | Kind::Denied) => continue,
+                Err(source) => {
+                    return Err(Error::Cache {
+                        place: upstream.place().to_owned(),
+                        source,
+                    });
+                }
+            }
+            break;
+        }
+        self.served.insert(*part, is_served);
+        Ok(is_served)
     }
 
     /// Returns what a journal has of a path, if that is what would be copied and its body is there.
@@ -349,10 +383,22 @@ impl Asker {
 
     /// Looks for the body that an earlier copy by the same recipe may have left.
     async fn left_body(&self, info: &PathInfo) -> Result<Presence, Error> {
-        let found = self.head(&body_key(info, &self.request.recipe)).await?;
-        Ok(match found {
-            None => Presence::Absent,
-            Some(meta) => {
+        let bodies = Bodies {
+            recipe: &self.request.recipe,
+            passed: &self.passed,
+        };
+        let found = self.head(&bodies.key(info)).await?;
+        Ok(match (found, bodies.passed(info)) {
+            (None, _) => Presence::Absent,
+            // Its key is its hash.
+            (Some(meta), Some(passed)) if meta.size == passed.file_size => {
+                Presence::BodyOnly(FoundBody {
+                    size: meta.size,
+                    file_hash: Some(passed.file_hash),
+                })
+            }
+            (Some(_), Some(_)) => Presence::Absent,
+            (Some(meta), None) => {
                 let noted = meta.user.get(FILE_HASH);
                 let file_hash = noted.and_then(|text| text.parse::<FileHash>().ok());
                 Presence::BodyOnly(FoundBody {

@@ -22,6 +22,7 @@ use super::{
     context::Context,
     cpu::{blocking, on_cpu},
     pack::{self, Frame, NarSeen},
+    pass::{self, Passing},
     presence::FILE_HASH,
 };
 use crate::{
@@ -38,10 +39,29 @@ use crate::{
 /// What is to become of a body.
 #[derive(Clone, Debug)]
 pub(super) enum Wish {
+    /// It is passed on as its source has it.
+    Pass(Box<Passing>),
     /// It is sent.
     Send(ObjectKey),
     /// It is there already; only its hash is wanted. Were its size another, it would be sent.
     Hash(ObjectKey, u64),
+}
+
+/// What is to become of a body that is made here.
+#[derive(Clone, Debug)]
+enum Making {
+    Send(ObjectKey),
+    Hash(ObjectKey, u64),
+}
+
+impl Making {
+    /// Returns where the body is to go.
+    fn key(&self) -> Option<ObjectKey> {
+        match self {
+            Self::Send(key) => Some(key.clone()),
+            Self::Hash(..) => None,
+        }
+    }
 }
 
 /// What a job was given before it began, so that nothing that holds bytes waits for room.
@@ -62,7 +82,7 @@ pub(super) struct Sent {
 }
 
 /// How bodies are written: their key says what they are, so readers may keep them for good.
-fn body_options(file_hash: Option<FileHash>) -> PutOptions {
+pub(super) fn body_options(file_hash: Option<FileHash>) -> PutOptions {
     let user = file_hash.map(|hash| (FILE_HASH.to_owned(), hash.to_string()));
     PutOptions {
         content_type: Some("application/x-nix-nar".to_owned()),
@@ -79,6 +99,11 @@ pub(super) async fn send(
     wish: Wish,
     room: Room,
 ) -> Result<Sent, Why> {
+    let wish = match wish {
+        Wish::Pass(passing) => return pass::pass(context, info, *passing, room).await,
+        Wish::Send(key) => Making::Send(key),
+        Wish::Hash(key, size) => Making::Hash(key, size),
+    };
     match room {
         Room::Lease(lease) => send_small(context, info, wish, lease).await,
         Room::Lane(lane) => {
@@ -94,15 +119,16 @@ pub(super) async fn send(
 async fn send_small(
     context: &Arc<Context>,
     info: Arc<PathInfo>,
-    wish: Wish,
+    wish: Making,
     mut lease: Lease,
 ) -> Result<Sent, Why> {
+    let source = pass::readable(context, &info).await?;
     let packing = {
         let (context, info) = (Arc::clone(context), Arc::clone(&info));
         let encoder = context.encoder().await;
         on_cpu(move || {
             let wants_listing = context.wants_listing();
-            let packed = pack::pack_small(&*context.source, &info, context.recipe(), wants_listing);
+            let packed = pack::pack_small(&*source, &info, context.recipe(), wants_listing);
             drop(encoder);
             packed
         })
@@ -111,8 +137,8 @@ async fn send_small(
     context.meter.add(Phase::Pack, 1, packed.body.nar_size);
     lease.shrink(packed.bytes.len());
     let (key, is_there) = match wish {
-        Wish::Send(key) => (key, false),
-        Wish::Hash(key, size) => (key, size == packed.body.file_size),
+        Making::Send(key) => (key, false),
+        Making::Hash(key, size) => (key, size == packed.body.file_size),
     };
     if !is_there {
         let options = body_options(Some(packed.body.file_hash));
@@ -136,13 +162,13 @@ async fn send_small(
 async fn send_large(
     context: &Arc<Context>,
     info: &Arc<PathInfo>,
-    mut wish: Wish,
+    mut wish: Making,
     lane: OwnedSemaphorePermit,
 ) -> Result<Sent, Why> {
     let mut attempt = send_frames(context, info, &wish, lane).await?;
     if let Attempt::OtherSize = attempt {
-        let (Wish::Send(key) | Wish::Hash(key, _)) = wish;
-        wish = Wish::Send(key);
+        let (Making::Send(key) | Making::Hash(key, _)) = wish;
+        wish = Making::Send(key);
         let lane = context.large_lane().await;
         attempt = send_frames(context, info, &wish, lane).await?;
     }
@@ -179,7 +205,7 @@ enum Attempt {
 async fn send_frames(
     context: &Arc<Context>,
     info: &Arc<PathInfo>,
-    wish: &Wish,
+    wish: &Making,
     lane: OwnedSemaphorePermit,
 ) -> Result<Attempt, Why> {
     // One large NAR is read at a time: all encoders work on it, and what one reader may hold back is
@@ -200,7 +226,7 @@ async fn send_frames(
             seen
         })
     };
-    let mut parts = Parts::new(context, wish, info.nar_size);
+    let mut parts = Parts::new(context, wish.key(), info.nar_size);
     let (seen, packed) = tokio::join!(reading, compress_all(context, frames, &mut parts));
     let seen = match (seen, packed) {
         // A reader that failed because the sender did is not to blame.
@@ -226,13 +252,13 @@ async fn send_frames(
         nar_size: seen.nar_size,
     };
     match wish {
-        Wish::Hash(_, size) if *size != file_size => Ok(Attempt::OtherSize),
-        Wish::Hash(..) => Ok(Attempt::Done(Sent {
+        Making::Hash(_, size) if *size != file_size => Ok(Attempt::OtherSize),
+        Making::Hash(..) => Ok(Attempt::Done(Sent {
             body,
             listing: seen.listing,
             was_sent: false,
         })),
-        Wish::Send(_) => {
+        Making::Send(_) => {
             context.meter.add(Phase::Upload, 1, 0);
             Ok(Attempt::Done(Sent {
                 body,
@@ -244,9 +270,9 @@ async fn send_frames(
 }
 
 /// A frame after compression, with the lease that it needs from now on.
-struct Compressed {
-    bytes: Vec<u8>,
-    lease: Lease,
+pub(super) struct Compressed {
+    pub(super) bytes: Vec<u8>,
+    pub(super) lease: Lease,
 }
 
 /// Compresses frames on all encoders and passes them on in order.
@@ -329,7 +355,7 @@ async fn compress_stream(
 }
 
 /// Gathers compressed frames into parts and sends them.
-struct Parts {
+pub(super) struct Parts {
     context: Arc<Context>,
     /// Where the body goes; none if only its hash is wanted.
     key: Option<ObjectKey>,
@@ -346,11 +372,8 @@ struct Parts {
 }
 
 impl Parts {
-    fn new(context: &Arc<Context>, wish: &Wish, nar_size: u64) -> Self {
-        let key = match wish {
-            Wish::Send(key) => Some(key.clone()),
-            Wish::Hash(..) => None,
-        };
+    /// Begins a body of a NAR of `nar_size` bytes, which goes to `key`, or nowhere.
+    pub(super) fn new(context: &Arc<Context>, key: Option<ObjectKey>, nar_size: u64) -> Self {
         Self {
             part_size: context.part_size(nar_size),
             context: Arc::clone(context),
@@ -367,7 +390,7 @@ impl Parts {
     }
 
     /// Takes the next bytes of the body.
-    async fn push(&mut self, piece: Compressed) -> Result<(), Why> {
+    pub(super) async fn push(&mut self, piece: Compressed) -> Result<(), Why> {
         let Compressed { bytes, mut lease } = piece;
         self.file_size += u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         let mut hash = std::mem::take(&mut self.file_hash);
@@ -395,6 +418,13 @@ impl Parts {
         }
         self.keep(Some(lease));
         self.look_at_sent()
+    }
+
+    /// Returns the hash and the length of what was taken so far.
+    pub(super) fn so_far(&self) -> (FileHash, u64) {
+        let hash = self.file_hash.clone().finalize();
+        let hash = FileHash(Sha256::from_bytes(hash.into()));
+        (hash, self.file_size)
     }
 
     /// Keeps a lease with the part that is being filled.
@@ -450,7 +480,7 @@ impl Parts {
     }
 
     /// Sends the rest and makes the body visible; returns its hash and its length.
-    async fn finish(&mut self) -> Result<(FileHash, u64), Why> {
+    pub(super) async fn finish(&mut self) -> Result<(FileHash, u64), Why> {
         let file_hash = std::mem::take(&mut self.file_hash).finalize();
         let file_hash = FileHash(Sha256::from_bytes(file_hash.into()));
         let Some(key) = self.key.clone() else {
@@ -496,7 +526,7 @@ impl Parts {
     }
 
     /// Drops what was sent.
-    async fn abort(&mut self) {
+    pub(super) async fn abort(&mut self) {
         self.sending.shutdown().await;
         if let Some(upload) = self.upload.take() {
             self.context.abort_upload(&upload).await;

@@ -18,7 +18,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
-    Error, NoRootRecord, Report, Request, Stopped, Warning,
+    Error, NoRootRecord, Passed, Report, Request, Stopped, Warning,
     budget::Shares,
     haul::{self, Outcome},
     pact::Pact,
@@ -34,7 +34,7 @@ use crate::{
     nix::{object_key::ObjectKey, path_info::PathInfo, store_path::HashPart},
     plan::{
         check,
-        copy::{CopyItem, CopyPlan, Policy, Presence, plan},
+        copy::{Bodies, CopyItem, CopyPlan, Policy, Presence, SkipReason, plan},
     },
     source::Source,
     stop::Stop,
@@ -54,6 +54,7 @@ pub(super) struct Trip {
     stop: Stop,
     closure: Vec<PathInfo>,
     graph: Graph,
+    passed: Arc<Passed>,
     asker: Asker,
     /// Paths whose bodies this copy found and did not write itself.
     borrowed: BTreeSet<HashPart>,
@@ -80,9 +81,10 @@ impl Trip {
         request: Request,
         meter: Arc<Meter>,
         stop: Stop,
-        (closure, graph): (Vec<PathInfo>, Graph),
+        (closure, graph, passed): (Vec<PathInfo>, Graph, Passed),
     ) -> Self {
-        let asker = Asker::new(&dest, &source, &request, &meter);
+        let passed = Arc::new(passed);
+        let asker = Asker::new(&dest, &source, &request, &passed, &meter);
         Self {
             source,
             dest,
@@ -91,8 +93,16 @@ impl Trip {
             stop,
             closure,
             graph,
+            passed,
             asker,
             borrowed: BTreeSet::new(),
+        }
+    }
+
+    fn bodies(&self) -> Bodies<'_> {
+        Bodies {
+            recipe: &self.request.recipe,
+            passed: &self.passed,
         }
     }
 
@@ -102,7 +112,7 @@ impl Trip {
 
     /// Plans, and writes nothing.
     pub(super) async fn rehearse(mut self) -> Result<Report, Error> {
-        let mut pact = Pact::silent(&self.dest, &self.closure, &self.request);
+        let mut pact = Pact::silent(&self.dest, &self.closure, self.bodies(), &self.request);
         let survey = self.first_look(&mut pact).await?;
         Ok(self.report(survey.plan, pact).await)
     }
@@ -111,12 +121,13 @@ impl Trip {
     pub(super) async fn make(mut self, found: Found) -> Result<Report, Error> {
         if found == Found::Nothing {
             // A copy that is refused leaves nothing behind, not even an empty folder.
-            let mut pact = Pact::silent(&self.dest, &self.closure, &self.request);
+            let mut pact = Pact::silent(&self.dest, &self.closure, self.bodies(), &self.request);
             self.first_look(&mut pact).await?;
             welcome::create(found, &*self.dest).await?;
         }
         let (source, dest) = (&*self.source, &self.dest);
-        let mut pact = Pact::make(dest, source, &self.closure, &self.request).await?;
+        let mut pact =
+            Pact::make(dest, source, &self.closure, self.bodies(), &self.request).await?;
         let done = self.rounds(&mut pact, found).await;
         match done {
             Ok(mut report) => {
@@ -137,16 +148,36 @@ impl Trip {
 
     /// Makes a report of what was only planned.
     async fn report(self, plan: CopyPlan, pact: Pact) -> Report {
+        let passed = self.passed_by(&plan);
         let mut report = Report::of(self.closure, plan);
+        report.passed = passed;
         report.warnings.extend(self.asker.warning());
         report.warnings.extend(pact.end().await);
         report
+    }
+
+    /// Returns what a plan leaves to upstreams, ascending.
+    fn left_upstream(&self, plan: &CopyPlan) -> Vec<HashPart> {
+        let items = self.closure.iter().zip(&plan.items);
+        let left = items.filter(|(_, item)| matches!(item, CopyItem::Skip(SkipReason::Upstream)));
+        let mut parts: Vec<HashPart> = left.map(|(info, _)| info.path.hash_part()).collect();
+        parts.sort_unstable();
+        parts
+    }
+
+    /// Returns how many bodies a plan passes on, and how large they are.
+    fn passed_by(&self, plan: &CopyPlan) -> (usize, u64) {
+        let items = self.closure.iter().zip(&plan.items);
+        let uploads = items.filter(|(_, item)| matches!(item, CopyItem::Upload { .. }));
+        let passed = uploads.filter_map(|(info, _)| self.bodies().passed(info));
+        passed.fold((0, 0), |(n, bytes), body| (n + 1, bytes + body.file_size))
     }
 
     /// C2 to C6, again and again while something is missing.
     async fn rounds(&mut self, pact: &mut Pact, found: Found) -> Result<Report, Error> {
         let mut survey = self.first_look(pact).await?;
         let mut report = Report::of(self.closure.clone(), survey.plan.clone());
+        report.passed = self.passed_by(&survey.plan);
         let prepared = welcome::prepare(found, self.source.store_dir(), &*self.dest).await?;
         report.warnings.extend(prepared);
         for _ in 0..MAX_ROUNDS {
@@ -177,11 +208,13 @@ impl Trip {
             shares,
         } = survey;
         self.note_borrowed(&plan);
+        let upstream = self.left_upstream(&plan);
         let job = haul::Job {
             source: Arc::clone(&self.source),
             dest: Arc::clone(&self.dest),
             request: self.request.clone(),
             shares,
+            passed: Arc::clone(&self.passed),
             meter: Arc::clone(&self.meter),
             stop: self.stop.clone(),
             fence: pact.fence(),
@@ -201,7 +234,7 @@ impl Trip {
         {
             return Ok(Some(survey));
         }
-        match self.leave_root_record(pact).await {
+        match self.leave_root_record(pact, &upstream).await {
             Ok(key) => report.root_record = Some(key),
             // A writer that may not leave one has none by somebody's will; every other failure is one of
             // the copy: what it has reported as done would be nobody's.
@@ -257,7 +290,7 @@ impl Trip {
     async fn survey(&mut self, question: Question) -> Result<Survey, Error> {
         let presence = self.asker.ask(&self.closure, &question).await?;
         let policy = Policy {
-            recipe: &self.request.recipe,
+            bodies: self.bodies(),
             has_keys: !self.request.keys.is_empty(),
             allow_unsigned: self.request.options.allow_unsigned,
         };
@@ -288,7 +321,11 @@ impl Trip {
     }
 
     /// Writes down what this copy wants kept alive.
-    async fn leave_root_record(&self, pact: &Pact) -> Result<ObjectKey, NoRootRecord> {
+    async fn leave_root_record(
+        &self,
+        pact: &Pact,
+        upstream: &[HashPart],
+    ) -> Result<ObjectKey, NoRootRecord> {
         let key = Name::Root {
             group: self.request.group.clone(),
             time: self.dest.now().await?,
@@ -299,7 +336,7 @@ impl Trip {
             store_dir: self.source.store_dir().clone(),
             roots: self.request.roots.clone(),
             writer: env!("CARGO_PKG_VERSION").to_owned(),
-            upstream: Vec::new(),
+            upstream: upstream.to_vec(),
         };
         let options = backend::PutOptions {
             content_type: Some("text/plain".to_owned()),

@@ -10,7 +10,12 @@
 
 use std::{fmt, sync::Arc};
 
-use crate::nix::{base32::ALPHABET, compression::Compression, hash::NarHash, store_path::HashPart};
+use crate::nix::{
+    base32::ALPHABET,
+    compression::Compression,
+    hash::{FileHash, NarHash},
+    store_path::HashPart,
+};
 
 /// S3 refuses longer keys.
 const MAX_LEN: usize = 1024;
@@ -85,6 +90,13 @@ impl ObjectKey {
     pub fn body(nar_hash: NarHash, recipe: &str, compression: &Compression) -> Self {
         let (digits, suffix) = (nar_hash.0.to_base32(), compression.suffix());
         Self(format!("{BODY_PREFIX}{digits}-{recipe}.nar{suffix}").into())
+    }
+
+    /// `nar/<file hash>.nar<suffix>`, as Nix itself names bodies: same key, same bytes.
+    #[must_use]
+    pub fn hashed_body(file_hash: FileHash, compression: &Compression) -> Self {
+        let (digits, suffix) = (file_hash.0.to_base32(), compression.suffix());
+        Self(format!("{BODY_PREFIX}{digits}.nar{suffix}").into())
     }
 
     /// Returns the digits of the nar hash if this is a key that [`Self::body`] makes, by any recipe.

@@ -6,14 +6,18 @@
 //!
 //! Not here: finding out (`copy::presence`), doing (`copy::haul`), judging (`plan::check`).
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use crate::{
     graph::{Cycle, Graph, Node, index},
     ledger::name::RunId,
     nix::{
-        hash::FileHash, narinfo::NarInfo, object_key::ObjectKey, path_info::PathInfo,
-        store_path::StorePath,
+        compression::Compression,
+        hash::FileHash,
+        narinfo::NarInfo,
+        object_key::ObjectKey,
+        path_info::PathInfo,
+        store_path::{HashPart, StorePath},
     },
     plan::recipe::Recipe,
 };
@@ -27,6 +31,8 @@ pub enum Presence {
     Buried(Box<Grave>),
     /// No narinfo that stays; the body that this copy would write is there.
     BodyOnly(FoundBody),
+    /// No narinfo that stays, but an upstream serves the path.
+    Upstream,
     /// A narinfo is there; its body was not asked for.
     Present,
     /// A narinfo is there, and so is its body.
@@ -53,6 +59,48 @@ pub struct Grave {
     pub body: ObjectKey,
     /// The narinfo, as it was.
     pub text: String,
+}
+
+/// A body that is passed on as its source has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PassedBody {
+    /// Its key in the source.
+    pub from: ObjectKey,
+    /// How it is compressed.
+    pub compression: Compression,
+    /// Its hash.
+    pub file_hash: FileHash,
+    /// Its length in bytes.
+    pub file_size: u64,
+}
+
+/// How the bodies of a copy come about.
+#[derive(Clone, Copy, Debug)]
+pub struct Bodies<'a> {
+    /// By which recipe they are made.
+    pub recipe: &'a Recipe,
+    /// Those that are passed on instead, by their paths.
+    pub passed: &'a BTreeMap<HashPart, PassedBody>,
+}
+
+impl<'a> Bodies<'a> {
+    /// Returns the body of a path that is passed on.
+    #[must_use]
+    pub fn passed(self, info: &PathInfo) -> Option<&'a PassedBody> {
+        self.passed.get(&info.path.hash_part())
+    }
+
+    /// Returns where the body of a path lies that this copy writes.
+    ///
+    /// One that is passed on bears its own hash, whatever its source calls it: the same bytes come under
+    /// the same key from everywhere, and nobody else's bytes under a key that a recipe determines.
+    #[must_use]
+    pub fn key(self, info: &PathInfo) -> ObjectKey {
+        match self.passed(info) {
+            Some(body) => ObjectKey::hashed_body(body.file_hash, &body.compression),
+            None => body_key(info, self.recipe),
+        }
+    }
 }
 
 /// What is decided for all paths of a closure.
@@ -99,6 +147,8 @@ pub enum SkipReason {
     Present,
     /// The cache has its narinfo and its body.
     PresentWithBody,
+    /// An upstream serves it.
+    Upstream,
 }
 
 /// Why a path is to be written.
@@ -113,8 +163,8 @@ pub enum UploadReason {
 /// What a user allows and wants.
 #[derive(Clone, Copy, Debug)]
 pub struct Policy<'a> {
-    /// How bodies are made.
-    pub recipe: &'a Recipe,
+    /// How bodies come about.
+    pub bodies: Bodies<'a>,
     /// Whether our own keys sign everything.
     pub has_keys: bool,
     /// Whether paths may go out that no client would trust.
@@ -150,7 +200,7 @@ pub fn plan(
     let items: Vec<CopyItem> = closure
         .iter()
         .zip(presence)
-        .map(|(info, found)| verdict(info, found, policy.recipe))
+        .map(|(info, found)| verdict(info, found, policy.bodies))
         .collect();
     let is_refused = |node: &&Node| {
         let at = index(**node);
@@ -168,8 +218,8 @@ pub fn plan(
     }
 }
 
-fn verdict(info: &PathInfo, found: &Presence, recipe: &Recipe) -> CopyItem {
-    let body = || body_key(info, recipe);
+fn verdict(info: &PathInfo, found: &Presence, bodies: Bodies<'_>) -> CopyItem {
+    let body = || bodies.key(info);
     match found {
         Presence::Absent => CopyItem::Upload {
             body: body(),
@@ -185,6 +235,7 @@ fn verdict(info: &PathInfo, found: &Presence, recipe: &Recipe) -> CopyItem {
         },
         Presence::Present => CopyItem::Skip(SkipReason::Present),
         Presence::PresentWithBody => CopyItem::Skip(SkipReason::PresentWithBody),
+        Presence::Upstream => CopyItem::Skip(SkipReason::Upstream),
         Presence::BodyGone(_) => CopyItem::Upload {
             body: body(),
             reason: UploadReason::BodyGone,
@@ -210,6 +261,7 @@ impl CopyPlan {
         let mut counts = Counts::default();
         for item in &self.items {
             match item {
+                CopyItem::Skip(SkipReason::Upstream) => counts.n_upstream += 1,
                 CopyItem::Skip(_) => counts.n_skip += 1,
                 CopyItem::Reuse { .. } => counts.n_reuse += 1,
                 CopyItem::Rescue { .. } => counts.n_rescue += 1,
@@ -234,6 +286,8 @@ impl CopyPlan {
 pub struct Counts {
     /// Paths that the cache has.
     pub n_skip: usize,
+    /// Paths that are left to an upstream.
+    pub n_upstream: usize,
     /// Paths whose body the cache has.
     pub n_reuse: usize,
     /// Paths that a sweep has condemned or buried, and that are put back.
@@ -278,6 +332,7 @@ impl fmt::Display for CopyItem {
         f.write_str(match self {
             Self::Skip(SkipReason::Present) => "skip, present:",
             Self::Skip(SkipReason::PresentWithBody) => "skip, present with body:",
+            Self::Skip(SkipReason::Upstream) => "skip, served upstream:",
             Self::Reuse { .. } => "reuse body:",
             Self::Rescue { .. } => "rescue from a sweep:",
             Self::Upload {

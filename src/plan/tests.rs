@@ -1,12 +1,15 @@
 //! Plans of small closures, as text; and the judge against the planner over random ones.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
 use super::{
     check,
-    copy::{self, CopyItem, CopyPlan, FoundBody, Grave, Policy, Presence, Refusal, SkipReason},
+    copy::{
+        self, Bodies, CopyItem, CopyPlan, FoundBody, Grave, PassedBody, Policy, Presence, Refusal,
+        SkipReason,
+    },
     probe::{ProbePlan, Reason},
     recipe::Recipe,
 };
@@ -60,9 +63,19 @@ fn recipe() -> Recipe {
     Recipe::new(Compression::Zstd, None).unwrap()
 }
 
+/// Nothing is passed on.
+static NOTHING: BTreeMap<HashPart, PassedBody> = BTreeMap::new();
+
+fn made(recipe: &Recipe) -> Bodies<'_> {
+    Bodies {
+        recipe,
+        passed: &NOTHING,
+    }
+}
+
 fn signing(recipe: &Recipe) -> Policy<'_> {
     Policy {
-        recipe,
+        bodies: made(recipe),
         has_keys: true,
         allow_unsigned: false,
     }
@@ -111,7 +124,7 @@ fn unsigned_paths_refuse_the_whole_copy_and_are_counted() {
         .insert(format!("k:{}==", "A".repeat(86)).parse().unwrap());
     let recipe = recipe();
     let policy = Policy {
-        recipe: &recipe,
+        bodies: made(&recipe),
         has_keys: false,
         allow_unsigned: false,
     };
@@ -238,7 +251,7 @@ fn what_a_sweep_has_removed_is_put_back_unsigned_too_and_only_if_it_was_seen() {
     let closure = closure("app -> lib; lib");
     let recipe = recipe();
     let policy = Policy {
-        recipe: &recipe,
+        bodies: made(&recipe),
         has_keys: false,
         allow_unsigned: false,
     };

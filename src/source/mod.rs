@@ -9,6 +9,7 @@
 //! collector before it is told, and lets go of it when it is dropped. A path that vanishes while it is
 //! read all the same is an error that names it.
 
+pub mod binary_cache;
 pub mod choice;
 pub mod directory;
 pub(crate) mod hashing;
@@ -16,12 +17,17 @@ pub mod nix_daemon;
 pub mod nix_db;
 pub mod synthetic;
 mod temp_roots;
+pub(crate) mod unpack;
 
 use std::{fmt::Debug, io, path::PathBuf};
 
-use crate::nix::{
-    path_info::PathInfo,
-    store_path::{StoreDir, StorePath},
+use self::binary_cache::BinaryCache;
+use crate::{
+    backend,
+    nix::{
+        path_info::PathInfo,
+        store_path::{StoreDir, StorePath},
+    },
 };
 
 /// Gives store objects.
@@ -42,6 +48,11 @@ pub trait Source: Debug + Send + Sync + 'static {
     ///
     /// An error of `out` itself comes back as [`Error::Sink`].
     fn dump(&self, path: &StorePath, out: &mut dyn io::Write) -> Result<(), Error>;
+
+    /// Returns the cache that this source is, if its bodies can be had as they are.
+    fn as_cache(&self) -> Option<&BinaryCache> {
+        None
+    }
 }
 
 /// Why a source cannot give what was asked for.
@@ -146,6 +157,40 @@ pub enum Error {
         path: String,
         /// What is wrong with it.
         source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A cache that is copied from failed, or has less than its narinfos say.
+    #[error("cannot read from `{place}`")]
+    Cache {
+        /// The cache.
+        place: String,
+        /// What it answered.
+        source: Box<backend::Error>,
+    },
+    /// A path of a cache that is copied from refers to one that is not there.
+    #[error("`{referrer}` refers to `{reference}`, which `{place}` does not have")]
+    Hole {
+        /// The path that refers, in full.
+        referrer: String,
+        /// The path that is missing, in full.
+        reference: String,
+        /// The cache.
+        place: String,
+    },
+    /// A cache that is copied from is for another store dir.
+    #[error("`{place}` is for `{theirs}`, wanted is `{wanted}`")]
+    OtherStoreDir {
+        /// The cache.
+        place: String,
+        /// Its store dir.
+        theirs: StoreDir,
+        /// The one that was wanted.
+        wanted: StoreDir,
+    },
+    /// Nobody tells what is there.
+    #[error("{source_name} cannot be listed")]
+    NoListing {
+        /// What was asked.
+        source_name: String,
     },
     /// The receiver of a NAR failed, or does not want more.
     #[error("cannot pass the NAR on")]

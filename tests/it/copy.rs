@@ -58,6 +58,7 @@ fn request_of(roots: Vec<StorePath>) -> Request {
         run_id: "run1".to_owned(),
         clock: Clock::system(),
         timing: Timing::default(),
+        upstreams: Vec::new(),
         options: Options::default(),
     }
 }

@@ -51,6 +51,7 @@ const MAY_USE: [(&str, &[&str]); 20] = [
     ("meter", &[]),
     ("stop", &[]),
     ("clock", &[]),
+    // `backend` is for one thing: a cache that is copied from.
     ("source", &["nix", "backend", "stop", "meter", "clock"]),
     ("backend", &["nix", "stop", "meter", "clock"]),
     ("serve", &["nix", "backend", "stop", "clock"]),

@@ -18,11 +18,12 @@ use crate::{
     cli::{
         Context,
         bars::{Bars, since},
-        cache::{self, Traffic},
+        cache::{self, Cache, Traffic},
         commands::texts,
         config::Layers,
         env,
         error::{self, Exit, Failure},
+        from::FromCache,
         hook::{self, HookArgs, Patience},
         ignored, paths,
         resolve::{self, CopySettings},
@@ -31,7 +32,7 @@ use crate::{
         units::Count,
         words::{self, About},
     },
-    copy::{self, Options, Request},
+    copy::{self, Options, Passing, Request},
     ledger::retention::HOOK_GROUP,
     meter::Meter,
     nix::{
@@ -90,6 +91,32 @@ pub struct CopyArgs {
     /// NARHAUL_STORE]
     #[arg(long, value_name = "STORE", help_heading = "What to copy")]
     store: Option<String>,
+
+    /// Copy from this binary cache: `https://…`, `s3://…` or `file:///…`
+    #[arg(
+        long,
+        value_name = "URL",
+        conflicts_with_all = ["store", "add"],
+        help_heading = "What to copy"
+    )]
+    from: Option<String>,
+
+    /// Leave out what this cache serves too, such as `https://cache.nixos.org`; may be repeated
+    #[arg(long, value_name = "URL", help_heading = "What to copy")]
+    upstream: Vec<String>,
+
+    /// Believe `--from` that its bodies hold what their narinfos say, and do not unpack them
+    #[arg(long, requires = "from", help_heading = "How", hide_short_help = true)]
+    trust_source: bool,
+
+    /// Names and passwords for web servers [env: NARHAUL_NETRC_FILE]
+    #[arg(
+        long,
+        value_name = "FILE",
+        help_heading = "How",
+        hide_short_help = true
+    )]
+    netrc_file: Option<PathBuf>,
 
     /// Sign with this secret key; may be repeated [env: NARHAUL_KEY_FILE]
     #[arg(
@@ -197,17 +224,16 @@ fn copy(context: &Arc<Context>, args: &CopyArgs) -> Result<Exit, Failure> {
     resolve::add_url(&mut layers, &url);
     warn_of_what_is_ignored(context, &url);
     let settings = resolve::copy(context, &layers)?;
-    let (source, roots) = what(context, args, &layers, &url)?;
-    if roots.is_empty() {
+    let what = what(context, args, &layers, &url)?;
+    if what.is_empty() {
         context.ui.say("nothing to copy: no path was named");
         return Ok(Exit::Done);
     }
-    let added = if args.add.is_empty() {
-        Vec::new()
-    } else {
-        roots.clone()
+    let added = match &what {
+        What::Store(_, roots) if !args.add.is_empty() => roots.clone(),
+        What::Store(..) | What::Cache(_) => Vec::new(),
     };
-    let store_dir = source.store_dir().clone();
+    let store_dir = what.store_dir().clone();
     let job = Job {
         to: &to,
         url: &url,
@@ -217,10 +243,12 @@ fn copy(context: &Arc<Context>, args: &CopyArgs) -> Result<Exit, Failure> {
             upload_bytes_per_s: settings.limit_upload,
             is_read_only: args.dry_run,
         },
-        request: request(context, args, &url, settings, roots)?,
+        request: request(context, args, &url, settings, &layers)?,
+        upstreams: upstreams(context, args)?,
         patience: args.hook.patience()?,
     };
-    let (report, traffic) = carry_out(context, job, source)?;
+    let upstreams: Vec<String> = job.upstreams.iter().map(CacheUrl::show_place).collect();
+    let (report, traffic) = carry_out(context, job, what)?;
     let took = since(&context.clock, start);
     let about = About {
         to: &to,
@@ -228,7 +256,9 @@ fn copy(context: &Arc<Context>, args: &CopyArgs) -> Result<Exit, Failure> {
         store_dir: &store_dir,
         is_dry_run: args.dry_run,
         took,
-        traffic: &traffic,
+        traffic: &traffic.to,
+        from: traffic.from.as_ref(),
+        upstreams: &upstreams,
     };
     let exit = words::tell(context, about, &report)?;
     for path in &added {
@@ -260,6 +290,7 @@ fn layers<'a>(context: &'a Context, args: &CopyArgs) -> Result<Layers<'a>, Failu
         // As many records as builds: sweeps keep them for their window alone.
         layers.set_flag("group", Some(HOOK_GROUP.to_owned()));
     }
+    layers.set_flag("netrc-file", texts(&args.netrc_file));
     Ok(layers)
 }
 
@@ -273,13 +304,37 @@ fn warn_of_what_is_ignored(context: &Context, url: &CacheUrl) {
     }
 }
 
+/// What is to be copied, and from where.
+enum What {
+    /// These paths of a store that was opened.
+    Store(Arc<dyn Source>, Vec<StorePath>),
+    /// Paths of a cache, which is opened when the copy begins.
+    Cache(Box<FromCache>),
+}
+
+impl What {
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::Store(_, roots) => roots.is_empty(),
+            Self::Cache(from) => from.named.is_empty() && !from.all,
+        }
+    }
+
+    fn store_dir(&self) -> &StoreDir {
+        match self {
+            Self::Store(source, _) => source.store_dir(),
+            Self::Cache(from) => &from.store_dir,
+        }
+    }
+}
+
 /// Finds out what is to be copied, and from where.
 fn what(
     context: &Context,
     args: &CopyArgs,
     layers: &Layers<'_>,
     url: &CacheUrl,
-) -> Result<(Arc<dyn Source>, Vec<StorePath>), Failure> {
+) -> Result<What, Failure> {
     let has_store_paths =
         !args.paths.is_empty() || args.stdin || args.json_input.is_some() || args.all;
     if !args.add.is_empty() {
@@ -289,12 +344,16 @@ fn what(
                     .hint("run narhaul twice, once for each"),
             );
         }
-        return add(context, args, url);
+        let (source, roots) = add(context, args, url)?;
+        return Ok(What::Store(source, roots));
     }
     if !has_store_paths {
         return Err(Failure::usage("nothing to copy was named").hint(
             "name store paths such as `./result` or `/run/current-system`, or `--add DIR` for a folder",
         ));
+    }
+    if let Some(typed) = &args.from {
+        return from(context, args, typed);
     }
     let choice = store::chosen(context, layers)?;
     let mut roots = named(args, &choice.config)?;
@@ -306,7 +365,27 @@ fn what(
                 .map_err(|error| words::of_source(&error))?,
         );
     }
-    Ok((source, roots.into_iter().collect()))
+    Ok(What::Store(source, roots.into_iter().collect()))
+}
+
+/// Reads what is wanted of another cache.
+fn from(context: &Context, args: &CopyArgs, typed: &str) -> Result<What, Failure> {
+    let url = cache::parse_url(context, typed)?;
+    let store_dir = store_dir(context, &url)?;
+    let physical_dir = PathBuf::from(store_dir.as_str());
+    // Links such as `./result` lead into this machine's store; its database is not asked.
+    let store = StoreConfig {
+        store_dir: store_dir.clone(),
+        db_dir: PathBuf::new(),
+        physical_dir,
+    };
+    Ok(What::Cache(Box::new(FromCache {
+        typed: typed.to_owned(),
+        url,
+        store_dir,
+        named: named(args, &store)?.into_iter().collect(),
+        all: args.all,
+    })))
 }
 
 /// Reads and hashes the ordinary files and directories of `--add`.
@@ -392,10 +471,11 @@ fn request(
     args: &CopyArgs,
     url: &CacheUrl,
     settings: CopySettings,
-    roots: Vec<StorePath>,
+    layers: &Layers<'_>,
 ) -> Result<Request, Failure> {
     Ok(Request {
-        roots,
+        roots: Vec::new(),
+        upstreams: Vec::new(),
         keys: settings.keys,
         recipe: settings.recipe,
         memory: settings.memory,
@@ -413,8 +493,34 @@ fn request(
             // A folder costs nothing and belongs to whoever made the one above it; a bucket is made
             // by `init`, on purpose.
             create_cache: matches!(url.location, Location::File(_)),
+            passing: passing(layers),
+            trust_source: args.trust_source,
         },
     })
+}
+
+/// Which bodies of another cache may stay as they are: whoever names a compression wants that one.
+fn passing(layers: &Layers<'_>) -> Passing {
+    if layers.get("level").is_some() {
+        Passing::Nothing
+    } else if layers.get("compression").is_some() {
+        Passing::SameCompression
+    } else {
+        Passing::All
+    }
+}
+
+/// Reads the URLs of upstreams.
+fn upstreams(context: &Context, args: &CopyArgs) -> Result<Vec<CacheUrl>, Failure> {
+    let urls = args.upstream.iter();
+    urls.map(|typed| cache::parse_url(context, typed)).collect()
+}
+
+/// What a copy asked of both its ends.
+struct Asked {
+    to: Traffic,
+    /// Where it came from another cache.
+    from: Option<Traffic>,
 }
 
 /// One copy, ready to be carried out.
@@ -427,27 +533,49 @@ struct Job<'a> {
     request: Request,
     /// How long a hook waits.
     patience: Option<Patience>,
+    upstreams: Vec<CacheUrl>,
 }
 
 fn carry_out(
     context: &Arc<Context>,
-    job: Job<'_>,
-    source: Arc<dyn Source>,
-) -> Result<(copy::Report, Traffic), Failure> {
+    mut job: Job<'_>,
+    what: What,
+) -> Result<(copy::Report, Asked), Failure> {
     run::set_threads(job.request.n_threads)?;
     let (meter, stop) = (Arc::new(Meter::default()), Stop::default());
-    context.ui.detail(&format!(
-        "copying {} and what they refer to, from {}",
-        Count::of(job.request.roots.len(), "path"),
-        source.describe()
-    ));
-    let store_dir = source.store_dir().clone();
+    let store_dir = what.store_dir().clone();
     let place = job.url.show_place();
+    let patience = job.patience;
     let work = async {
         let dest = cache::open(context, job.url, job.layers).await?;
         let limited = dest.limited(job.limits, &meter, &stop)?;
-        if let Some(patience) = job.patience {
+        if let Some(patience) = patience {
             patience.greet(&*limited, &place).await?;
+        }
+        let (source, roots, from): (Arc<dyn Source>, _, _) = match what {
+            What::Store(source, roots) => (source, roots, None),
+            What::Cache(from) => {
+                let requests = job.limits.requests;
+                let opened = from
+                    .open(context, job.layers, requests, &meter, &stop)
+                    .await?;
+                (opened.source, opened.roots, Some(opened.cache))
+            }
+        };
+        context.ui.detail(&format!(
+            "copying {} and what they refer to, from {}",
+            Count::of(roots.len(), "path"),
+            source.describe()
+        ));
+        job.request.roots = roots;
+        for url in &job.upstreams {
+            let upstream = cache::open_to_read(context, url, job.layers).await?;
+            let limits = cache::Limits {
+                is_read_only: true,
+                ..job.limits
+            };
+            let upstream = upstream.limited(limits, &meter, &stop)?;
+            job.request.upstreams.push(upstream);
         }
         let bars = Bars::start(context, &meter);
         let report = copy::run(
@@ -460,11 +588,18 @@ fn carry_out(
         .await;
         drop(bars);
         dest.tell(context);
+        if let Some(from) = &from {
+            from.tell(context);
+        }
         let report = report.map_err(|error| words::of_copy(job.to, &store_dir, &error))?;
-        Ok((report, dest.traffic()))
+        let asked = Asked {
+            to: dest.traffic(),
+            from: from.as_ref().map(Cache::traffic),
+        };
+        Ok((report, asked))
     };
     let ended = run::with_interrupts(context, &stop, async {
-        match job.patience {
+        match patience {
             Some(patience) => patience.wait(&stop, work).await,
             None => work.await,
         }

@@ -1,8 +1,10 @@
 //! Judges the plan of a copy.
 //!
-//! Every path has one verdict; a path is skipped only if its narinfo was seen; a body that was seen to
+//! Every path has one verdict; a path is skipped only if its narinfo was seen,
+//! here or upstream; a body that was seen to
 //! be missing is written; a body is taken over, and a narinfo put back from a journal, only if they were
-//! seen; what goes out can be trusted by somebody; the key of a body names its NAR; and the order of
+//! seen; what goes out can be trusted by somebody; the key of a body names its NAR, or its own
+//! hash where it is passed on; and the order of
 //! publishing has every path once, after all that it refers to.
 //!
 //! Not here: what comes of a broken plan. Whoever asked for it reports it as narhaul's own fault.
@@ -14,7 +16,7 @@ use crate::{
     nix::{path_info::PathInfo, store_path::StorePath},
     plan::{
         check::Broken,
-        copy::{CopyItem, CopyPlan, Policy, Presence},
+        copy::{CopyItem, CopyPlan, Policy, Presence, SkipReason},
     },
 };
 
@@ -76,7 +78,11 @@ fn check_item(
 ) -> Result<(), Broken> {
     let path = || info.path.clone();
     let body = match (item, found) {
-        (CopyItem::Skip(_), Presence::Present | Presence::PresentWithBody) => return Ok(()),
+        (
+            CopyItem::Skip(SkipReason::Present | SkipReason::PresentWithBody),
+            Presence::Present | Presence::PresentWithBody,
+        )
+        | (CopyItem::Skip(SkipReason::Upstream), Presence::Upstream) => return Ok(()),
         (CopyItem::Skip(_), _) => return Err(Broken::Skipped(path())),
         // What was there is put back as it was: neither its key nor its signatures are new.
         (CopyItem::Rescue { body, run }, Presence::Buried(grave))
@@ -87,7 +93,10 @@ fn check_item(
         (CopyItem::Rescue { .. }, _) => return Err(Broken::Unseen(path())),
         (CopyItem::Reuse { body, .. }, Presence::BodyOnly(_)) => body,
         (CopyItem::Reuse { .. }, _) => return Err(Broken::Unseen(path())),
-        (CopyItem::Upload { .. }, Presence::Present | Presence::PresentWithBody) => {
+        (
+            CopyItem::Upload { .. },
+            Presence::Present | Presence::PresentWithBody | Presence::Upstream,
+        ) => {
             return Err(Broken::Needless(path()));
         }
         (CopyItem::Upload { body, .. }, _) => body,
@@ -96,7 +105,10 @@ fn check_item(
     if !can_be_trusted && !policy.has_keys && !policy.allow_unsigned {
         return Err(Broken::Untrusted(path()));
     }
-    let wanted = format!("nar/{}-", info.nar_hash.0.to_base32());
+    let wanted = match policy.bodies.passed.get(&info.path.hash_part()) {
+        Some(passed) => format!("nar/{}.nar", passed.file_hash.0.to_base32()),
+        None => format!("nar/{}-", info.nar_hash.0.to_base32()),
+    };
     if body.as_str().starts_with(&wanted) {
         Ok(())
     } else {

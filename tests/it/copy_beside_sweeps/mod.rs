@@ -103,6 +103,7 @@ impl Scene {
             run_id: id.to_owned(),
             clock: self.clock.clone(),
             timing: Timing::default(),
+            upstreams: Vec::new(),
             options: Options::default(),
         }
     }

@@ -106,6 +106,7 @@ pub(super) async fn copy(stage: Handle, store: Arc<Store>, way: Arc<Way>, part: 
         run_id: format!("copy{}", part.number),
         clock: bugs::clock(part.bug, &stage.clock),
         timing: Timing::default(),
+        upstreams: Vec::new(),
         options: Options {
             allow_unsigned: true,
             check_bodies: part.check_bodies,
