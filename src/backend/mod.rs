@@ -23,6 +23,7 @@ pub mod http;
 pub mod listing;
 pub mod memory;
 pub mod net;
+pub mod policy;
 mod rules;
 pub mod s3;
 pub mod wrap;

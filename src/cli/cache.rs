@@ -189,11 +189,10 @@ impl Cache {
         self.bucket.as_ref().map(S3::region)
     }
 
-    /// Returns whether the server has made itself known as Garage.
+    /// Returns whose server it is, as far as it has made itself known by now; none for a folder.
     #[must_use]
-    pub fn is_garage(&self) -> bool {
-        let bucket = self.bucket.as_ref();
-        bucket.is_some_and(|bucket| bucket.provider() == s3::Provider::Garage)
+    pub fn provider(&self) -> Option<s3::Provider> {
+        self.bucket.as_ref().map(S3::provider)
     }
 
     /// Says what was asked, and what the bucket has made known: no credentials, another region.

@@ -19,6 +19,7 @@ pub mod from;
 pub mod holes;
 pub mod hook;
 pub mod ignored;
+pub mod init_words;
 pub mod keep;
 pub mod look;
 pub mod machine;

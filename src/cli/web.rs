@@ -41,6 +41,22 @@ pub(super) fn open(
     http::open(config).map_err(|error| error::of_backend("cannot open", &place, &error))
 }
 
+/// Opens what lies at a URL as somebody does who has no login there.
+pub(super) fn open_anonymous(
+    context: &Context,
+    url: &str,
+    layers: &Layers<'_>,
+) -> Result<Web, Failure> {
+    let base = Address::parse(url)
+        .map_err(|problem| Failure::new(format!("cannot use the URL `{url}`")).because(&problem))?;
+    let config = HttpConfig {
+        ca_bundles: ca_bundle(context, layers)?.into_iter().collect(),
+        proxies: proxies(context),
+        ..HttpConfig::new(url, base)
+    };
+    http::open(config).map_err(|error| error::of_backend("cannot open", url, &error))
+}
+
 /// Returns who we are to a server: as its URL says, or the first `netrc` file that knows it.
 fn login(context: &Context, base: &Address, layers: &Layers<'_>) -> Result<Option<Login>, Failure> {
     if let Some(user_info) = &base.user_info {

@@ -8,8 +8,8 @@ use s3s::{
     },
 };
 
-use super::{Bucket, policy::Policy, words::missing_key};
-use crate::backend::{Change, Known};
+use super::{Bucket, words::missing_key};
+use crate::backend::{Change, Known, policy::Policy};
 
 pub(super) async fn policy(bucket: &Bucket) -> S3Result<S3Response<GetBucketPolicyOutput>> {
     match bucket.backend().policy().await.map_err(missing_key)? {

@@ -13,10 +13,17 @@ use s3s::{
     path::S3Path,
 };
 
-use super::{
-    Shared,
-    policy::{Policy, Verdict, Who},
-};
+use super::Shared;
+use crate::backend::policy::{Policy, Verdict};
+
+/// Who asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Who {
+    /// Somebody with the access key.
+    Key,
+    /// Anybody.
+    Anonymous,
+}
 
 /// Lets in who may.
 #[derive(Debug)]

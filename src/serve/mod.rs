@@ -15,7 +15,6 @@ mod admin;
 mod bucket;
 mod faults;
 mod gate;
-mod policy;
 mod protocol;
 mod rules;
 mod skew;
@@ -50,9 +49,12 @@ pub use self::{
     faults::{Fault, Faults},
     skew::Skew,
 };
-use self::{faults::Injector, gate::Gate, policy::Policy, protocol::Protocol};
+use self::{faults::Injector, gate::Gate, protocol::Protocol};
 use crate::{
-    backend::memory::{Memory, Modes},
+    backend::{
+        memory::{Memory, Modes},
+        policy::Policy,
+    },
     clock::Clock,
     stop::Stop,
 };

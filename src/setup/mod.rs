@@ -1,17 +1,28 @@
-//! Sets up a cache: the bucket or folder, and what it says about itself.
+//! Sets up a cache: the bucket or folder, what it says about itself, who reads it, what it removes by
+//! itself.
 //!
 //! [`run`] makes the bucket if it is missing and writes `nix-cache-info` if that is missing. What is
 //! there is never changed: clients keep a cache's description for a week, and somebody may have chosen
-//! it; differences come back in the [`Report`]. [`snippet`] makes the lines for a client's
-//! configuration.
+//! it; differences come back in the [`Report`]. In a bucket it lets everybody read, if asked to
+//! ([`reading`]), has unfinished uploads dropped, and looks for rules that break closures
+//! ([`removal`]). [`policy`] has the least policies, [`users`] the commands that make users, and
+//! [`snippet`] the lines for a client's configuration.
 //!
-//! Running it again is harmless and changes nothing. Not here: policies, expiry of unfinished uploads,
-//! and the anonymous reading of a bucket.
+//! Running it again is harmless and changes nothing. What a server cannot do, or may not be told, is an
+//! outcome of its step and ends nothing.
 
+pub mod policy;
+pub mod reading;
+pub mod removal;
 pub mod snippet;
+pub mod users;
 
 use bytes::Bytes;
 
+use self::{
+    reading::{Access, Check, Place, Reading},
+    removal::{Expiries, Uploads},
+};
 use crate::{
     backend::{self, Backend, Created, Kind, PutOptions},
     nix::{
@@ -36,6 +47,10 @@ pub struct Request {
     pub priority: i32,
     /// Look, and change nothing.
     pub is_dry_run: bool,
+    /// Where it lies, if that is a bucket.
+    pub bucket: Option<Place>,
+    /// Let everybody read it.
+    pub is_public: bool,
 }
 
 impl Request {
@@ -58,6 +73,19 @@ pub struct Report {
     pub bucket: Created,
     /// What became of `nix-cache-info`.
     pub cache_info: Outcome,
+    /// What else a bucket has; nothing for a folder, nor for a bucket that would only now be made.
+    pub settings: Option<Settings>,
+}
+
+/// What a bucket was told as a whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Who may read without credentials.
+    pub access: Access,
+    /// Whether unfinished uploads are dropped.
+    pub uploads: Uploads,
+    /// Which rules remove what belongs to the cache.
+    pub expiries: Expiries,
 }
 
 /// What became of `nix-cache-info`.
@@ -135,8 +163,13 @@ pub enum Error {
     },
 }
 
-/// Makes what is missing of a cache, and says what is there.
-pub async fn run(dest: &dyn Backend, request: &Request) -> Result<Report, Error> {
+/// Makes what is missing of a cache, and says what is there. `anonymous` is the same cache as somebody
+/// without credentials sees it.
+pub async fn run(
+    dest: &dyn Backend,
+    anonymous: Option<&dyn Backend>,
+    request: &Request,
+) -> Result<Report, Error> {
     let failed = |source| Error::Backend {
         place: dest.place().to_owned(),
         source,
@@ -164,7 +197,48 @@ pub async fn run(dest: &dyn Backend, request: &Request) -> Result<Report, Error>
             Outcome::Written(wanted)
         }
     };
-    Ok(Report { bucket, cache_info })
+    let is_there = bucket == Created::AlreadyThere || !request.is_dry_run;
+    let settings = match &request.bucket {
+        Some(place) if is_there => {
+            let settled = settle(dest, anonymous, place, request).await;
+            Some(settled.map_err(failed)?)
+        }
+        _ => None,
+    };
+    Ok(Report {
+        bucket,
+        cache_info,
+        settings,
+    })
+}
+
+/// Tells the server what the bucket is for, and looks at what it does.
+async fn settle(
+    dest: &dyn Backend,
+    anonymous: Option<&dyn Backend>,
+    place: &Place,
+    request: &Request,
+) -> Result<Settings, backend::Error> {
+    let reading = if request.is_public {
+        reading::open(dest, place, request.is_dry_run).await?
+    } else {
+        Reading::NotAsked
+    };
+    let would_be = request.is_dry_run && matches!(reading, Reading::Set(_));
+    let check = match anonymous {
+        Some(anonymous) if !would_be => reading::check(anonymous).await,
+        _ => Check::NotTried,
+    };
+    let (uploads, expiries) = removal::settle(dest, request.is_dry_run).await?;
+    Ok(Settings {
+        access: Access {
+            shows_ledger: reading::shows_ledger(dest, place).await?,
+            reading,
+            check,
+        },
+        uploads,
+        expiries,
+    })
 }
 
 /// Says what `create` would do, without doing it.
@@ -247,6 +321,8 @@ mod tests {
             store_dir: StoreDir::default(),
             priority: DEFAULT_PRIORITY,
             is_dry_run: false,
+            bucket: None,
+            is_public: false,
         }
         .cache_info();
         let check = |text: &str, expected: &[Difference]| {

@@ -1,4 +1,5 @@
-//! The lines that make a Nix client use a cache, for `nix.conf` and for NixOS.
+//! The lines that make a Nix client use a cache: for `nix.conf`, for NixOS, for a flake, and the files of
+//! credentials where it needs some.
 //!
 //! A cache's URL and public keys come in, text goes out. The URL is cut down to what a reader needs:
 //! what only a writer needs (compression, keys, multipart) would be noise in a thousand machines'
@@ -22,6 +23,8 @@ pub struct Snippet {
     pub garage_bucket: Option<String>,
     /// The keys to trust.
     pub public_keys: Vec<String>,
+    /// Whose keys readers of the bucket sign with, where it is one that not everybody reads.
+    pub profile: Option<String>,
 }
 
 impl Snippet {
@@ -47,6 +50,13 @@ impl Snippet {
             anonymous: anonymous_url(url),
             garage_bucket: None,
             public_keys: public_keys.iter().map(ToString::to_string).collect(),
+            profile: match &url.location {
+                Location::S3 { .. } => {
+                    let profile = url.params.profile.as_deref();
+                    Some(profile.unwrap_or("default").to_owned())
+                }
+                Location::File(_) | Location::Http(_) => None,
+            },
         };
         // Garage's own name for its region, which nobody else has.
         if url.params.region.as_deref() == Some("garage") {
@@ -69,6 +79,18 @@ impl Snippet {
         }
     }
 
+    /// Says that everybody reads it at this URL.
+    #[must_use]
+    pub fn of_everybody(self, url: &str) -> Self {
+        Self {
+            substituter: url.to_owned(),
+            anonymous: None,
+            garage_bucket: None,
+            profile: None,
+            ..self
+        }
+    }
+
     /// Returns the lines for `nix.conf`.
     #[must_use]
     pub fn nix_conf(&self) -> String {
@@ -85,6 +107,16 @@ impl Snippet {
     /// Returns the lines for a NixOS configuration.
     #[must_use]
     pub fn nixos(&self) -> String {
+        format!("nix.settings = {};\n", self.attributes())
+    }
+
+    /// Returns the lines for a `flake.nix`, whose users are asked whether they trust them.
+    #[must_use]
+    pub fn flake(&self) -> String {
+        format!("nixConfig = {};\n", self.attributes())
+    }
+
+    fn attributes(&self) -> String {
         let list = |values: &[String]| {
             let quoted: Vec<_> = values.iter().map(|value| nix_string(value)).collect();
             format!("[ {} ]", quoted.join(" "))
@@ -98,7 +130,24 @@ impl Snippet {
                 list(&self.public_keys)
             )
         };
-        format!("nix.settings = {{\n  extra-substituters = {substituters};\n{keys}}};\n")
+        format!("{{\n  extra-substituters = {substituters};\n{keys}}}")
+    }
+
+    /// Returns the files of credentials that a private cache needs, as comments.
+    fn credentials(&self) -> String {
+        let Some(profile) = &self.profile else {
+            return String::new();
+        };
+        let mut lines = format!(
+            "\n# as long as not everybody can read the bucket, in ~root/.aws/credentials of each client\n\
+             # (the nix-daemon reads, and is root)\n\
+             # [{profile}]\n# aws_access_key_id = …\n# aws_secret_access_key = …\n"
+        );
+        if let Some(host) = self.anonymous.as_deref().and_then(host) {
+            lines.push_str("# or, behind a web server that asks for a name, in /etc/nix/netrc\n");
+            lines.extend(["# machine ", host, " login … password …\n"]);
+        }
+        lines
     }
 }
 
@@ -118,13 +167,26 @@ impl fmt::Display for Snippet {
                  # `garage bucket alias ID {bucket}`"
             )?;
         }
-        write!(f, "\n# the same for NixOS\n{}", self.nixos())
+        write!(f, "\n# the same for NixOS\n{}", self.nixos())?;
+        write!(f, "\n# the same in a flake.nix\n{}", self.flake())?;
+        write!(f, "{}", self.credentials())
     }
+}
+
+/// Returns the host of a web URL, without its port, as netrc files have it.
+fn host(url: &str) -> Option<&str> {
+    let (_, rest) = url.split_once("://")?;
+    let authority = rest.split('/').next()?;
+    Some(match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+        _ => authority,
+    })
 }
 
 /// Returns the URL of a bucket for plain web clients: in the path for a server of one's own, as the
 /// host on AWS.
-fn anonymous_url(url: &CacheUrl) -> Option<String> {
+#[must_use]
+pub fn anonymous_url(url: &CacheUrl) -> Option<String> {
     let Location::S3 { bucket, prefix } = &url.location else {
         return None;
     };
@@ -180,6 +242,20 @@ mod tests {
           extra-substituters = [ "s3://nix-cache?profile=nixbuilder&endpoint=s3.homelab.local" ];
           extra-trusted-public-keys = [ "s3.homelab.local-1:m0J/oDlLEuG6ezc6MzmpLCN2MYjssO3NMIlr9JdxkTs=" ];
         };
+
+        # the same in a flake.nix
+        nixConfig = {
+          extra-substituters = [ "s3://nix-cache?profile=nixbuilder&endpoint=s3.homelab.local" ];
+          extra-trusted-public-keys = [ "s3.homelab.local-1:m0J/oDlLEuG6ezc6MzmpLCN2MYjssO3NMIlr9JdxkTs=" ];
+        };
+
+        # as long as not everybody can read the bucket, in ~root/.aws/credentials of each client
+        # (the nix-daemon reads, and is root)
+        # [nixbuilder]
+        # aws_access_key_id = …
+        # aws_secret_access_key = …
+        # or, behind a web server that asks for a name, in /etc/nix/netrc
+        # machine s3.homelab.local login … password …
         "#);
     }
 

@@ -24,6 +24,12 @@ fn a_new_folder_becomes_a_cache_and_a_second_run_changes_nothing() {
       extra-substituters = [ "file://[DIR]/served" ];
       extra-trusted-public-keys = [ "c-1:m0J/oDlLEuG6ezc6MzmpLCN2MYjssO3NMIlr9JdxkTs=" ];
     };
+
+    # the same in a flake.nix
+    nixConfig = {
+      extra-substituters = [ "file://[DIR]/served" ];
+      extra-trusted-public-keys = [ "c-1:m0J/oDlLEuG6ezc6MzmpLCN2MYjssO3NMIlr9JdxkTs=" ];
+    };
     --- stderr
     made `file://[DIR]/served`; wrote its nix-cache-info
     --- exit 0
@@ -43,6 +49,11 @@ fn a_new_folder_becomes_a_cache_and_a_second_run_changes_nothing() {
     nix.settings = {
       extra-substituters = [ "file://[DIR]/served" ];
     };
+
+    # the same in a flake.nix
+    nixConfig = {
+      extra-substituters = [ "file://[DIR]/served" ];
+    };
     --- stderr
     `file://[DIR]/served` is there; its nix-cache-info was left as it is
     --- exit 0
@@ -60,7 +71,7 @@ fn a_cache_without_a_priority_is_left_alone_and_its_rank_is_pointed_out() {
     warning: nix-cache-info: `WantMassQuery: 1` is missing: clients ask for paths one by one
     warning: nix-cache-info: it has no `Priority`, which means 0: clients ask it before cache.nixos.org, which has 40; add the line `Priority: 40` if that is not meant
     ");
-    assert_eq!(run.stdout.lines().count(), 7);
+    assert_eq!(run.stdout.lines().count(), 12);
     assert_eq!(
         world.read("served/nix-cache-info"),
         "StoreDir: /gnu/store\n"
@@ -86,7 +97,9 @@ fn a_dry_run_makes_nothing() {
         .run();
     insta::assert_snapshot!(run.text(), @r#"
     --- stdout
-    {"event":"report","anonymousSubstituter":null,"bucketMade":true,"cacheInfo":{"priority":30,"storeDir":"/nix/store","wantMassQuery":true},"cacheInfoWritten":true,"differences":[],"dryRun":true,"substituter":"file://[DIR]/served","trustedPublicKeys":[]}
+    {"event":"step","instead":null,"state":"would","step":"bucket","words":"would make `file://[DIR]/served`"}
+    {"event":"step","instead":null,"state":"would","step":"nix-cache-info","words":"would write its nix-cache-info"}
+    {"event":"report","anonymousSubstituter":null,"bucketMade":true,"cacheInfo":{"priority":30,"storeDir":"/nix/store","wantMassQuery":true},"cacheInfoWritten":true,"differences":[],"dryRun":true,"isHealthy":true,"substituter":"file://[DIR]/served","trustedPublicKeys":[]}
     --- stderr
     would make `file://[DIR]/served`; would write its nix-cache-info
     --- exit 0
@@ -141,6 +154,11 @@ fn a_parameter_that_nobody_knows_is_warned_about() {
 
     # the same for NixOS
     nix.settings = {
+      extra-substituters = [ "file://[DIR]/served" ];
+    };
+
+    # the same in a flake.nix
+    nixConfig = {
       extra-substituters = [ "file://[DIR]/served" ];
     };
     --- stderr

@@ -10,6 +10,8 @@ parts=${NARHAUL_PARTS:-$HOME/.cache/narhaul-parts}
 garage_version=2.5.0
 # The last source release of MinIO, which the self-hosting guides name: conditional requests, policies.
 minio_version=v0.0.0-20260212201848-7aac2a2c5b7c
+# MinIO's client, which makes users and gives them policies; the version that MinIO's own source names.
+mc_version=v0.0.0-20250313080218-cf909e1063a9
 # Cargo subcommands of `.ci/run`; both build with the toolchain that `Cargo.toml` names.
 machete_version=0.9.2
 deny_version=0.20.2

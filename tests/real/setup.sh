@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs the real parts that tests compare with: three Nix clients, Garage, MinIO, and CI's tools.
+# Installs the real parts that tests compare with: three Nix clients, Garage, MinIO
+# with its client, and CI's tools.
 #
 # Usage: setup.sh [nix|garage|minio|tools]…      (everything, without arguments)
 #
@@ -44,22 +45,31 @@ setup_tools() {
   install_crate cargo-deny "$deny_version"
 }
 
-setup_minio() {
-  # The program does not know its own version; Go writes the module's into the file.
-  if [ -x "$parts/bin/minio" ] && grep -aqF "$minio_version" "$parts/bin/minio"; then return 0; fi
-  local go
+# Builds one program of MinIO's with Go.
+install_go() { # program version
+  local program=$1 version=$2 go
+  # The programs do not know their own version; Go writes the module's into the file.
+  if [ -x "$parts/bin/$program" ] && grep -aqF "$version" "$parts/bin/$program"; then return 0; fi
   go=$(PATH=$PATH:/usr/local/go/bin command -v go) || go=
   if [ -z "$go" ]; then
     # Debian 12's own Go is too old for this source.
-    "$here/nix.sh" unpack forky golang-go 'golang-' "$parts/go"
-    go=$(find "$parts/go/usr/lib" -path '*/bin/go' | sort | tail -n 1)
+    go=$(find "$parts/go/usr/lib" -path '*/bin/go' 2>/dev/null | sort | tail -n 1)
+    if [ -z "$go" ]; then
+      "$here/nix.sh" unpack forky golang-go 'golang-' "$parts/go"
+      go=$(find "$parts/go/usr/lib" -path '*/bin/go' | sort | tail -n 1)
+    fi
     [ -x "$go" ] || fail "cannot find Go in Debian's golang packages; install Go and run again"
   fi
-  note "building minio $minio_version with $("$go" version)"
+  note "building $program $version with $("$go" version)"
   GOBIN=$parts/bin GOFLAGS=-buildvcs=false CGO_ENABLED=0 \
-    "$go" install -trimpath -ldflags "-s -w" "github.com/minio/minio@$minio_version" \
-    >"$parts/logs/setup-minio.log" 2>&1 </dev/null ||
-    { tail -n 30 "$parts/logs/setup-minio.log" >&2; fail "cannot build minio $minio_version"; }
+    "$go" install -trimpath -ldflags "-s -w" "github.com/minio/$program@$version" \
+    >"$parts/logs/setup-$program.log" 2>&1 </dev/null ||
+    { tail -n 30 "$parts/logs/setup-$program.log" >&2; fail "cannot build $program $version"; }
+}
+
+setup_minio() {
+  install_go minio "$minio_version"
+  install_go mc "$mc_version"
 }
 
 setup_nix() { "$here/nix.sh" install; }

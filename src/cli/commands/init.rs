@@ -1,34 +1,45 @@
 //! `narhaul init`: makes a cache, and prints what its clients need.
 //!
-//! The work is done by [`setup`]; here its request is put together and its report
-//! put into words. The lines for clients go to standard output, everything else to standard error.
+//! The work is done by [`setup`]; here its request is put together, and its report handed to
+//! `init_words`. The lines for clients, policies and commands go to standard output, everything else to
+//! standard error.
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use crate::{
-    backend::Created,
+    backend::{Backend, s3::Provider},
     cli::{
         Context,
         cache::{self, Cache},
         commands::{copy, key, texts},
         config::Layers,
         error::{self, Exit, Failure},
+        init_words::{self, Look},
         ui::Format,
+        web,
     },
     nix::{
         cache_info::DEFAULT_PRIORITY,
         cache_url::{CacheUrl, Location},
         signature::PublicKey,
     },
-    setup::{self, Difference, Outcome, Report, snippet::Snippet},
+    setup::{
+        self,
+        policy::{self, Form, Role},
+        reading::{Check, Place},
+        snippet::{self, Snippet},
+        users::{self, Tools},
+    },
 };
 
 /// Make a bucket or folder into a binary cache and print its clients' settings
 ///
-/// Creates the bucket if it is missing and writes `nix-cache-info` if that is missing. What is there is
-/// never changed. Prints the lines for `nix.conf` and for NixOS.
+/// Creates the bucket if it is missing, writes `nix-cache-info` if that is missing, has unfinished
+/// uploads dropped after a week, and looks for rules that would break closures. With `--public`
+/// everybody may read it. What is there is never changed, so that it can be run again at any time.
+/// Prints the lines for `nix.conf`, for NixOS and for a flake.
 ///
 /// Example: narhaul init file://$PWD/cache
 #[derive(Debug, Args)]
@@ -48,6 +59,26 @@ pub struct InitArgs {
     #[arg(long, value_name = "FILE")]
     public_key_file: Vec<PathBuf>,
 
+    /// Let everybody read what Nix reads, by the bucket's policy or as a website
+    #[arg(long)]
+    public: bool,
+
+    /// Where readers without credentials find it: a website or a CDN in front of the bucket
+    #[arg(long, value_name = "URL")]
+    public_url: Option<String>,
+
+    /// Print the least policy of a user, and do nothing else
+    #[arg(long, value_name = "ROLE", conflicts_with = "print_users")]
+    print_policy: Option<RoleArg>,
+
+    /// Print that policy as one of the bucket, for this principal (an ARN, or `*`)
+    #[arg(long, value_name = "ARN", requires = "print_policy")]
+    principal: Option<String>,
+
+    /// Print the commands that make users with the least policies, and do nothing else
+    #[arg(long)]
+    print_users: bool,
+
     /// Trust these certificate authorities [env: NARHAUL_CA_FILE]
     #[arg(long, value_name = "FILE", hide_short_help = true)]
     ca_file: Option<PathBuf>,
@@ -57,9 +88,26 @@ pub struct InitArgs {
     dry_run: bool,
 }
 
+/// Whose policy.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum RoleArg {
+    /// Nix clients
+    Reader,
+    /// Machines that copy into the cache and pin paths
+    Writer,
+    /// The machine that sweeps it
+    Sweeper,
+}
+
 /// Sets up a cache.
 pub fn run(context: &Context, args: &InitArgs) -> Result<Exit, Failure> {
     let url = cache::parse_url(context, &args.url)?;
+    if let Some(role) = args.print_policy {
+        return print_policy(context, &url, role, args.principal.as_deref());
+    }
+    if args.print_users {
+        return print_users(context, args, &url);
+    }
     let mut layers = Layers::new(context)?;
     layers.set_flag("ca-file", texts(&args.ca_file));
     let keys = public_keys(args, &url)?;
@@ -70,36 +118,147 @@ pub fn run(context: &Context, args: &InitArgs) -> Result<Exit, Failure> {
             .or(url.params.priority)
             .unwrap_or(DEFAULT_PRIORITY),
         is_dry_run: args.dry_run,
+        bucket: place(&url),
+        is_public: args.public,
     };
-    let place = url.show_place();
-    let (report, dest) = cache::block_on(async {
+    if request.is_public && request.bucket.is_none() {
+        return Err(Failure::usage("`--public` is for buckets")
+            .hint("a folder is opened by the web server in front of it"));
+    }
+    let (report, dest, at) = cache::block_on(async {
         let dest = cache::open(context, &url, &layers).await?;
-        let report = setup::run(dest.backend.as_ref(), &request).await;
+        let at = anonymous_url(args, &url, &dest);
+        let anonymous = match &at {
+            Some(at) => Some(web::open_anonymous(context, at, &layers)?),
+            None => None,
+        };
+        let anonymous = anonymous.as_ref().map(|web| web as &dyn Backend);
+        let report = setup::run(dest.backend.as_ref(), anonymous, &request).await;
         dest.tell(context);
         let report = report.map_err(|error| explain(&args.url, &error))?;
-        Ok((report, dest))
+        Ok((report, dest, at))
     })?;
-    tell(context, &place, &report, args.dry_run);
-    if matches!(
+    warn_of_prefix(context, &url);
+    let look = Look {
+        place: &url.show_place(),
+        typed: &args.url,
+        provider: dest.provider(),
+        anonymous: at.as_deref(),
+        is_dry_run: args.dry_run,
+    };
+    init_words::tell(context, &report, &look)?;
+    let is_open = report
+        .settings
+        .as_ref()
+        .is_some_and(|settings| settings.access.check == Check::Readable);
+    let snippet = match &at {
+        Some(at) if is_open => Snippet::new(&url, &keys).of_everybody(at),
+        _ => snippet(url, &keys, &dest),
+    };
+    match context.ui.format() {
+        Format::Words => context.ui.data(&snippet.to_string())?,
+        Format::Json => context.ui.event(
+            "report",
+            init_words::as_json(&report, &snippet, args.dry_run),
+        )?,
+    }
+    init_words::judge(&report, &look, args.public)
+}
+
+fn place(url: &CacheUrl) -> Option<Place> {
+    match &url.location {
+        Location::S3 { bucket, prefix } => Some(Place {
+            bucket: bucket.clone(),
+            prefix: prefix.clone().unwrap_or_default(),
+        }),
+        Location::File(_) | Location::Http(_) => None,
+    }
+}
+
+/// Where a reader without credentials looks: where somebody said, or at the server itself, unless that
+/// is Garage, which answers nobody there.
+fn anonymous_url(args: &InitArgs, url: &CacheUrl, dest: &Cache) -> Option<String> {
+    if args.public_url.is_some() {
+        return args.public_url.clone();
+    }
+    let provider = dest.provider()?;
+    if provider == Provider::Garage || url.params.region.as_deref() == Some("garage") {
+        return None;
+    }
+    let mut url = url.clone();
+    url.params.region = url.params.region.or_else(|| dest.region());
+    snippet::anonymous_url(&url)
+}
+
+fn warn_of_prefix(context: &Context, url: &CacheUrl) {
+    let has_prefix = matches!(
         &url.location,
         Location::S3 {
             prefix: Some(_),
             ..
         }
-    ) {
+    );
+    if has_prefix {
         context.ui.warn(
             "Nix up to 2.32, and Lix, cannot use an `s3://` URL with a prefix; Nix from 2.33 on can, \
              and every version reads it by `https://`",
         );
     }
-    let snippet = snippet(url, &keys, &dest);
-    match context.ui.format() {
-        Format::Words => context.ui.data(&snippet.to_string())?,
-        Format::Json => context
-            .ui
-            .event("report", as_json(&report, &snippet, args.dry_run))?,
-    }
+}
+
+fn print_policy(
+    context: &Context,
+    url: &CacheUrl,
+    role: RoleArg,
+    principal: Option<&str>,
+) -> Result<Exit, Failure> {
+    let place = bucket_of(url)?;
+    let role = match role {
+        RoleArg::Reader => Role::Reader,
+        RoleArg::Writer => Role::Writer,
+        RoleArg::Sweeper => Role::Sweeper,
+    };
+    let statements = policy::least(role, &place.bucket, &place.prefix);
+    let form = match principal {
+        Some(principal) => Form::Bucket {
+            principal: principal.to_owned(),
+        },
+        None => Form::Identity,
+    };
+    context.ui.data(&policy::to_json(&statements, &form))?;
     Ok(Exit::Done)
+}
+
+fn print_users(context: &Context, args: &InitArgs, url: &CacheUrl) -> Result<Exit, Failure> {
+    let place = bucket_of(url)?;
+    let endpoint = url.params.endpoint().map(|endpoint| endpoint.to_string());
+    let cache = users::Cache {
+        url: &args.url,
+        endpoint: endpoint.as_deref(),
+        bucket: &place.bucket,
+        writer: url.params.profile.as_deref().unwrap_or("nixbuilder"),
+    };
+    let is_garage = url.params.region.as_deref() == Some("garage");
+    // Nothing is asked of the server, so a URL that could be of either gets the commands of both.
+    let tools: &[Tools] = match &endpoint {
+        None => &[Tools::Aws],
+        Some(endpoint) if endpoint.ends_with(".amazonaws.com") => &[Tools::Aws],
+        Some(_) if is_garage => &[Tools::Garage],
+        Some(_) => &[Tools::Mc, Tools::Garage],
+    };
+    let texts: Vec<_> = tools
+        .iter()
+        .map(|tools| users::commands(*tools, &cache))
+        .collect();
+    context.ui.data(&texts.join("\n"))?;
+    Ok(Exit::Done)
+}
+
+fn bucket_of(url: &CacheUrl) -> Result<Place, Failure> {
+    place(url).ok_or_else(|| {
+        Failure::usage(format!("`{}` is no bucket", url.show_place()))
+            .hint("policies and users belong to buckets: `s3://bucket?endpoint=…`")
+    })
 }
 
 /// The lines for clients, who do not find out the region by themselves: Nix takes `us-east-1`.
@@ -110,7 +269,7 @@ fn snippet(mut url: CacheUrl, keys: &[PublicKey], dest: &Cache) -> Snippet {
         url.params.region = Some(region);
     }
     let snippet = Snippet::new(&url, keys);
-    if dest.is_garage() {
+    if dest.provider() == Some(Provider::Garage) {
         snippet.of_garage(&url)
     } else {
         snippet
@@ -153,66 +312,4 @@ fn explain(url: &str, error: &setup::Error) -> Failure {
             "clients cannot read it either: remove or mend that object, then run `narhaul init` again",
         ),
     }
-}
-
-fn tell(context: &Context, place: &str, report: &Report, is_dry_run: bool) {
-    let (made, wrote) = if is_dry_run {
-        ("would make", "would write")
-    } else {
-        ("made", "wrote")
-    };
-    let bucket = match report.bucket {
-        Created::Made => format!("{made} `{place}`"),
-        Created::AlreadyThere => format!("`{place}` is there"),
-    };
-    match &report.cache_info {
-        Outcome::Written(_) => {
-            context
-                .ui
-                .say(&format!("{bucket}; {wrote} its nix-cache-info"));
-        }
-        Outcome::Kept { differences, .. } => {
-            context
-                .ui
-                .say(&format!("{bucket}; its nix-cache-info was left as it is"));
-            for difference in differences {
-                context
-                    .ui
-                    .warn(&format!("nix-cache-info: {}", words(difference)));
-            }
-        }
-    }
-}
-
-fn words(difference: &Difference) -> String {
-    match difference {
-        Difference::NoPriority => format!(
-            "{difference}; add the line `Priority: {DEFAULT_PRIORITY}` if that is not meant"
-        ),
-        Difference::StoreDir { .. } | Difference::NoMassQuery | Difference::Priority { .. } => {
-            difference.to_string()
-        }
-    }
-}
-
-fn as_json(report: &Report, snippet: &Snippet, is_dry_run: bool) -> serde_json::Value {
-    let info = report.cache_info.cache_info();
-    let differences: Vec<String> = match &report.cache_info {
-        Outcome::Written(_) => Vec::new(),
-        Outcome::Kept { differences, .. } => differences.iter().map(ToString::to_string).collect(),
-    };
-    serde_json::json!({
-        "dryRun": is_dry_run,
-        "bucketMade": report.bucket == Created::Made,
-        "cacheInfoWritten": matches!(report.cache_info, Outcome::Written(_)),
-        "cacheInfo": {
-            "storeDir": info.store_dir.as_ref().map(ToString::to_string),
-            "wantMassQuery": info.want_mass_query,
-            "priority": info.priority,
-        },
-        "differences": differences,
-        "substituter": snippet.substituter,
-        "anonymousSubstituter": snippet.anonymous,
-        "trustedPublicKeys": snippet.public_keys,
-    })
 }

@@ -85,6 +85,17 @@ impl Server {
     }
 }
 
+fn nix_folder() -> PathBuf {
+    env::var("NARHAUL_TEST_NIX")
+        .unwrap_or_else(|_| panic!("NARHAUL_TEST_NIX is not set; see `tests/real/servers.sh`"))
+        .into()
+}
+
+/// MinIO's client, which lies where its server does.
+pub(crate) fn mc() -> PathBuf {
+    nix_folder().with_file_name("bin").join("mc")
+}
+
 /// What a bucket holds: key to ETag and time of the last write, so that a second write shows.
 pub(crate) type Listing = BTreeMap<String, (String, String)>;
 
@@ -348,11 +359,8 @@ impl Nix {
 
     /// One of Nix's commands (`nix`, `nix-store`) in a world.
     pub(crate) fn command<'w>(self, world: &'w World, name: &str, args: &[&str]) -> Run<'w> {
-        let folder = env::var("NARHAUL_TEST_NIX")
-            .unwrap_or_else(|_| panic!("NARHAUL_TEST_NIX is not set; see `tests/real/servers.sh`"));
-        world
-            .program(format!("{folder}/bin/{name}-{}", self.suffix))
-            .args(args)
+        let program = format!("bin/{name}-{}", self.suffix);
+        world.program(nix_folder().join(program)).args(args)
     }
 
     /// What a command prints, one item a line, if it goes well.

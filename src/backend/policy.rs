@@ -1,4 +1,4 @@
-//! Reads policies and says what they allow, as the "IAM JSON policy elements reference" has it.
+//! Reads policies of keys and buckets and says what they allow, as the "IAM JSON policy elements reference" has it.
 //!
 //! A policy is about an access key (what that may do) or about a bucket (what anybody may do there, who
 //! is named). What is allowed by either is allowed, unless any statement denies it. Not handled, and so
@@ -10,23 +10,16 @@ use serde_json::Value;
 
 /// A policy that was understood.
 #[derive(Clone, Debug)]
-pub(super) struct Policy {
+pub struct Policy {
     statements: Vec<Statement>,
-}
-
-/// Who asks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Who {
-    /// Somebody with the access key.
-    Key,
-    /// Anybody.
-    Anonymous,
 }
 
 /// What one policy, or all of them, say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub enum Verdict {
+    /// It is allowed.
     Allowed,
+    /// It is denied, whoever else allows it.
     Denied,
     /// Nothing, which is as good as a denial if nobody else allows it.
     Silent,
@@ -34,7 +27,8 @@ pub(super) enum Verdict {
 
 impl Verdict {
     /// Joins what two policies say.
-    pub(super) fn and(self, other: Self) -> Self {
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
         match (self, other) {
             (Self::Denied, _) | (_, Self::Denied) => Self::Denied,
             (Self::Allowed, _) | (_, Self::Allowed) => Self::Allowed,
@@ -91,7 +85,7 @@ impl<T> Many<T> {
 
 impl Policy {
     /// Reads the policy of an access key, which names no principal.
-    pub(super) fn of_key(text: &str) -> Result<Self, String> {
+    pub fn of_key(text: &str) -> Result<Self, String> {
         Self::read(text, |principal| match principal {
             None => Ok(true),
             Some(_) => Err("an access key's policy has no principal".to_owned()),
@@ -99,7 +93,7 @@ impl Policy {
     }
 
     /// Reads the policy of a bucket, which names everybody.
-    pub(super) fn of_bucket(text: &str) -> Result<Self, String> {
+    pub fn of_bucket(text: &str) -> Result<Self, String> {
         Self::read(text, |principal| match principal {
             Some(principal) => Ok(is_everybody(principal)),
             None => Err("a bucket's policy has a principal".to_owned()),
@@ -130,7 +124,8 @@ impl Policy {
     }
 
     /// Says whether an action on a resource is allowed.
-    pub(super) fn judge(&self, action: &str, resource: &str) -> Verdict {
+    #[must_use]
+    pub fn judge(&self, action: &str, resource: &str) -> Verdict {
         let mut verdict = Verdict::Silent;
         for statement in &self.statements {
             let is_about = statement.is_for_everybody
