@@ -12,7 +12,7 @@
 //!    dropped, and what earlier examinations have left behind goes too. Then the result is written into
 //!    the ledger.
 //!
-//! Steps gather [`Facts`], which are values; [`judge`] makes [`Finding`]s of them and asks nobody, so
+//! Steps gather [`Facts`], which are values; [`judge()`] makes [`Finding`]s of them and asks nobody, so
 //! that a finding can be tested without a server. Findings are put into words by the face.
 //!
 //! Not here: mending anything. Not handled: examinations of what an `http(s)://` cache is made of.

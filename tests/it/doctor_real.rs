@@ -74,13 +74,13 @@ fn minio_is_as_its_table_says() {
     is_in_the_document("MinIO", &table);
 }
 
-/// The verdict and the words of what is worse than a note.
+/// The verdict and the words of what is worse than "ok".
 fn findings(run: crate::support::world::Run<'_>) -> String {
     let output = run.run();
     let mut text = String::new();
     for line in output.stdout.lines() {
         let event: serde_json::Value = serde_json::from_str(line).unwrap();
-        let is_bad = event["verdict"] == "failure" || event["verdict"] == "warning";
+        let is_bad = event["verdict"] != "ok";
         if event["event"] == "finding" && is_bad {
             let field = |name: &str| event[name].as_str().unwrap().to_owned();
             writeln!(
@@ -158,4 +158,47 @@ fn wrong_set_ups_of_garage_are_recognized() {
 fn wrong_set_ups_of_minio_are_recognized() {
     // It takes any region unless its settings name one.
     wrong_set_ups(Server::minio(), "doctor-wrong", false);
+}
+
+#[test]
+#[ignore = "real: needs Garage"]
+fn keys_of_garage_without_rights_are_recognized() {
+    let world = World::new();
+    let bucket = Bucket::new(Server::garage(), "doctor-rights");
+    bucket.create();
+    let found = |rights: &[&str]| {
+        let (key, secret) = bucket.new_key(rights);
+        let run = world.narhaul(["doctor", &bucket.url(), "--json"]);
+        let run = run.env("AWS_ACCESS_KEY_ID", key);
+        findings(run.env("AWS_SECRET_ACCESS_KEY", secret))
+    };
+    let foreign = found(&[]);
+    let words = "failure credentials: the bucket is there, and these credentials may neither";
+    assert!(foreign.contains(words), "{foreign}");
+    let reader = found(&["read"]);
+    let words = "note writes: these credentials may not write";
+    assert!(reader.contains(words), "{reader}");
+}
+
+#[test]
+#[ignore = "real: needs MinIO"]
+fn whoever_may_write_and_not_delete_on_minio_is_recognized() {
+    let world = World::new();
+    let bucket = Bucket::new(Server::minio(), "doctor-rights");
+    bucket.create();
+    let found = || findings(world.narhaul(["doctor", &bucket.url(), "--json"]));
+    let nobody = found();
+    let words = "failure credentials: none were found, and the server wants some";
+    assert!(nobody.contains(words), "{nobody}");
+    bucket.let_everybody(&["s3:ListBucket", "s3:GetObject", "s3:PutObject"]);
+    let writer = found();
+    for words in [
+        "warning credentials: none were found, so requests are not signed",
+        "warning deletions: these credentials may not delete",
+        "warning left over: this examination could not remove `narhaul/doctor/",
+    ] {
+        assert!(writer.contains(words), "{words}\n{writer}");
+    }
+    let left = bucket.list_all().into_keys();
+    assert_eq!(left.filter(|key| key.contains("/doctor/")).count(), 1);
 }

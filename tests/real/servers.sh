@@ -4,6 +4,7 @@
 # Usage: servers.sh start    starts both with empty data, and prints the environment lines
 #        servers.sh env      prints the environment lines again
 #        servers.sh website BUCKET    lets everybody read a bucket of Garage
+#        servers.sh key BUCKET [RIGHT…]    makes a key of Garage with these rights; prints it and its secret
 #        servers.sh stop     stops both and drops their data
 #
 # A test reads its server from one variable, NARHAUL_TEST_GARAGE or NARHAUL_TEST_MINIO:
@@ -137,14 +138,31 @@ CONF
   cat "$run/env"
 }
 
-# A bucket that was created by S3 has a name for its key alone; the website finds it by a common one.
-website() { # bucket
+# A bucket that was created by S3 has a name for its key alone; all others find it by a common one.
+give_common_name() { # bucket
   local garage=$parts/bin/garage id
-  export GARAGE_CONFIG_FILE=$run/garage.toml
   id=$("$garage" bucket list 2>/dev/null | awk -v alias="$garage_key:$1" '$NF == alias { print $1 }')
   [ -n "$id" ] || fail "Garage has no bucket \`$1\`"
   "$garage" bucket alias "$id" "$1"
-  "$garage" bucket website --allow "$1"
+}
+
+website() { # bucket
+  export GARAGE_CONFIG_FILE=$run/garage.toml
+  give_common_name "$1"
+  "$parts/bin/garage" bucket website --allow "$1"
+}
+
+make_key() { # bucket, right…
+  local garage=$parts/bin/garage bucket=$1 id secret right
+  shift
+  export GARAGE_CONFIG_FILE=$run/garage.toml
+  give_common_name "$bucket" >&2
+  read -r id secret <<<"$("$garage" key create test 2>/dev/null |
+    awk '/^Key ID:/ { id = $NF } /^Secret key:/ { print id, $NF }')"
+  for right in "$@"; do
+    "$garage" bucket allow "--$right" "$bucket" --key "$id" >&2
+  done
+  echo "$id $secret"
 }
 
 case ${1:-} in
@@ -152,5 +170,6 @@ case ${1:-} in
   stop) stop ;;
   env) cat "$run/env" 2>/dev/null || fail "the servers are not running; use \`servers.sh start\`" ;;
   website) website "${2:?a bucket}" ;;
-  *) fail "usage: servers.sh start | env | website BUCKET | stop" ;;
+  key) make_key "${2:?a bucket}" "${@:3}" ;;
+  *) fail "usage: servers.sh start | env | website BUCKET | key BUCKET [RIGHT…] | stop" ;;
 esac

@@ -47,7 +47,7 @@ use crate::{
 /// `narhaul/capabilities`. Ends with 0 if there is nothing worse than a note, with 5 if there are
 /// warnings, and with 1 if there are failures.
 ///
-/// Example: narhaul doctor 's3://nix-cache?endpoint=https://s3.example.org&profile=nixbuilder'
+/// Example: narhaul doctor 's3://nix-cache?endpoint=s3.homelab.local&profile=nixbuilder'
 #[derive(Debug, Args)]
 pub struct DoctorArgs {
     /// The cache: `s3://bucket?endpoint=…&profile=…`, or `file:///path` [env: NARHAUL_TO]

@@ -412,6 +412,14 @@ fn who_may_not_write_or_delete_is_told_so_and_nothing_else() {
     });
     let left = Finding::LeftOver(vec!["narhaul/doctor/x/plain-0".to_owned()]);
     assert_eq!(found, [Finding::MayNotDelete, left]);
+    // Somebody without credentials is told that those are missing.
+    let found = new(|facts| {
+        facts.writes = Some(Writes {
+            put: Some(Err(failed(Kind::Credentials))),
+            ..Writes::default()
+        });
+    });
+    assert_eq!(found, [Finding::ReadOnlyKey]);
 }
 
 #[test]

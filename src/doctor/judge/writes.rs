@@ -9,7 +9,10 @@ use super::{
     },
     of_answer,
 };
-use crate::{backend::Kind, ledger::capabilities::ConditionalPut};
+use crate::{
+    backend::{Error, Kind},
+    ledger::capabilities::ConditionalPut,
+};
 
 /// Dates are in whole seconds, and a request takes a while.
 const SAME: Duration = Duration::from_secs(5);
@@ -17,7 +20,7 @@ const SAME: Duration = Duration::from_secs(5);
 pub(super) fn judge(facts: &Facts, seen: &Writes) -> Vec<Finding> {
     let mut found = match &seen.put {
         None => return Vec::new(),
-        Some(Err(error)) if error.kind == Kind::Denied => return vec![Finding::ReadOnlyKey],
+        Some(Err(error)) if is_refusal(error) => return vec![Finding::ReadOnlyKey],
         Some(Err(error)) => return vec![Finding::NotKnown(Topic::Writes, error.clone())],
         Some(Ok(true)) => vec![Finding::Writes],
         Some(Ok(false)) => vec![Finding::WritesDiffer],
@@ -63,6 +66,11 @@ pub(super) fn judge(facts: &Facts, seen: &Writes) -> Vec<Finding> {
     found
 }
 
+/// Returns whether we may not. Whoever has no credentials is told that those are missing.
+fn is_refusal(error: &Error) -> bool {
+    matches!(error.kind, Kind::Denied | Kind::Credentials)
+}
+
 /// Says what kind of server this is.
 pub(super) fn condition(races: &Races) -> ConditionalPut {
     if races.is_unsupported {
@@ -85,7 +93,7 @@ pub(super) fn condition(races: &Races) -> ConditionalPut {
 fn deletions(seen: &Writes) -> Vec<Finding> {
     let mut found = match &seen.delete_one {
         None => return Vec::new(),
-        Some(Err(error)) if error.kind == Kind::Denied => return vec![Finding::MayNotDelete],
+        Some(Err(error)) if is_refusal(error) => return vec![Finding::MayNotDelete],
         Some(Err(error)) => return vec![Finding::NotKnown(Topic::Deletions, error.clone())],
         Some(Ok(false)) => return vec![Finding::DeletesNothing],
         Some(Ok(true)) => vec![Finding::Deletes],
@@ -100,7 +108,7 @@ fn deletions(seen: &Writes) -> Vec<Finding> {
 }
 
 fn batches(seen: &Writes) -> Option<Finding> {
-    let refused = |error: &crate::backend::Error| {
+    let refused = |error: &Error| {
         if error.kind.has_no_answer() || error.kind == Kind::Throttled {
             Finding::NotKnown(Topic::BatchDeletions, error.clone())
         } else {

@@ -202,6 +202,37 @@ impl Bucket {
         }
     }
 
+    /// Lets everybody do these things with the bucket, on a server that has policies.
+    pub(crate) fn let_everybody(&self, actions: &[&str]) {
+        let bucket = format!("arn:aws:s3:::{}", self.name);
+        let policy = serde_json::json!({
+            "Version": "2012-10-17",
+            "Statement": [{
+                "Effect": "Allow",
+                "Principal": {"AWS": ["*"]},
+                "Action": actions,
+                "Resource": [bucket, format!("{bucket}/*")],
+            }],
+        });
+        let request = self.client.put_bucket_policy().bucket(&self.name);
+        let request = request.policy(policy.to_string());
+        self.runtime.block_on(request.send()).unwrap();
+    }
+
+    /// Makes a key of Garage that has these rights on the bucket: the key and its secret.
+    pub(crate) fn new_key(&self, rights: &[&str]) -> (String, String) {
+        let output = Command::new(script("servers.sh"))
+            .args(["key", &self.name])
+            .args(rights)
+            .output()
+            .unwrap();
+        let told = String::from_utf8_lossy(&output.stdout).into_owned();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{errors}");
+        let (key, secret) = told.trim().split_once(' ').unwrap();
+        (key.to_owned(), secret.to_owned())
+    }
+
     /// Lets the server remove everything after so many days: what breaks a cache.
     pub(crate) fn expire_after(&self, days: i32) {
         let expiration = LifecycleExpiration::builder().days(days).build();
