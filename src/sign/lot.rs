@@ -28,7 +28,7 @@ use tokio::task::JoinSet;
 
 use super::{
     Error, Left, Report, Shared, Stopped, Why,
-    read::{self, Narinfo, count},
+    read::{self, Narinfo},
 };
 use crate::{
     backend::{self, Fence, Kind, ObjectMeta, PutOptions},
@@ -108,10 +108,6 @@ pub(super) async fn rewrite(
         .map(|change| (change.relied.part, change.clone()))
         .collect();
     let mut moved = Vec::new();
-    shared
-        .cache
-        .meter
-        .expect_more(Phase::Sign, count(todo.len()), 0);
     for n_tries in 1..=MAX_TRIES {
         let books = match wait(shared, &relies).await {
             Err(Error::Stopped) => {

@@ -41,7 +41,7 @@ use crate::{
     backend::{self, Backend, Kind},
     clock::Clock,
     ledger::{Timing, name::InvalidName},
-    meter::Meter,
+    meter::{Meter, Phase},
     nix::{
         cache_info::{self, CacheInfo},
         object_key::ObjectKey,
@@ -263,6 +263,8 @@ pub async fn run(
     if shared.request.is_dry_run {
         return Ok(report);
     }
+    let meter = &shared.cache.meter;
+    meter.expect_more(Phase::Sign, read::count(changes.len()), 0);
     let mut n_lots = 0;
     for _round in 0..MAX_ROUNDS {
         let mut moved = Vec::new();

@@ -3,7 +3,12 @@
 
 use crate::{
     source::path,
-    support::{nix_store::Store, output::Output, world::World},
+    support::{
+        nix_store::Store,
+        output::Output,
+        web::{Bend, WebServer},
+        world::World,
+    },
 };
 
 /// A cache in the folder `served` with a path that the key `old-1` has signed; its URL and the path.
@@ -278,4 +283,23 @@ fn a_store_without_a_daemon_is_left_to_nix() {
     ");
     let drop = ["sign", "--store", &root, "--drop", "old-1", &app];
     assert_eq!(world.narhaul(drop).run().code, Some(2));
+}
+
+#[test]
+fn a_cache_behind_a_web_server_is_checked_and_cannot_be_signed() {
+    let world = World::new();
+    let (_, path) = cache(&world);
+    make_input_addressed(&world, &path);
+    let server = WebServer::folder(world.path("served"), |_, _, _| Bend::Honest);
+    let url = server.url();
+    let public = world.read("old-1.public");
+    let check = ["-r", "--check", "--trusted-public-keys", &public, &path];
+    let run = sign(&world, &url, &check).success();
+    assert!(
+        run.stdout.contains("1  signed by a trusted key"),
+        "{}",
+        run.stdout
+    );
+    let run = sign(&world, &url, &["-k", "new-1.secret", &path]).expect_code(1);
+    assert!(run.says("a web server is read only"), "{}", run.stderr);
 }
