@@ -65,6 +65,10 @@ pub fn of_books(site: &Site, error: &tomb::Error) -> Failure {
         tomb::Error::File { .. } | tomb::Error::Vanished { .. } => refused(failure).hint(
             "it may be what keeps paths alive: sweep with the newest narhaul, or see who has written it",
         ),
+        tomb::Error::Plan(_) => Failure {
+            causes: failure.causes,
+            ..Failure::bug(failure.message)
+        },
     }
 }
 

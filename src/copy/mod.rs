@@ -353,7 +353,8 @@ impl From<tomb::Error> for Error {
             tomb::Error::Cache { place, source } => Self::Cache { place, source },
             tomb::Error::Clocks { .. }
             | tomb::Error::File { .. }
-            | tomb::Error::Vanished { .. } => Self::Ledger(error),
+            | tomb::Error::Vanished { .. }
+            | tomb::Error::Plan(_) => Self::Ledger(error),
         }
     }
 }

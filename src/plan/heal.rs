@@ -1,19 +1,23 @@
-//! Decides what is to be put back from the journals (S1, S7).
+//! Decides what is to be put back from the journals (S1, S7, undo).
 //!
-//! In comes a census that knows what the journals have; out comes, for every path that a visible narinfo
-//! needs and that is not visible, whether it can be put back, and the order: references first, so that
-//! nothing that is put back has a hole below it that could have been filled.
-//!
-//! Two steps, because the protocol wants them: what is missing is named in an intent first, and only then
-//! are journals, doom lists and bodies looked at.
+//! Two steps, because the protocol wants them. [`missing`] takes a census that knows what the journals
+//! have, and returns every path that a visible narinfo needs and that is not visible; that is named in an
+//! intent. Only then are journals, doom lists and bodies looked at, and [`plan`] says in which order what
+//! was found comes back: references first, so that nothing that is put back has a hole below it that
+//! could have been filled.
 //!
 //! Not here: the intent, the looks, the writing (the engine and `tomb`).
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use crate::{
     graph::{Census, Node, NodeSet, index},
-    nix::store_path::HashPart,
+    ledger::{RunId, intent::Relied},
+    nix::{
+        object_key::ObjectKey,
+        store_path::{HashPart, StoreDir},
+    },
+    plan::bodies::JournalSeen,
 };
 
 /// A path that something visible needs and that is not visible itself.
@@ -87,79 +91,78 @@ pub fn missing(census: &Census, named: &[HashPart], upstream: &HashSet<HashPart>
     missing
 }
 
-/// What was found of the body of a path that is to be put back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BodyFound {
-    /// It is there.
-    There,
-    /// It is not there.
-    Gone,
-    /// A run that is alive is about to delete it.
-    Doomed,
+/// What was looked at, after the intent was written, of the paths that are to be put back.
+#[derive(Debug)]
+pub struct HealScene<'a> {
+    /// The store dir of the cache.
+    pub store_dir: &'a StoreDir,
+    /// What the intent names.
+    pub relies: &'a [Relied],
+    /// The journals that are not done with, the oldest first.
+    pub journals: &'a [JournalSeen<'a>],
+    /// The bodies that runs which live are about to delete.
+    pub doomed: &'a HashSet<&'a ObjectKey>,
+    /// The bodies that were asked for and are there.
+    pub bodies: &'a HashSet<&'a ObjectKey>,
+    /// The narinfos that were read, each with the journal that has it.
+    pub texts: &'a BTreeMap<HashPart, (&'a RunId, &'a [u8])>,
+    /// For an undo, which brings no hole back: the references that were asked for and are visible.
+    pub visible: Option<&'a BTreeSet<HashPart>>,
 }
 
 /// What is to be put back.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HealPlan {
-    /// What is to be put back, references first.
-    pub restore: Vec<Node>,
-    /// What is in a journal and cannot be put back now.
-    pub left: Vec<(Node, BodyFound)>,
-    /// What cannot be put back at all: it is in no journal. Served upstream is not lost.
-    pub lost: Vec<Missing>,
+    /// What is put back, each wave after all those that it refers to.
+    pub waves: Vec<Vec<HashPart>>,
+    /// What is left out, each with a reference that it would lack.
+    pub holes: BTreeMap<HashPart, HashPart>,
 }
 
-/// Decides what is put back.
+/// Decides what of `ready` is put back, and in which order.
 ///
-/// `body` tells, after the intent was written, how the body of a node is.
+/// `ready` are the paths of which journal, body and text were found, with what they refer to; `absent`
+/// what may not be lacked and is neither there nor ready: whatever refers to it stays away.
 #[must_use]
 pub fn plan(
-    census: &Census,
-    missing: &[Missing],
-    mut body: impl FnMut(Node) -> BodyFound,
+    ready: &BTreeMap<HashPart, BTreeSet<HashPart>>,
+    absent: &BTreeSet<HashPart>,
 ) -> HealPlan {
     let mut plan = HealPlan::default();
-    let mut wanted = NodeSet::new(census.len());
-    for item in missing {
-        match item.place {
-            Place::Upstream => {}
-            Place::Lost => plan.lost.push(*item),
-            Place::Buried => match body(item.node) {
-                BodyFound::There => {
-                    wanted.insert(item.node);
-                }
-                found @ (BodyFound::Gone | BodyFound::Doomed) => plan.left.push((item.node, found)),
-            },
+    let (mut waiting, mut absent) = (ready.clone(), absent.clone());
+    loop {
+        let lacks =
+            |references: &BTreeSet<HashPart>| references.intersection(&absent).next().copied();
+        let holes = waiting.iter();
+        let holes: Vec<(HashPart, HashPart)> = holes
+            .filter_map(|(part, references)| Some((*part, lacks(references)?)))
+            .collect();
+        if holes.is_empty() {
+            break;
+        }
+        for (part, reference) in holes {
+            waiting.remove(&part);
+            absent.insert(part);
+            plan.holes.insert(part, reference);
         }
     }
-    plan.restore = references_first(census, &wanted);
+    while !waiting.is_empty() {
+        let is_waiting = |of: &HashPart, part: &HashPart| of != part && waiting.contains_key(of);
+        let next = waiting.iter().filter(|(part, references)| {
+            let mut references = references.iter();
+            !references.any(|of| is_waiting(of, part))
+        });
+        let mut wave: Vec<HashPart> = next.map(|(part, _)| *part).collect();
+        if wave.is_empty() {
+            // A circle, which no store has: any order is as good as any other.
+            wave.extend(waiting.keys());
+        }
+        for part in &wave {
+            waiting.remove(part);
+        }
+        plan.waves.push(wave);
+    }
     plan
-}
-
-/// Orders nodes, each after those that it refers to; in a circle one of them must come first.
-fn references_first(census: &Census, nodes: &NodeSet) -> Vec<Node> {
-    let mut order = Vec::new();
-    let mut met = NodeSet::new(census.len());
-    // A path and how many of its references have been gone through.
-    let mut trail: Vec<(Node, usize)> = Vec::new();
-    for start in nodes.iter() {
-        if met.insert(start) {
-            trail.push((start, 0));
-        }
-        while let Some((node, next)) = trail.pop() {
-            let row = census.graph().references(node);
-            match row.get(next) {
-                None => order.push(node),
-                Some(&reference) => {
-                    trail.push((node, next + 1));
-                    if nodes.contains(reference) && met.insert(reference) {
-                        trail.push((reference, 0));
-                    }
-                }
-            }
-        }
-    }
-    order
 }
 
 /// Returns the visible narinfos that need one of `lost`, ascending: what `--repair` buries.
@@ -210,62 +213,48 @@ mod tests {
         assert_eq!(with_pin.len(), 5);
     }
 
-    #[test]
-    fn references_are_put_back_before_their_referrers() {
-        let (census, missing) = found("pinned");
-        let healed = plan(&census, &missing, |_| BodyFound::There);
-        let place = |name: &str| {
-            let node = census.node(&part(name)).unwrap();
-            healed
-                .restore
-                .iter()
-                .position(|&other| other == node)
-                .unwrap()
+    /// Reads `app -> lib; lib`.
+    fn ready(text: &str) -> BTreeMap<HashPart, BTreeSet<HashPart>> {
+        let read = |item: &str| {
+            let (name, references) = item.split_once("->").unwrap_or((item, ""));
+            (part(name.trim()), parts(references).into_iter().collect())
         };
-        assert_eq!(healed.restore.len(), 3);
-        assert!(place("deep") < place("hole") && place("deep") < place("pinned"));
-        assert_eq!(healed.lost.len(), 1);
+        text.split(';').map(read).collect()
     }
 
     #[test]
-    fn a_body_that_is_gone_or_doomed_puts_nothing_back() {
-        let (census, missing) = found("pinned");
-        let node = |name: &str| census.node(&part(name)).unwrap();
-        let healed = plan(&census, &missing, |at| {
-            if at == node("deep") {
-                BodyFound::Doomed
-            } else if at == node("pinned") {
-                BodyFound::Gone
-            } else {
-                BodyFound::There
-            }
-        });
-        assert_eq!(healed.restore, [node("hole")]);
-        let mut left = vec![
-            (node("deep"), BodyFound::Doomed),
-            (node("pinned"), BodyFound::Gone),
-        ];
-        left.sort_by_key(|(node, _)| *node);
-        assert_eq!(healed.left, left);
+    fn references_are_put_back_before_their_referrers() {
+        let ready = ready("app -> lib app; lib -> base far; base; other");
+        let healed = plan(&ready, &BTreeSet::new());
+        let mut first = parts("base other");
+        first.sort();
+        assert_eq!(healed.waves, [first, parts("lib"), parts("app")]);
+        assert!(healed.holes.is_empty());
+    }
+
+    #[test]
+    fn what_may_have_no_hole_stays_away_with_all_that_refers_to_it() {
+        let ready = ready("app -> lib; lib -> gone; other");
+        let healed = plan(&ready, &parts("gone").into_iter().collect());
+        assert_eq!(healed.waves, [parts("other")]);
+        let holes = [("lib", "gone"), ("app", "lib")];
+        let holes = holes.map(|(own, reference)| (part(own), part(reference)));
+        assert_eq!(healed.holes, holes.into_iter().collect());
     }
 
     #[test]
     fn whatever_needs_a_lost_path_is_broken() {
-        let (census, missing) = found("");
-        let healed = plan(&census, &missing, |_| BodyFound::There);
+        let (census, mut missing) = found("");
+        missing.retain(|missing| missing.place == Place::Lost);
         let names: Vec<bool> = ["app", "lib", "hole"]
-            .map(|name| broken(&census, &healed.lost).contains(census.node(&part(name)).unwrap()))
+            .map(|name| broken(&census, &missing).contains(census.node(&part(name)).unwrap()))
             .into();
         assert_eq!(names, [true, true, false]);
     }
 
     #[test]
     fn a_circle_in_the_journals_is_put_back_in_some_order() {
-        let census = census("app -> a; -a -> b; -b -> a");
-        let missing = missing(&census, &[], &HashSet::new());
-        assert_eq!(
-            plan(&census, &missing, |_| BodyFound::There).restore.len(),
-            2
-        );
+        let healed = plan(&ready("a -> b; b -> a; top -> a"), &BTreeSet::new());
+        assert_eq!(healed.waves.concat().len(), 3);
     }
 }

@@ -41,6 +41,7 @@ use crate::{
     backend::{self, Backend, Kind, PutOptions},
     ledger::{file::DecodeError, name::Name},
     nix::object_key::ObjectKey,
+    plan::check,
 };
 
 /// Why the ledger cannot be used.
@@ -86,6 +87,9 @@ pub enum Error {
         /// The file.
         key: ObjectKey,
     },
+    /// The plan of what is put back is wrong: a bug.
+    #[error("the plan of what is put back is wrong")]
+    Plan(#[from] check::Broken),
 }
 
 impl Error {
@@ -94,7 +98,7 @@ impl Error {
     pub fn answer(&self) -> Option<&backend::Error> {
         match self {
             Self::Cache { source, .. } => Some(source),
-            Self::Clocks { .. } | Self::File { .. } | Self::Vanished { .. } => None,
+            Self::Clocks { .. } | Self::File { .. } | Self::Vanished { .. } | Self::Plan(_) => None,
         }
     }
 

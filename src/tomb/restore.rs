@@ -5,22 +5,24 @@
 //! looks at the intents after it has written its list; so either it sees the intent or this sees the
 //! list. References come first.
 //!
+//! What is put back is `plan`'s decision, and is judged before anything is written.
+//!
 //! Not put back: a path whose body is gone or doomed by a run that lives, one whose journal does not say
 //! any more what the intent named, and one whose text makes no sense. Each is reported with its reason.
 //! An undo leaves out, too, what refers to something that is neither there nor comes back: a miss is
 //! better than a closure with a hole. A heal does not: something visible needs the path already.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 
-use super::{Error, Held, Tombstone, books, narinfo_options};
+use super::{Books, Error, Held, Tombstone, books, narinfo_options};
 use crate::{
     backend::{Backend, Kind, PutOptions},
     ledger::{
         intent::Relied,
-        name::{JournalFile, Name},
+        name::{JournalFile, Name, RunId},
         state::{self, Step},
         timing::Timing,
     },
@@ -28,6 +30,11 @@ use crate::{
         narinfo::NarInfo,
         object_key::ObjectKey,
         store_path::{HashPart, StoreDir},
+    },
+    plan::{
+        bodies::JournalSeen,
+        check,
+        heal::{self, HealPlan, HealScene},
     },
 };
 
@@ -72,6 +79,10 @@ pub enum Lost {
 #[derive(Debug)]
 struct Ready {
     part: HashPart,
+    /// Its body, which was asked for and is there.
+    body: ObjectKey,
+    /// The journal that its text is of.
+    run: RunId,
     text: Bytes,
     /// What it refers to, itself left out.
     references: BTreeSet<HashPart>,
@@ -124,18 +135,60 @@ pub async fn restore(
         .buffered(REQUESTS)
         .try_collect()
         .await?;
-    let mut waiting = BTreeMap::new();
+    let mut ready = BTreeMap::new();
     for one in looked {
         match one {
-            Ok(ready) => drop(waiting.insert(ready.part, ready)),
+            Ok(one) => drop(ready.insert(one.part, one)),
             Err((part, lost)) => drop(restored.lost.insert(part, lost)),
         }
     }
-    if step == Step::Undo {
-        leave_out_holes(dest, &mut waiting, &mut restored).await?;
-    }
-    put_back(dest, held, waiting, &mut restored).await?;
+    let around = match step {
+        Step::Undo => Some(ask_around(dest, &ready).await?),
+        _ => None,
+    };
+    let references = ready.values();
+    let references = references.map(|one| (one.part, one.references.clone()));
+    let absent = around.as_ref().map(|around| around.absent.clone());
+    let plan = heal::plan(&references.collect(), &absent.unwrap_or_default());
+    judge(held, &books, &ready, around.as_ref(), &plan)?;
+    let holes = plan.holes.iter();
+    let holes = holes.map(|(part, reference)| (*part, Lost::Needs(*reference)));
+    restored.lost.extend(holes);
+    put_back(dest, held, ready, &plan, &mut restored).await?;
     Ok(restored)
+}
+
+/// Has the plan judged by what was looked at.
+fn judge(
+    held: &Held,
+    books: &Books,
+    ready: &BTreeMap<HashPart, Ready>,
+    around: Option<&Around>,
+    plan: &HealPlan,
+) -> Result<(), Error> {
+    let unfinished = books.runs.iter().filter(|book| book.deleted.is_none());
+    let journals = unfinished.filter_map(|book| {
+        Some(JournalSeen {
+            run: &book.run,
+            index: book.index.as_deref()?,
+            condemned: book.condemned,
+            buried: book.buried,
+        })
+    });
+    let journals: Vec<JournalSeen<'_>> = journals.collect();
+    let bodies: HashSet<&ObjectKey> = ready.values().map(|one| &one.body).collect();
+    let texts = ready.values();
+    let texts = texts.map(|one| (one.part, (&one.run, one.text.as_ref())));
+    let scene = HealScene {
+        store_dir: held.store_dir(),
+        relies: held.relies(),
+        journals: &journals,
+        doomed: &books.doomed_by_the_living(),
+        bodies: &bodies,
+        texts: &texts.collect(),
+        visible: around.map(|around| &around.visible),
+    };
+    Ok(check::heal(&scene, plan)?)
 }
 
 /// Asks for a path's body, then reads its text.
@@ -168,55 +221,56 @@ async fn look(
         .collect();
     Ok(Ok(Ready {
         part,
+        body: tombstone.entry.body.clone(),
+        run: tombstone.run.clone(),
         text,
         references,
     }))
 }
 
-/// Takes out of `waiting` what would have a hole: what refers to something that is neither visible nor
-/// comes back itself.
-async fn leave_out_holes(
+/// What the ready refer to beside each other.
+#[derive(Debug, Default)]
+struct Around {
+    visible: BTreeSet<HashPart>,
+    absent: BTreeSet<HashPart>,
+}
+
+/// Asks for everything that the ready refer to and that is not ready itself.
+async fn ask_around(
     dest: &dyn Backend,
-    waiting: &mut BTreeMap<HashPart, Ready>,
-    restored: &mut Restored,
-) -> Result<(), Error> {
-    let references = waiting.values().flat_map(|ready| &ready.references);
+    ready: &BTreeMap<HashPart, Ready>,
+) -> Result<Around, Error> {
+    let references = ready.values().flat_map(|ready| &ready.references);
     let others: BTreeSet<HashPart> = references
-        .filter(|reference| !waiting.contains_key(*reference))
+        .filter(|reference| !ready.contains_key(*reference))
         .copied()
         .collect();
-    let missing: Vec<Option<HashPart>> = stream::iter(others)
+    let asked: Vec<(HashPart, bool)> = stream::iter(others)
         .map(async |part| {
             let is_there = exists(dest, &ObjectKey::narinfo(part)).await?;
-            Ok::<_, Error>((!is_there).then_some(part))
+            Ok::<_, Error>((part, is_there))
         })
         .buffered(REQUESTS)
         .try_collect()
         .await?;
-    let mut missing: BTreeSet<HashPart> = missing.into_iter().flatten().collect();
-    loop {
-        let holes: Vec<(HashPart, HashPart)> = waiting
-            .values()
-            .filter_map(|ready| {
-                Some((ready.part, *ready.references.intersection(&missing).next()?))
-            })
-            .collect();
-        if holes.is_empty() {
-            return Ok(());
-        }
-        for (part, reference) in holes {
-            waiting.remove(&part);
-            missing.insert(part);
-            restored.lost.insert(part, Lost::Needs(reference));
-        }
+    let mut around = Around::default();
+    for (part, is_there) in asked {
+        let parts = if is_there {
+            &mut around.visible
+        } else {
+            &mut around.absent
+        };
+        parts.insert(part);
     }
+    Ok(around)
 }
 
-/// Writes narinfos, each after its references.
+/// Writes narinfos, wave by wave.
 async fn put_back(
     dest: &dyn Backend,
     held: &Held,
-    mut waiting: BTreeMap<HashPart, Ready>,
+    mut ready: BTreeMap<HashPart, Ready>,
+    plan: &HealPlan,
     restored: &mut Restored,
 ) -> Result<(), Error> {
     let options = PutOptions {
@@ -224,26 +278,8 @@ async fn put_back(
         if_absent: dest.limits().has_conditional_put,
         ..narinfo_options()
     };
-    while !waiting.is_empty() {
-        let is_next = |ready: &&Ready| {
-            !ready
-                .references
-                .iter()
-                .any(|part| waiting.contains_key(part))
-        };
-        let mut wave: Vec<HashPart> = waiting
-            .values()
-            .filter(is_next)
-            .map(|ready| ready.part)
-            .collect();
-        if wave.is_empty() {
-            // A circle, which no store has: any order is as good as any other.
-            wave.extend(waiting.keys());
-        }
-        let wave: Vec<Ready> = wave
-            .iter()
-            .filter_map(|part| waiting.remove(part))
-            .collect();
+    for wave in &plan.waves {
+        let wave: Vec<Ready> = wave.iter().filter_map(|part| ready.remove(part)).collect();
         let written: Vec<(HashPart, bool)> = stream::iter(wave)
             .map(async |ready| {
                 let is_new = put(dest, ready.part, ready.text, &options).await?;

@@ -1,4 +1,4 @@
-//! Judges a doom list, and what is about to be put back.
+//! Judges a doom list.
 //!
 //! A body may be deleted if every narinfo could be read and no visible one names it; if its paths are
 //! needed by nothing visible and by nothing that roots and pins name, by way of journals or directly; if
@@ -13,13 +13,10 @@ use std::{
 
 use super::Broken;
 use crate::{
-    graph::{BodyId, Census, Node, NodeSet, Seconds},
+    graph::{BodyId, Node, NodeSet, Seconds},
     ledger::doom::Doomed,
     nix::{base32, object_key::ObjectKey, store_path::HashPart},
-    plan::{
-        bodies::{Ages, BodySeen, JournalSeen, Look},
-        heal::HealPlan,
-    },
+    plan::bodies::{Ages, BodySeen, JournalSeen, Look},
 };
 
 /// Judges what is left of a doom list when it was struck, by the look that it was struck by.
@@ -162,47 +159,4 @@ fn check_census(look: &Look<'_>, asked: &Asked<'_>) -> Result<(), Broken> {
         }
     }
     Ok(())
-}
-
-/// Judges what is about to be put back: all of it has its row in a journal and its body in the cache, and
-/// comes after whatever it refers to that is put back too.
-pub fn healing(
-    census: &Census,
-    plan: &HealPlan,
-    has_body: impl Fn(Node) -> bool,
-) -> Result<(), Broken> {
-    let all: HashSet<Node> = plan.restore.iter().copied().collect();
-    let mut is_back: HashSet<Node> = HashSet::new();
-    for &node in &plan.restore {
-        let part = census.part(node);
-        if census.is_visible(node) || !census.buried().contains(node) || !is_back.insert(node) {
-            return Err(Broken::Unknown(part));
-        }
-        if !has_body(node) {
-            return Err(Broken::Bodiless(part));
-        }
-        // What refers to itself by way of others has no order.
-        let waits = |reference: &&Node| all.contains(reference) && !is_back.contains(reference);
-        let references = census.graph().references(node).iter();
-        let mut early = references.filter(waits);
-        if early.any(|&reference| !needs(census, &all, reference, node)) {
-            return Err(Broken::OutOfOrder(part));
-        }
-    }
-    Ok(())
-}
-
-/// Returns whether `from` needs `to` by way of `among`.
-fn needs(census: &Census, among: &HashSet<Node>, from: Node, to: Node) -> bool {
-    let mut met = HashSet::new();
-    let mut left = vec![from];
-    while let Some(node) = left.pop() {
-        if node == to {
-            return true;
-        }
-        if among.contains(&node) && met.insert(node) {
-            left.extend(census.graph().references(node));
-        }
-    }
-    false
 }

@@ -10,6 +10,7 @@
 mod alive;
 mod copy;
 mod deletion;
+mod heal;
 mod roots;
 mod sign;
 mod sweep;
@@ -22,7 +23,8 @@ use crate::nix::{
 };
 
 pub use self::copy::copy;
-pub use self::deletion::{deletion, healing};
+pub use self::deletion::deletion;
+pub use self::heal::heal;
 pub use self::sign::rewrite;
 pub use self::sweep::{burial, sweep};
 
@@ -121,6 +123,26 @@ pub enum Broken {
     /// A root is kept that should expire.
     #[error("the plan keeps the root `{0}`")]
     RootKept(ObjectKey),
+    /// A narinfo would be put back that the intent does not name.
+    #[error("the plan puts `{0}` back, which its intent does not name with that body")]
+    NotHeld(HashPart),
+    /// A narinfo would be put back that no journal has.
+    #[error("the plan puts `{0}` back, which no journal has")]
+    NotBuried(HashPart),
+    /// A narinfo would be put back whose body is about to go.
+    #[error("the plan puts `{0}` back, whose body a running sweep is about to delete")]
+    Doomed(HashPart),
+    /// A narinfo would be put back that is another one.
+    #[error("the plan puts `{0}` back with a text that is not its own")]
+    OtherText(HashPart),
+    /// An undo would bring back a path without something that it refers to.
+    #[error("the plan puts `{part}` back without `{reference}`")]
+    Hole {
+        /// The path.
+        part: HashPart,
+        /// What it would lack.
+        reference: HashPart,
+    },
     /// A narinfo would be put back without its body.
     #[error("the plan puts `{0}` back, whose body is not there")]
     Bodiless(HashPart),

@@ -1,5 +1,6 @@
 //! The judge of sweeps against planted wrong plans, one for each rule; and its laws.
 
+mod heal;
 mod laws;
 
 use std::{collections::BTreeMap, time::Duration};
@@ -14,7 +15,6 @@ use crate::{
     },
     plan::{
         bodies::{Ages, BodySeen, JournalSeen, Look},
-        heal::HealPlan,
         retention::{Fate, Why},
         sweep::{
             self, Expiry, Fresh, IntentSeen, KeepReason, SweepPlan, Verdict,
@@ -532,23 +532,4 @@ fn a_body_of_which_nothing_is_known_stays() {
     let unknown = |name| Err(Broken::BodyUnknown(body(name)));
     assert_eq!(Deletion::default().judge("stranger"), unknown("stranger"));
     assert_eq!(Deletion::default().judge("away?"), unknown("away"));
-}
-
-#[test]
-fn what_is_put_back_has_its_body_and_follows_its_references() {
-    let census = census("app -> a; -a -> b; -b; seen");
-    let node = |name: &str| census.node(&part(name)).unwrap();
-    let judge = |names: &str, has_body: bool| {
-        let plan = HealPlan {
-            restore: names.split_whitespace().map(node).collect(),
-            ..HealPlan::default()
-        };
-        healing(&census, &plan, |_| has_body)
-    };
-    assert_eq!(judge("b a", true), Ok(()));
-    assert_eq!(judge("a", true), Ok(()));
-    assert_eq!(judge("a b", true), Err(Broken::OutOfOrder(part("a"))));
-    assert_eq!(judge("b", false), Err(Broken::Bodiless(part("b"))));
-    assert_eq!(judge("seen", true), Err(Broken::Unknown(part("seen"))));
-    assert_eq!(judge("b b", true), Err(Broken::Unknown(part("b"))));
 }
