@@ -55,6 +55,9 @@ pub(super) struct Sight {
     pub(super) ended: Vec<ObjectKey>,
     /// Whether the last snapshot could be read, or there was none.
     pub(super) knows_last: bool,
+    /// Whether any look of this run has met a narinfo that it could not read: who was in doubt once stays
+    /// so, since what was decided by that look holds for the rest of the run.
+    pub(super) has_doubted: bool,
     /// In a dry run: the journal that would have been written, and when.
     pub(super) foreseen: Option<(Index, SystemTime)>,
 }
@@ -62,7 +65,13 @@ pub(super) struct Sight {
 impl Sight {
     /// Whether all that was looked at could be read: in doubt nothing goes.
     pub(super) fn is_readable(&self) -> bool {
-        self.found.wrecks.is_empty() && self.knows_last
+        !self.has_doubted && self.knows_last
+    }
+
+    /// Takes in a look at the narinfos.
+    pub(super) fn see(&mut self, found: Narinfos) {
+        self.has_doubted |= !found.wrecks.is_empty();
+        self.found = found;
     }
 }
 
@@ -81,7 +90,7 @@ pub(super) async fn run(context: &Context, report: &mut Report) -> Result<(), Er
         knows_last: last.is_readable,
         ..Sight::default()
     };
-    sight.found = context.narinfos(last.census.clone(), &sight.signed).await?;
+    sight.see(context.narinfos(last.census.clone(), &sight.signed).await?);
     let (orphaned, healing) = first_heal(context, report, &mut sight).await?;
     sight.living = context.living(&mut sight.records).await?;
     report.adopted = orphaned.told();
@@ -146,7 +155,7 @@ async fn heal(
 /// Lists the narinfos again, and reads what was written since.
 pub(super) async fn look_again(context: &Context, sight: &mut Sight) -> Result<(), Error> {
     let census = mem::take(&mut sight.found.census);
-    sight.found = context.narinfos(census, &sight.signed).await?;
+    sight.see(context.narinfos(census, &sight.signed).await?);
     Ok(())
 }
 

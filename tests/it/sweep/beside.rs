@@ -384,6 +384,25 @@ async fn a_dry_run_sends_no_write() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_has_met_an_unreadable_narinfo_deletes_nothing_though_it_is_mended_soon() {
+    let world = with_garbage().await;
+    world.sweep().await;
+    world.days(32).await;
+    let wreck = narinfo_key("wreck");
+    world.memory.plant(&wreck, "StorePath: nonsense\n");
+    let name = wreck.clone();
+    let reads = move |asked: &Asked<'_>| asked.verb == Verb::Get && asked.name == name;
+    let dest = Beside::after(&world, reads, move |memory| {
+        memory.remove(&wreck);
+    });
+    let report = world.sweep_over(dest, world.request()).await.unwrap();
+    assert_eq!(report.n_unreadable, 1);
+    assert!(world.has_body("old") && world.has_body("lib"));
+    world.sweep().await;
+    assert!(!world.has_body("old") && !world.has_body("lib"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn repair_takes_away_what_nothing_can_make_whole() {
     let world = World::with_modes(Modes::garage());
     world.push("app -> glibc nowhere; glibc; sys -> glibc");
