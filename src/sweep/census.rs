@@ -94,6 +94,11 @@ impl Bulk {
         found.ok().map(|at| &self.bodies[at].1)
     }
 
+    /// Returns whether this is a body that was not there when they were listed.
+    pub(super) fn lacks(&self, key: &ObjectKey) -> bool {
+        key.as_str().starts_with(BODY_PREFIX) && self.body(key).is_none()
+    }
+
     pub(super) fn totals(&self, census: &Census) -> Totals {
         Totals {
             n_narinfos: count(census.n_visible()),

@@ -21,10 +21,7 @@ use crate::{
         JournalFile,
         journal::{Entry, Reason},
     },
-    nix::{
-        object_key::{BODY_PREFIX, ObjectKey},
-        store_path::HashPart,
-    },
+    nix::{object_key::ObjectKey, store_path::HashPart},
     plan::{
         bodies::{self, BodySet},
         heal,
@@ -257,15 +254,12 @@ fn lost(sight: &Sight) -> Vec<heal::Missing> {
         .iter()
         .flat_map(|root| root.upstream.iter().copied());
     let missing = heal::missing(census, &[], &upstream.collect());
-    let has_no_body = |node: Node| {
-        let body = census.body(node);
-        body.is_some_and(|key| {
-            key.as_str().starts_with(BODY_PREFIX) && sight.bulk.body(&key).is_none()
-        })
-    };
+    let is_unread =
+        |part: &HashPart| sight.found.wrecks.contains(part) || sight.unread.contains_key(part);
+    let has_no_body = |body: Option<ObjectKey>| body.is_some_and(|body| sight.bulk.lacks(&body));
     let is_lost = |missing: &heal::Missing| match missing.place {
-        heal::Place::Lost => !sight.found.wrecks.contains(&census.part(missing.node)),
-        heal::Place::Buried => has_no_body(missing.node),
+        heal::Place::Lost => !is_unread(&census.part(missing.node)),
+        heal::Place::Buried => has_no_body(census.body(missing.node)),
         heal::Place::Upstream => false,
     };
     missing.into_iter().filter(is_lost).collect()

@@ -12,11 +12,15 @@ use std::{
 
 use futures::{StreamExt as _, stream};
 
-use super::{Context, Error, report::Healed, steps::Sight};
+use super::{
+    Context, Error,
+    report::{Healed, Unreadable, WhyUnreadable},
+    steps::Sight,
+};
 use crate::{
     graph::{Census, Row},
     ledger::{
-        IntentId,
+        IntentId, JournalFile, Name,
         intent::{Intent, Relied},
         state::Step,
     },
@@ -56,9 +60,11 @@ impl Context {
     /// Adds to the census what journals have of that which is needed, however far away: by visible
     /// narinfos, and by what roots, pins and lists name.
     ///
-    /// Narinfos that are there and cannot be read are not missing.
+    /// Narinfos that are there and cannot be read are not missing. A text that cannot be read puts the run
+    /// in doubt: nobody knows what else it needs.
     pub(super) async fn follow(&self, sight: &mut Sight, books: &Books) -> Result<Needed, Error> {
         let mut needed = Needed::default();
+        sight.unread.clear();
         let wrecks = &sight.found.wrecks;
         let census = &sight.found.census;
         let dangling = census.dangling().map(|node| census.part(node));
@@ -83,12 +89,17 @@ impl Context {
             while let Some(read) = reading.next().await {
                 let (part, tombstone, row) = read?;
                 match row {
-                    Some(row) => {
+                    Ok(row) => {
                         wanted.extend(row.references.iter().copied());
                         builder.push_buried(row).map_err(Error::Census)?;
                     }
-                    None => {
+                    Err(why) => {
                         needed.unreadable.insert(part);
+                        // What has no body does not come back, and needs nothing.
+                        if !sight.bulk.lacks(&tombstone.entry.body) {
+                            let key = Name::journal(&tombstone.run, JournalFile::Text).key();
+                            sight.unread.insert(part, Unreadable { key, why });
+                        }
                     }
                 }
                 needed.tombstones.insert(part, tombstone);
@@ -100,18 +111,23 @@ impl Context {
             });
         }
         sight.found.census = builder.build();
+        sight.has_doubted |= !sight.unread.is_empty();
         Ok(needed)
     }
 
-    /// Reads what a journal has of a path; none if its text makes no sense.
-    pub(super) async fn row_of(&self, tombstone: &Tombstone) -> Result<Option<Row>, Error> {
+    /// Reads what a journal has of a path, if its text makes sense.
+    pub(super) async fn row_of(
+        &self,
+        tombstone: &Tombstone,
+    ) -> Result<Result<Row, WhyUnreadable>, Error> {
         let entry = &tombstone.entry;
         let text = tomb::restore::text(&*self.dest, tombstone).await?;
-        let Ok(narinfo) = self.parse(entry.part, &text) else {
-            return Ok(None);
+        let narinfo = match self.parse(entry.part, &text) {
+            Ok(narinfo) => narinfo,
+            Err(why) => return Ok(Err(why)),
         };
         let info = &narinfo.path_info;
-        Ok(Some(Row {
+        Ok(Ok(Row {
             part: entry.part,
             references: info.references.iter().map(StorePath::hash_part).collect(),
             body: entry.body.clone(),

@@ -18,7 +18,7 @@ use super::{
     condemn::Journal,
     heal::{Healing, foresee},
     living::{Living, Records},
-    report::{Condemned, Fate, Missing, Planned, Report, Warning, WhyMissing},
+    report::{Condemned, Fate, Missing, Planned, Report, Unreadable, Warning, WhyMissing},
 };
 use crate::{
     graph::{Census, Node, Seconds},
@@ -55,7 +55,10 @@ pub(super) struct Sight {
     pub(super) ended: Vec<ObjectKey>,
     /// Whether the last snapshot could be read, or there was none.
     pub(super) knows_last: bool,
-    /// Whether any look of this run has met a narinfo that it could not read: who was in doubt once stays
+    /// The texts of journals that make no sense, of paths that something needs and whose bodies may be
+    /// there: a newer version may be able to put those back, and all that they refer to. By the last look.
+    pub(super) unread: BTreeMap<HashPart, Unreadable>,
+    /// Whether any look of this run has met something that it could not read: who was in doubt once stays
     /// so, since what was decided by that look holds for the rest of the run.
     pub(super) has_doubted: bool,
     /// In a dry run: the journal that would have been written, and when.
@@ -361,7 +364,8 @@ fn tell_condemned(
 fn tell_found(sight: &Sight, report: &mut Report) {
     report.seen = sight.bulk.totals(&sight.found.census);
     report.unreadable = sight.found.unreadable.clone();
-    report.n_unreadable = sight.found.wrecks.len();
+    report.unreadable.extend(sight.unread.values().cloned());
+    report.n_unreadable = sight.found.wrecks.len() + sight.unread.len();
     report.unknown = sight.found.unknown.clone();
     report.unknown.n_keys += sight.bulk.n_foreign;
 }
@@ -377,6 +381,7 @@ fn tell_missing(sight: &Sight, healing: &Healing, report: &mut Report) {
         }
         let why = match missing.place {
             heal::Place::Upstream => return None,
+            heal::Place::Lost if sight.unread.contains_key(&part) => WhyMissing::Unreadable,
             heal::Place::Lost => WhyMissing::Unknown,
             heal::Place::Buried => match healing.lost.get(&part)? {
                 Lost::Doomed => WhyMissing::Doomed,

@@ -16,7 +16,7 @@ use narhaul::{
     stop::Stop,
     sweep::{
         self, Error,
-        report::{BodyFate, Fate},
+        report::{BodyFate, Fate, WhyMissing},
     },
 };
 
@@ -211,6 +211,37 @@ async fn an_unreadable_narinfo_condemns_nothing() {
     assert!(world.has("old"));
     world.memory.remove(&wreck);
     assert_eq!(world.sweep().await.condemned.len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_buried_text_that_makes_no_sense_keeps_the_bodies_that_it_may_need() {
+    let world = World::new();
+    world.push("sys; lib -> base; base");
+    world.root("web", &["sys"]);
+    world.days(32).await;
+    world.sweep().await;
+    assert!(!world.has("lib") && !world.has("base"));
+    let text = world
+        .ledger()
+        .into_iter()
+        .find(|key| key.ends_with("/text"));
+    let text = text.unwrap();
+    let n_bytes = world.memory.stored(&text).unwrap().body.len();
+    world.memory.plant(&text, "x".repeat(n_bytes));
+    world.days(32).await;
+    // A writer that goes by what it remembers.
+    world.push("app -> lib");
+    for repair in [false, true] {
+        let mut request = world.request();
+        request.options.repair = repair;
+        let report = world.sweep_as(request).await.unwrap();
+        assert_eq!(report.unreadable[0].key.as_str(), text);
+        assert_eq!(report.missing[0].why, WhyMissing::Unreadable);
+        assert!(world.has_body("base") && world.has("app"));
+    }
+    world.push("app -> lib; lib -> base; base");
+    assert_eq!(world.sweep().await.n_unreadable, 0);
+    assert!(world.holes().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
