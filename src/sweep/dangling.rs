@@ -135,8 +135,17 @@ impl Context {
             .map(|missing| async move {
                 self.go_on()?;
                 let key = ObjectKey::narinfo(census.part(missing.node));
-                let is_gone = self.head(&key).await?.is_none();
-                Ok::<_, Error>(is_gone.then_some(missing))
+                if self.head(&key).await?.is_some() {
+                    return Ok(None);
+                }
+                // Its body may have come since they were listed: then the next sweep puts it back.
+                let body = census.body(missing.node);
+                if let (heal::Place::Buried, Some(body)) = (missing.place, body)
+                    && self.head(&body).await?.is_some()
+                {
+                    return Ok(None);
+                }
+                Ok::<_, Error>(Some(missing))
             })
             .buffered(self.request.n_requests);
         let mut gone = Vec::new();
@@ -245,7 +254,11 @@ impl Context {
     }
 }
 
-/// Returns what visible nodes need and the census does not have, where nothing can put it back.
+/// Returns what visible nodes need and the census does not have, where nothing seems to put it back.
+///
+/// What only roots, pins and lists name is left out: it is lost to them, but nothing visible refers to it
+/// that could be buried for it. Whatever a visible node needs is found from there, whoever names it too.
+/// That a body was not listed is a suspicion, to be asked about before anything is buried.
 fn lost(sight: &Sight) -> Vec<heal::Missing> {
     let census = &sight.found.census;
     let upstream = sight

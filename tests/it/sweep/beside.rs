@@ -438,6 +438,32 @@ async fn repair_leaves_alone_what_a_copy_has_made_whole_meanwhile() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn repair_leaves_alone_what_a_body_that_has_come_back_can_make_whole() {
+    // Between the question for its narinfo and that for its body, and when all is condemned.
+    for (verb, end) in [(Verb::Head, ".narinfo"), (Verb::Put, "-f/condemned")] {
+        let world = World::new();
+        world.push("sys; lib");
+        world.root("web", &["sys"]);
+        world.days(32).await;
+        world.sweep().await;
+        let body = world.memory.stored(&body_key("lib")).unwrap().body.clone();
+        world.memory.remove(&body_key("lib"));
+        world.publish("app", &["lib"]);
+        world.memory.plant(&body_key("app"), "contents");
+        let when = move |asked: &Asked<'_>| asked.verb == verb && asked.name.ends_with(end);
+        let dest = Beside::after(&world, when, move |memory| {
+            memory.plant(&body_key("lib"), body);
+        });
+        let mut request = world.request();
+        request.options.repair = true;
+        world.sweep_over(dest, request).await.unwrap();
+        assert!(world.has("app") && world.has_body("lib"), "{end}");
+        world.sweep().await;
+        assert!(world.has("lib") && world.holes().is_empty(), "{end}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn undo_leaves_out_what_would_come_back_with_a_hole() {
     let world = World::new();
     world.push("sys -> glibc; glibc; app -> glibc nowhere; tool -> app; whole -> glibc");
