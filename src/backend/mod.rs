@@ -40,7 +40,7 @@ use bytes::Bytes;
 
 pub use self::{
     admin::Change,
-    fence::{Fence, SIGNATURE_LIFE},
+    fence::{DELETING, Fence, SIGNATURE_LIFE},
     rules::{Expiry, Known, Lifecycle, Noncurrent, Rules, Versioning},
 };
 use crate::nix::object_key::ObjectKey;

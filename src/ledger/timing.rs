@@ -36,9 +36,10 @@ pub struct Timing {
     /// [`Timing::run_is_dead_after`].
     pub run_dead: Duration,
     /// This long the signature of a DELETE is good: later than this after it was sent it cannot land.
+    /// Prescribed to the back end, which signs for whole seconds and at least one.
     pub signature: Duration,
     /// This long a request may be under way before it is given up: the longest is a DELETE of a
-    /// thousand keys.
+    /// thousand keys. The back end has its own bounds for requests; a test of `tomb` holds them against this.
     pub request: Duration,
     /// A sweep waits this long after burying before it heals what was published meanwhile.
     pub linger: Duration,
@@ -129,6 +130,11 @@ impl Timing {
             && self.lapse < self.intent_dead
             && self.run_beat < self.run_lapse()
             && self.run_dead < self.intent_dead
+            // What was sent before the lapse has arrived, or never will, before anybody is held for dead.
+            && self.lapse + self.request <= self.intent_dead
+            // A beat whose answer takes as long as it may still comes in time.
+            && self.beat + self.request < self.lapse
+            && self.run_beat + self.request < self.run_lapse()
             && self.doom_kept >= self.orphans
             && self.doom_chunk > 0
     }
@@ -142,6 +148,18 @@ mod tests {
     fn the_protocols_durations_are_sound_at_every_scale() {
         for factor in [1.0, 0.1, 1.0 / 3600.0, 1e-6] {
             assert!(Timing::default().scaled(factor).is_sound(), "{factor}");
+        }
+    }
+
+    #[test]
+    fn an_answer_that_takes_as_long_as_it_may_makes_nobody_look_dead() {
+        for minutes in [5, 28, 31] {
+            let request = MINUTE * minutes;
+            let timing = Timing {
+                request,
+                ..Timing::default()
+            };
+            assert!(!timing.is_sound(), "{minutes}");
         }
     }
 

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     backend::{
-        self, Backend, Kind, PutOptions,
+        self, Backend, DELETING, Kind, PutOptions, SIGNATURE_LIFE,
         memory::{Memory, Modes},
         wrap::{
             around::{Around, Asked, Attempt},
@@ -176,6 +176,15 @@ async fn undo(memory: &Memory, held: &Held, names: &[&str]) -> Restored {
 }
 
 const BURIED: &[JournalFile] = &[JournalFile::Condemned, JournalFile::Buried];
+
+#[test]
+fn a_deletion_lasts_no_longer_on_its_way_than_others_wait_for_it() {
+    let timing = Timing::default();
+    assert_eq!(
+        (timing.signature, timing.request),
+        (SIGNATURE_LIFE, DELETING)
+    );
+}
 
 #[tokio::test(start_paused = true)]
 async fn a_run_is_dead_only_when_its_last_delete_has_landed() {

@@ -51,9 +51,6 @@ pub(super) const SMALL: Duration = Duration::from_secs(30);
 /// What a listing may take: some servers walk folders for it.
 pub(super) const LISTING: Duration = Duration::from_secs(60);
 
-/// What deleting a full batch may take; 1–2 s were seen on two idle cores.
-pub(super) const DELETING: Duration = Duration::from_secs(120);
-
 /// What joining the parts of an upload may take. AWS documents several minutes.
 pub(super) const JOINING: Duration = Duration::from_secs(600);
 

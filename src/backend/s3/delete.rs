@@ -7,14 +7,13 @@ use futures::{StreamExt as _, stream};
 
 use super::{
     S3,
-    client::DELETING,
     dialect::Provider,
     errors::of_code,
     fenced::{Look, ServerTime, ShortLived},
     watch::ContentMd5,
 };
 use crate::{
-    backend::{Error, Fence, Kind},
+    backend::{DELETING, Error, Fence, Kind},
     nix::object_key::ObjectKey,
 };
 
