@@ -145,7 +145,7 @@ impl Context {
     }
 
     /// Lists the top, and reads the narinfos that `base` does not know as they are.
-    pub(super) async fn narinfos(&self, base: Census, signed: &Signed) -> Result<Narinfos, Error> {
+    pub(super) async fn narinfos(&self, base: Census) -> Result<Narinfos, Error> {
         self.go_on()?;
         let mut found = Narinfos::default();
         let mut builder = base.amend();
@@ -186,8 +186,7 @@ impl Context {
         for part in &gone {
             builder.remove(part);
         }
-        self.read_wanted(&mut builder, wanted, signed, &mut found)
-            .await?;
+        self.read_wanted(&mut builder, wanted, &mut found).await?;
         found.census = builder.build();
         Ok(found)
     }
@@ -196,7 +195,6 @@ impl Context {
         &self,
         builder: &mut CensusBuilder,
         wanted: Vec<(HashPart, ObjectKey, ObjectMeta)>,
-        signed: &Signed,
         found: &mut Narinfos,
     ) -> Result<(), Error> {
         self.meter
@@ -212,13 +210,11 @@ impl Context {
             .buffer_unordered(self.request.n_requests);
         while let Some(done) = reading.next().await {
             let (part, key, read) = done?;
-            let known_birth = signed.birth(builder.so_far(), part, &read);
             builder.remove(&part);
             match read {
                 Ok(None) => {}
                 Ok(Some(row)) => {
-                    let birth = known_birth.unwrap_or(row.modified);
-                    builder.push(Row { birth, ..row }).map_err(Error::Census)?;
+                    builder.push(row).map_err(Error::Census)?;
                     found.written.insert(part);
                 }
                 Err(why) => {
@@ -290,25 +286,6 @@ impl Context {
         self.go_on()?;
         let all = listing::all(&*self.dest, prefix, is_shallow, self.request.n_requests);
         all.await.map_err(|error| self.fail(error))
-    }
-}
-
-/// The narinfos that we ourselves have signed again, with the tags that they had from then on.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Signed(pub(super) BTreeMap<HashPart, Etag>);
-
-impl Signed {
-    /// Returns the older birth of a narinfo whose change is our own doing.
-    fn birth(
-        &self,
-        so_far: &Census,
-        part: HashPart,
-        read: &Result<Option<Row>, WhyUnreadable>,
-    ) -> Option<Seconds> {
-        let row = read.as_ref().ok()?.as_ref()?;
-        let node = so_far.node(&part).filter(|&node| so_far.is_visible(node))?;
-        let is_ours = row.etag.is_some() && self.0.get(&part) == row.etag.as_ref();
-        is_ours.then(|| so_far.birth(node))
     }
 }
 

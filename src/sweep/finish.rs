@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::{
     Context, Error,
-    census::{Signed, count},
+    census::count,
     living::Living,
     report::{Planned, Report, Warning},
     steps::{Sight, is_over},
@@ -38,8 +38,6 @@ const SHRUNK: u64 = 2;
 pub(super) struct Last {
     /// What was there then.
     pub(super) census: Census,
-    /// What we have signed again.
-    pub(super) signed: Signed,
     /// The orphans that it noted, and since when.
     pub(super) orphans: BTreeMap<ObjectKey, Seconds>,
     /// How many paths each list of roots named.
@@ -67,7 +65,6 @@ impl Context {
             let keys: Vec<ObjectKey> = listed.into_iter().map(|(key, _)| key).collect();
             let nothing = Last {
                 census: Census::default(),
-                signed: Signed::default(),
                 orphans: BTreeMap::new(),
                 lists: BTreeMap::new(),
                 named: Vec::new(),
@@ -87,7 +84,6 @@ impl Context {
             return match Snapshot::decode(&object.body) {
                 Ok(last) => Ok(Last {
                     census: last.census,
-                    signed: Signed(last.resigned),
                     orphans: last.orphans,
                     lists: last.lists,
                     named: last.roots.into_iter().chain(last.pins).collect(),
@@ -237,7 +233,7 @@ impl Context {
             pins: pins.filter(kept).cloned().collect(),
             ended: expired.iter().chain(&sight.ended).cloned().collect(),
             lists: self.lists(),
-            resigned: sight.signed.0.clone(),
+            resigned: BTreeMap::new(),
             orphans: std::mem::take(&mut sight.orphans),
             census: std::mem::take(&mut sight.found.census),
         };

@@ -14,7 +14,7 @@ use std::{
 use super::{
     Context, Error,
     adopt::Orphaned,
-    census::{Bulk, Narinfos, Signed},
+    census::{Bulk, Narinfos},
     condemn::Journal,
     heal::{Healing, foresee},
     living::{Living, Records},
@@ -43,7 +43,6 @@ pub(super) struct Sight {
     pub(super) living: Living,
     /// The paths that kept roots, pins and lists name.
     pub(super) named: Vec<HashPart>,
-    pub(super) signed: Signed,
     /// The orphans that the last sweep noted and since when; in the end those for the next.
     pub(super) orphans: BTreeMap<ObjectKey, Seconds>,
     pub(super) records: Records,
@@ -87,13 +86,12 @@ pub(super) async fn run(context: &Context, report: &mut Report) -> Result<(), Er
         return Err(Error::NoConfig(Name::Config.key()));
     }
     let mut sight = Sight {
-        signed: last.signed.clone(),
         orphans: last.orphans.clone(),
         bulk: context.bulk().await?,
         knows_last: last.is_readable,
         ..Sight::default()
     };
-    sight.see(context.narinfos(last.census.clone(), &sight.signed).await?);
+    sight.see(context.narinfos(last.census.clone()).await?);
     let (orphaned, healing) = first_heal(context, report, &mut sight).await?;
     sight.living = context.living(&mut sight.records).await?;
     report.adopted = orphaned.told();
@@ -158,7 +156,7 @@ async fn heal(
 /// Lists the narinfos again, and reads what was written since.
 pub(super) async fn look_again(context: &Context, sight: &mut Sight) -> Result<(), Error> {
     let census = mem::take(&mut sight.found.census);
-    sight.see(context.narinfos(census, &sight.signed).await?);
+    sight.see(context.narinfos(census).await?);
     Ok(())
 }
 

@@ -64,8 +64,8 @@ pub struct Snapshot {
     pub ended: Vec<ObjectKey>,
     /// How many paths each list of roots named that this sweep was given, by what it is called.
     pub lists: BTreeMap<String, u64>,
-    /// Narinfos that we have signed again since they were written, with the tags that they got: their
-    /// births stay what they were.
+    /// Narinfos that were signed again, with the tags that they got. Sweeps write none and go by none: a
+    /// narinfo is born when it was last written, whoever wrote it. A place in the format, no more.
     pub resigned: BTreeMap<HashPart, Etag>,
     /// Bodies that no narinfo named, with the time at which a sweep first found each of them so. Their
     /// own dates do not say it: a narinfo that named one may have been replaced a moment ago.

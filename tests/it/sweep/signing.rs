@@ -195,6 +195,20 @@ async fn only_signatures_change_and_a_second_run_writes_nothing() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_was_signed_again_is_left_alone_for_a_window_and_goes_after_it() {
+    let world = with_garbage().await;
+    assert_eq!(sign(&world, wish()).await.n_written, 4);
+    assert!(world.sweep().await.condemned.is_empty());
+    world.days(29).await;
+    assert!(world.sweep().await.condemned.is_empty());
+    world.days(2).await;
+    assert_eq!(world.sweep().await.condemned.len(), 2);
+    world.days(32).await;
+    world.sweep().await;
+    assert!(!world.has_body("old") && world.has("sys") && world.holes().is_empty());
+}
+
 /// What must hold however signing and a sweep met.
 #[track_caller]
 fn is_well(world: &World, report: &Report, buried: &BTreeSet<HashPart>, at: usize) {
