@@ -65,7 +65,8 @@ fn check_shape(scene: &Scene<'_>, plan: &SweepPlan) -> Result<(), Broken> {
     Ok(())
 }
 
-/// There are grounds for condemning anything.
+/// There are grounds for condemning anything. Roots that expire and pins that have ended are some: they say
+/// what was alive, and until when.
 fn check_grounds(scene: &Scene<'_>, plan: &SweepPlan) -> Result<(), Broken> {
     let n_condemned: usize = plan.levels.iter().map(Vec::len).sum();
     if !scene.is_readable && n_condemned > 0 {

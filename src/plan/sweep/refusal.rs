@@ -2,6 +2,14 @@
 //!
 //! Each of these says that what was found cannot be what somebody meant. Garbage that is kept costs
 //! money; a live path that is deleted costs a build.
+//!
+//! A cache without roots is one in which nobody has said anything. Roots that the rules let expire and
+//! pins that have ended do not make a cache one: somebody did say what is alive, and until when. Refusing
+//! there would leave a cache that is emptied on purpose as it is for ever; one that is emptied by neglect
+//! is the guard's business, which stops more than a fifth at once. The sweep that finds the last root
+//! expired takes the root record away, so the next one has nothing to go by and is refused: what was
+//! buried keeps its bodies, and can be taken back, until somebody copies, pins, or lets age decide. A pin
+//! that has ended stays in the ledger, and counts as long as it does.
 
 use std::{
     collections::{BTreeSet, HashSet},

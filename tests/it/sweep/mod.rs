@@ -201,6 +201,24 @@ async fn a_body_that_was_replaced_waits_a_grace_of_its_own() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_cache_whose_last_root_has_expired_is_swept_once_and_keeps_the_bodies() {
+    let world = World::new();
+    world.push("sys");
+    world.root("hook", &["sys"]);
+    world.days(32).await;
+    world.sweep().await;
+    assert!(!world.has("sys"));
+    world.days(32).await;
+    let refused = world.sweep_as(world.request()).await.unwrap_err();
+    assert!(matches!(refused, Error::Refused(Refusal::NoRoots)));
+    assert!(world.has_body("sys"));
+    let mut request = world.request();
+    request.settings.is_age_only = true;
+    world.sweep_as(request).await.unwrap();
+    assert!(!world.has_body("sys"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_unreadable_narinfo_condemns_nothing() {
     let world = with_garbage().await;
     let wreck = narinfo_key("wreck");
