@@ -25,6 +25,7 @@ use std::{
     path::{Path, PathBuf},
     process,
     sync::{Mutex, PoisonError},
+    time::Duration,
 };
 
 use crate::{
@@ -42,6 +43,10 @@ const MAX_NUMBERS: u64 = 500;
 /// So many paths are told a collector before its answers are read: a few kilobytes, which fit any socket's
 /// buffer.
 const AHEAD: usize = 16;
+
+/// How long a collector may be silent. Chosen: it answers at once, or when it has deleted the path in
+/// question; who is silent for longer hangs, and then its lock is waited for.
+const PATIENCE: Duration = Duration::from_secs(15 * 60);
 
 /// The paths that this process holds in one store, until it is dropped.
 #[derive(Debug)]
@@ -191,6 +196,8 @@ fn remove(path: &Path) -> io::Result<()> {
 /// Tells a running collector about `paths`, and waits until it has heard of all.
 fn tell(socket: &Path, paths: &[String]) -> io::Result<()> {
     let mut stream = UnixStream::connect(socket)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
     for some in paths.chunks(AHEAD) {
         let lines: String = some.iter().flat_map(|path| [path.as_str(), "\n"]).collect();
         stream.write_all(lines.as_bytes())?;

@@ -1,7 +1,7 @@
 //! The source behind a daemon's socket: versions, refusals and broken connections, by a daemon of the
 //! test's own. Real daemons are in `daemon_real.rs`.
 
-use std::{fs, os::unix::fs::symlink, thread, time::Duration};
+use std::{fs, os::unix::fs::symlink, thread};
 
 use narhaul::{
     nix::{
@@ -111,13 +111,7 @@ fn a_path_is_held_before_it_is_asked_about() {
     assert_eq!(asked.iter().filter(|note| *note == "0").count(), 1);
     assert!(!asked.contains(&"end".to_owned()));
     drop(source);
-    for _ in 0..1000 {
-        if daemon.asked().contains(&"end".to_owned()) {
-            return;
-        }
-        thread::sleep(Duration::from_millis(5));
-    }
-    panic!("the connection goes with the source");
+    daemon.wait_for_an_end();
 }
 
 #[test]

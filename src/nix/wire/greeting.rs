@@ -38,7 +38,7 @@ pub struct Version {
 }
 
 impl Version {
-    /// The oldest that is spoken: Nix 2.0's.
+    /// The oldest that is spoken: Nix 2.3's.
     pub const OLDEST: Self = Self::new(21);
     /// Frames hold errors with traces.
     pub const ERRORS_WITH_TRACES: Self = Self::new(26);

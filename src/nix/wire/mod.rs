@@ -5,7 +5,7 @@
 //! number ([`Op`]) with its arguments, and each answer a sequence of frames ([`frame`]) followed by a
 //! result. What the daemon knows about a path is a [`record`].
 //!
-//! Spoken are the versions 1.21 (Nix 2.0) to 1.38 (2.24 and later). Nothing that comes in is trusted: every
+//! Spoken are the versions 1.21 (Nix 2.3) to 1.38 (2.24 and later). Nothing that comes in is trusted: every
 //! length is held to a limit before anything is kept.
 //!
 //! Values go into and out of any reader or writer. Not here: sockets, and who asks what in which order

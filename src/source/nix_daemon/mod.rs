@@ -1,7 +1,7 @@
 //! A local Nix store, asked through its daemon's socket.
 //!
 //! The daemon tells about paths, holds them against the garbage collector, adds signatures, and reads
-//! files that we may not read. It speaks the worker protocol (`nix::wire`), in the versions from Nix 2.0
+//! files that we may not read. It speaks the worker protocol (`nix::wire`), in the versions from Nix 2.3
 //! on. Whoever the daemon lets in may do all of this; nothing here needs its trust.
 //!
 //! A path of a closure is held, by `AddTempRoot`, before it is asked about: if it is valid then, no
@@ -78,7 +78,8 @@ pub struct Daemon {
     /// What it said of itself.
     nix_version: Option<String>,
     is_trusted: Option<bool>,
-    /// The connection that walks closures, and whose end lets go of what it holds. None if it broke.
+    /// The connection that walks closures, and whose end lets go of what it holds. A walk that fails ends
+    /// it; the next one opens another.
     holder: Mutex<Option<Connection>>,
     /// Connections that nobody uses just now.
     idle: Mutex<Vec<Connection>>,
@@ -118,13 +119,13 @@ impl Daemon {
         &self.endpoint.socket
     }
 
-    /// Returns the version of Nix that it is, if it says so: from Nix 2.7 on.
+    /// Returns the version of Nix that it is, if it says so: from 1.33 of the protocol on.
     #[must_use]
     pub fn nix_version(&self) -> Option<&str> {
         self.nix_version.as_deref()
     }
 
-    /// Returns whether it trusts us, if it says so: from Nix 2.15 on.
+    /// Returns whether it trusts us, if it says so: from 1.35 of the protocol on.
     #[must_use]
     pub const fn is_trusted(&self) -> Option<bool> {
         self.is_trusted

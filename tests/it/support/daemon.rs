@@ -7,7 +7,7 @@ use std::{
     collections::BTreeMap,
     io::{self, Read, Write},
     os::unix::net::{UnixListener, UnixStream},
-    sync::{Arc, Mutex},
+    sync::{Arc, Condvar, Mutex},
     thread,
 };
 
@@ -45,14 +45,22 @@ pub(crate) struct State {
 #[derive(Debug)]
 pub(crate) struct FakeDaemon {
     folder: tempfile::TempDir,
-    state: Arc<Mutex<State>>,
+    shared: Arc<Shared>,
+}
+
+/// What all connections share.
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    /// Told of everything that is noted.
+    noted: Condvar,
 }
 
 impl FakeDaemon {
     /// A daemon of a version, which knows nothing yet.
     pub(crate) fn new(version: Version) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let state = Arc::new(Mutex::new(State {
+        let state = Mutex::new(State {
             says: Greeting {
                 version,
                 features: Vec::new(),
@@ -64,17 +72,19 @@ impl FakeDaemon {
             refused: BTreeMap::new(),
             cut_after: None,
             asked: Vec::new(),
-        }));
-        let daemon = Self { folder, state };
+        });
+        let noted = Condvar::new();
+        let shared = Arc::new(Shared { state, noted });
+        let daemon = Self { folder, shared };
         let listener = UnixListener::bind(daemon.endpoint().socket).unwrap();
-        let state = Arc::clone(&daemon.state);
+        let shared = Arc::clone(&daemon.shared);
         thread::spawn(move || {
             for stream in listener.incoming() {
-                let (stream, state) = (stream.unwrap(), Arc::clone(&state));
+                let (stream, shared) = (stream.unwrap(), Arc::clone(&shared));
                 thread::spawn(move || {
                     // However it ends: the client has gone, or the test wanted it cut.
-                    serve(stream, &state).ok();
-                    note(&state, "end".to_owned());
+                    serve(stream, &shared).ok();
+                    note(&shared, "end".to_owned());
                 });
             }
         });
@@ -103,12 +113,19 @@ impl FakeDaemon {
     }
 
     pub(crate) fn set<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
-        change(&mut self.state.lock().unwrap())
+        change(&mut self.shared.state.lock().unwrap())
     }
 
-    /// What was asked about a path, in order.
+    /// What was asked, in order.
     pub(crate) fn asked(&self) -> Vec<String> {
         self.set(|state| state.asked.clone())
+    }
+
+    /// Waits until a connection has ended.
+    pub(crate) fn wait_for_an_end(&self) {
+        let state = self.shared.state.lock().unwrap();
+        let is_on = |state: &mut State| !state.asked.contains(&"end".to_owned());
+        drop(self.shared.noted.wait_while(state, is_on).unwrap());
     }
 }
 
@@ -139,20 +156,21 @@ impl Write for Cut {
     }
 }
 
-fn note(state: &Mutex<State>, what: String) {
-    state.lock().unwrap().asked.push(what);
+fn note(shared: &Shared, what: String) {
+    shared.state.lock().unwrap().asked.push(what);
+    shared.noted.notify_all();
 }
 
-fn serve(stream: UnixStream, state: &Mutex<State>) -> Result<(), wire::Error> {
+fn serve(stream: UnixStream, shared: &Shared) -> Result<(), wire::Error> {
     let (says, left) = {
-        let state = state.lock().unwrap();
+        let state = shared.state.lock().unwrap();
         (state.says.clone(), state.cut_after)
     };
     let mut stream = Cut { stream, left };
     let version = welcome(&mut stream, &says)?.version;
     let mut op = 0;
     loop {
-        let is_known = answer(&mut stream, state, version, op)?;
+        let is_known = answer(&mut stream, shared, version, op)?;
         assert!(is_known, "the client asks for {op}");
         op = read_number(&mut stream)?;
     }
@@ -161,7 +179,7 @@ fn serve(stream: UnixStream, state: &Mutex<State>) -> Result<(), wire::Error> {
 /// Reads the arguments of a request and answers it; the greeting's end is request 0.
 fn answer(
     stream: &mut Cut,
-    state: &Mutex<State>,
+    shared: &Shared,
     version: Version,
     op: u64,
 ) -> Result<bool, wire::Error> {
@@ -174,8 +192,8 @@ fn answer(
     }
     let base = path.rsplit('/').next().unwrap_or_default();
     let base = base.split_once('-').map_or("", |(_, name)| name);
-    note(state, format!("{op} {base}").trim_end().to_owned());
-    let mut state = state.lock().unwrap();
+    note(shared, format!("{op} {base}").trim_end().to_owned());
+    let mut state = shared.state.lock().unwrap();
     let talk = Frame::Next("as you wish".to_owned());
     write_frame(stream, version, &talk)?;
     if let Some(refusal) = state.refused.get(&op) {
