@@ -61,6 +61,9 @@ struct Held {
     path: PathBuf,
     file: File,
     gc_lock: File,
+    /// The connection to the collector that was running last. It stays open, as Nix's own do: a collector
+    /// of Nix 2.34 may crash over one that is closed soon after it was opened.
+    collector: Option<UnixStream>,
     paths: HashSet<StorePath>,
 }
 
@@ -114,6 +117,7 @@ impl Held {
                     path,
                     file,
                     gc_lock: lock,
+                    collector: None,
                     paths: HashSet::new(),
                 });
             }
@@ -123,21 +127,45 @@ impl Held {
     }
 
     /// Makes sure that a collector which has read the files already knows of `paths` too.
-    fn tell_collector(&self, state_dir: &Path, paths: &[String]) -> Result<(), Error> {
-        let socket = state_dir.join("gc-socket/socket");
+    fn tell_collector(&mut self, state_dir: &Path, paths: &[String]) -> Result<(), Error> {
         let result = match self.gc_lock.try_lock_shared() {
             Ok(()) => self.gc_lock.unlock(),
             Err(TryLockError::Error(error)) => Err(error),
-            Err(TryLockError::WouldBlock) => match tell(&socket, paths) {
-                Ok(()) => Ok(()),
-                // It has none, or has ended meanwhile: when the lock is free, no collector runs.
-                Err(_hung_up) => self
-                    .gc_lock
-                    .lock_shared()
-                    .and_then(|()| self.gc_lock.unlock()),
-            },
+            Err(TryLockError::WouldBlock) => {
+                // The collector of before may have ended, and this is another one.
+                let told = self.tell(None, paths);
+                let socket = state_dir.join("gc-socket/socket");
+                match told.or_else(|_hung_up| self.tell(Some(&socket), paths)) {
+                    Ok(()) => Ok(()),
+                    // It has no socket, or has ended: when the lock is free, no collector runs.
+                    Err(_hung_up) => self
+                        .gc_lock
+                        .lock_shared()
+                        .and_then(|()| self.gc_lock.unlock()),
+                }
+            }
         };
         result.map_err(|error| failed(&state_dir.join("gc.lock"), error))
+    }
+
+    /// Tells a running collector about `paths`, and waits until it has heard of all: by a new connection to
+    /// `socket`, or else by the one that is there.
+    fn tell(&mut self, socket: Option<&Path>, paths: &[String]) -> io::Result<()> {
+        let mut stream = match (socket, self.collector.take()) {
+            (Some(socket), _) => UnixStream::connect(socket)?,
+            (None, Some(stream)) => stream,
+            (None, None) => return Err(io::ErrorKind::NotConnected.into()),
+        };
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        for some in paths.chunks(AHEAD) {
+            let lines: String = some.iter().flat_map(|path| [path.as_str(), "\n"]).collect();
+            stream.write_all(lines.as_bytes())?;
+            let mut answers = [0; AHEAD];
+            stream.read_exact(&mut answers[..some.len()])?;
+        }
+        self.collector = Some(stream);
+        Ok(())
     }
 }
 
@@ -191,20 +219,6 @@ fn remove(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
         _gone => Ok(()),
     }
-}
-
-/// Tells a running collector about `paths`, and waits until it has heard of all.
-fn tell(socket: &Path, paths: &[String]) -> io::Result<()> {
-    let mut stream = UnixStream::connect(socket)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    stream.set_write_timeout(Some(PATIENCE))?;
-    for some in paths.chunks(AHEAD) {
-        let lines: String = some.iter().flat_map(|path| [path.as_str(), "\n"]).collect();
-        stream.write_all(lines.as_bytes())?;
-        let mut answers = [0; AHEAD];
-        stream.read_exact(&mut answers[..some.len()])?;
-    }
-    Ok(())
 }
 
 #[cfg(test)]
@@ -291,8 +305,11 @@ mod tests {
                 heard
             });
             let roots = TempRoots::new(folder.path().to_owned());
+            // Both by one connection: only one is accepted.
+            roots.hold(&StoreDir::default(), &paths[..20]).unwrap();
             roots.hold(&StoreDir::default(), &paths).unwrap();
             assert_eq!(files(folder.path())[0].1.matches('\0').count(), 50);
+            drop(roots);
             collector.join().unwrap()
         });
         assert_eq!(heard.lines().count(), 50);

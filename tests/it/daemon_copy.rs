@@ -6,7 +6,7 @@ use std::{
     fs,
     os::unix::fs::{PermissionsExt as _, chown},
     path::Path,
-    process::{Child, Stdio},
+    process::{Child, Command, Stdio},
     thread,
     time::Duration,
 };
@@ -40,7 +40,13 @@ fn narinfos(folder: &Path) -> BTreeSet<String> {
 fn by_nobody<'w>(world: &'w World, args: &[&str]) -> Run<'w> {
     fs::set_permissions(world.path("."), fs::Permissions::from_mode(0o755)).unwrap();
     let program = world.path("narhaul");
-    fs::copy(env!("CARGO_BIN_EXE_narhaul"), &program).unwrap();
+    // By another process: a program that this one has open for writing, even for a moment, can be open
+    // in a child that another test is just starting, and cannot be run then.
+    let copied = Command::new("cp")
+        .arg(env!("CARGO_BIN_EXE_narhaul"))
+        .arg(&program)
+        .status();
+    assert!(copied.unwrap().success());
     let folder = world.path("nobody");
     fs::create_dir_all(&folder).unwrap();
     chown(&folder, Some(NOBODY), Some(NOBODY)).unwrap();
@@ -199,7 +205,7 @@ fn a_collection_hears_of_paths(nix: Nix) {
         .env("NIX_REMOTE", &root)
         .command()
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
+        .stderr(fs::File::create(real.world.path("gc.log")).unwrap())
         .spawn()
         .unwrap();
     let files = real.physical_dir();
@@ -218,7 +224,8 @@ fn a_collection_hears_of_paths(nix: Nix) {
         }
         held.extend(is_held.then_some(full));
     }
-    assert!(collection.wait().unwrap().success());
+    let ended = collection.wait().unwrap();
+    assert!(ended.success(), "{ended}: {}", real.world.read("gc.log"));
     assert!(held.len() >= 3, "the collection was too fast: {held:?}");
     for full in &held {
         let file = files.join(full.rsplit('/').next().unwrap());
