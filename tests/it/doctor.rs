@@ -148,10 +148,7 @@ async fn a_cache_that_is_well_is_told_so_and_nothing_stays_behind() {
     clock                  ok       the server's clock and ours agree
     missing keys           ok       a key that cannot exist is answered with 404
     lifecycle              ok       no rule removes what a cache needs by its age
-    unfinished uploads     note     no rule drops them
-                                    narhaul: those of copies that died stay, and are paid for, until a sweep removes them
-                                    Nix: leaves some too when it dies, with `multipart-upload=true`
-                                    to do: a rule that aborts unfinished uploads after 7 days
+    unfinished uploads     ok       are dropped after 7 d
     versioning             ok       what is deleted or overwritten is not kept
     policy                 ok       the bucket has none
     nix-cache-info         ok       priority 40
@@ -172,7 +169,7 @@ async fn a_cache_that_is_well_is_told_so_and_nothing_stays_behind() {
     parts                  ok       parts of an object may have different lengths
     listings               ok       160 right after writes and deletions have shown what is there
     --- stderr
-    `s3://nix-cache`: 20 ok, 4 notes
+    `s3://nix-cache`: 21 ok, 3 notes
     --- exit 0
     ");
     clinic.is_tidy();
@@ -217,7 +214,6 @@ async fn a_server_that_does_not_heed_conditions_is_found_out() {
     insta::assert_snapshot!(found, @r"
     note TLS: there is no TLS
     warning region: the bucket is in `garage`, and requests said `us-east-1`
-    note unfinished uploads: no rule drops them
     note policy: the server has none
     note anonymous reads: not by `http://127.0.0.1:[PORT]/nix-cache`: access denied (403 AccessDenied)
     note conditional writes: `If-None-Match` is not heeded, and nobody is told
@@ -237,7 +233,6 @@ async fn a_server_that_looks_before_it_writes_is_found_out_by_a_race() {
     .await;
     insta::assert_snapshot!(found, @r"
     note TLS: there is no TLS
-    note unfinished uploads: no rule drops them
     note anonymous reads: not by `http://127.0.0.1:[PORT]/nix-cache`: access denied (403 AccessDenied)
     note conditional writes: one that comes later is refused, but of many at once several win
     note conditional deletions: `If-Match` is not heeded, and the object is deleted
@@ -256,7 +251,6 @@ async fn a_server_that_wants_equal_parts_is_found_out() {
     .await;
     insta::assert_snapshot!(found, @r"
     note TLS: there is no TLS
-    note unfinished uploads: no rule drops them
     note policy: the server has none
     note anonymous reads: not by `http://127.0.0.1:[PORT]/nix-cache`: access denied (403 AccessDenied)
     note conditional deletions: `If-Match` is not heeded, and the object is deleted
@@ -594,7 +588,6 @@ async fn an_examination_that_is_to_write_nothing_writes_nothing() {
     clinic.memory.take_log();
     insta::assert_snapshot!(findings(&clinic.doctor(&["--json", "--read-only"])), @r"
     note TLS: there is no TLS
-    note unfinished uploads: no rule drops them
     note anonymous reads: not by `http://127.0.0.1:[PORT]/nix-cache`: access denied (403 AccessDenied)
     note writes: not tried, for `--read-only`; neither are deletions, conditions, parts and listings
     exit 0
@@ -679,7 +672,6 @@ async fn signatures_bodies_and_junk_are_looked_at() {
     let found = clinic.doctor(&["--json", "--read-only", "--trusted-public-keys", key]);
     insta::assert_snapshot!(findings(&found), @r"
     note TLS: there is no TLS
-    note unfinished uploads: no rule drops them
     note top level: 2 names, no cache's: `backups/`, `index.html`
     failure signatures: 1 of 4 narinfos make no sense
     failure signatures: 1 of 4 paths bear a given key's name, and are not signed by that key
