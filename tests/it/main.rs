@@ -20,7 +20,6 @@ mod endurance;
 mod interop;
 mod large;
 mod model;
-mod move_cache;
 mod nights;
 mod s3;
 mod seeds;

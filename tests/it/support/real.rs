@@ -405,21 +405,18 @@ impl Nix {
 /// The root of a closure of 302 real store paths, of which one is larger than 64 MiB.
 pub(crate) fn closure() -> &'static str {
     static ROOT: OnceLock<String> = OnceLock::new();
-    ROOT.get_or_init(|| closure_of_size("300", "100"))
-}
-
-/// The root of a closure of about so many real store paths and megabytes.
-pub(crate) fn closure_of_size(n_paths: &str, megabytes: &str) -> String {
-    let output = Command::new(script("closure.sh"))
-        .args([n_paths, megabytes])
-        .output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    ROOT.get_or_init(|| {
+        let output = Command::new(script("closure.sh"))
+            .args(["300", "100"])
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    })
 }
 
 /// The store paths of the closure of a root, references first, as the machine's own Nix says.
