@@ -17,6 +17,7 @@
 //! Not here: retries, limits, counting and dry runs. They are wrappers of the same trait (`wrap`).
 
 mod admin;
+mod encoding;
 mod fence;
 pub mod file;
 pub mod http;
@@ -57,7 +58,8 @@ pub trait Backend: Debug + Send + Sync + 'static {
     /// Returns the clock that this back end stamps objects with.
     async fn now(&self) -> Result<SystemTime, Error>;
 
-    /// Reads a whole object.
+    /// Reads a whole object. What its `Content-Encoding` says is undone where it comes over a network;
+    /// its size is that of what is stored.
     async fn get(&self, key: &ObjectKey) -> Result<Object, Error>;
 
     /// Reads exactly these bytes of an object; they must all be there. An empty range is empty, and

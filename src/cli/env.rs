@@ -76,6 +76,7 @@ variables! {
     NIX_STORE_DIR Ours "the store dir, instead of `/nix/store`";
     NIX_STORE Ours "the same, where `NIX_STORE_DIR` is not set";
     NIX_STATE_DIR Ours "where the Nix database lies, instead of `/nix/var/nix`";
+    NIX_LOG_DIR Ours "where the logs of builds lie, instead of `/nix/var/log/nix`";
     NIX_DAEMON_SOCKET_PATH Ours "the Nix daemon's socket, instead of `daemon-socket/socket` in the state dir";
     XDG_DATA_HOME Ours "the user's folder for data, where a store of one's own may lie; `~/.local/share` where it is not set";
     NIX_CONF_DIR Ours "where Nix's own `netrc` lies, instead of `/etc/nix`";

@@ -52,6 +52,10 @@ pub fn by_a_copy(params: &Params) -> Vec<(&'static str, Reason)> {
         compression: _,
         compression_level: _,
         write_nar_listing: _,
+        index_debug_info: _,
+        narinfo_compression: _,
+        ls_compression: _,
+        log_compression: _,
         secret_key: _,
         secret_keys: _,
         store: _,
@@ -63,14 +67,10 @@ pub fn by_a_copy(params: &Params) -> Vec<(&'static str, Reason)> {
         multipart_upload,
         multipart_chunk_size,
         multipart_threshold,
-        narinfo_compression,
-        ls_compression,
-        log_compression,
         tls_certificate,
         tls_private_key,
         retry_delay_rate_limited,
         parallel_compression,
-        index_debug_info,
         local_nar_cache,
         priority,
         want_mass_query,
@@ -92,17 +92,6 @@ pub fn by_a_copy(params: &Params) -> Vec<(&'static str, Reason)> {
             Reason::OwnChoice,
         ),
         (
-            "narinfo-compression",
-            narinfo_compression.is_some(),
-            Reason::NotDone,
-        ),
-        ("ls-compression", ls_compression.is_some(), Reason::NotDone),
-        (
-            "log-compression",
-            log_compression.is_some(),
-            Reason::NotDone,
-        ),
-        (
             "tls-certificate",
             tls_certificate.is_some(),
             Reason::NotDone,
@@ -121,12 +110,6 @@ pub fn by_a_copy(params: &Params) -> Vec<(&'static str, Reason)> {
             "parallel-compression",
             parallel_compression.is_some(),
             Reason::OwnChoice,
-        ),
-        // Nothing is missed by who asks for none.
-        (
-            "index-debug-info",
-            *index_debug_info == Some(true),
-            Reason::NotDone,
         ),
         (
             "local-nar-cache",
@@ -147,7 +130,7 @@ mod tests {
     use crate::{cli::cache::tests::VALUES, nix::cache_url::CacheUrl};
 
     /// What a copy obeys, or only readers do.
-    const SILENT: [&str; 18] = [
+    const SILENT: [&str; 22] = [
         "profile",
         "region",
         "scheme",
@@ -160,6 +143,10 @@ mod tests {
         "compression",
         "compression-level",
         "write-nar-listing",
+        "index-debug-info",
+        "narinfo-compression",
+        "ls-compression",
+        "log-compression",
         "secret-key",
         "secret-keys",
         "store",

@@ -8,6 +8,7 @@
 
 pub mod args;
 pub mod bars;
+mod beside;
 pub mod cache;
 pub mod commands;
 pub mod config;

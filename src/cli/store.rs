@@ -16,6 +16,7 @@ use crate::{
     source::{
         Error, Source,
         choice::{Choice, Surroundings, choose},
+        logs::LogDir,
         nix_daemon::{Daemon, Endpoint},
         nix_db::NixDb,
     },
@@ -41,11 +42,15 @@ pub fn chosen(context: &Context, layers: &Layers<'_>) -> Result<Choice, Failure>
 }
 
 /// Opens a store.
-pub fn open(choice: &Choice) -> Result<Arc<dyn Source>, Failure> {
+pub fn open(context: &Context, choice: &Choice) -> Result<Arc<dyn Source>, Failure> {
+    let logs = match context.env.get(&env::NIX_LOG_DIR) {
+        Some(dir) => LogDir(dir.into()),
+        None => choice.config.log_dir(),
+    };
     match &choice.socket {
-        Some(_) => Ok(Arc::new(daemon(choice)?)),
+        Some(_) => Ok(Arc::new(daemon(choice)?.with_logs(logs))),
         None => match NixDb::open(choice.config.clone()) {
-            Ok(db) => Ok(Arc::new(db)),
+            Ok(db) => Ok(Arc::new(db.with_logs(logs))),
             Err(error) => Err(no_database(&error)),
         },
     }

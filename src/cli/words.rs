@@ -14,7 +14,7 @@ use crate::{
         ui::Format,
         units::{Count, Rate, Size, Took},
     },
-    copy::{self, Report, Stopped, Why},
+    copy::{self, Beside, Report, Stopped, Why},
     nix::store_path::StoreDir,
     plan::copy::{CopyItem, Refusal},
     source, tomb,
@@ -78,7 +78,10 @@ fn sentence(about: About<'_>, report: &Report) -> String {
     let all = Count::of(n_all, "path");
     if n_new == 0 {
         let left = left_upstream(about, counts.n_upstream);
-        return format!("nothing to copy: `{place}` has all that is wanted ({all}){left}; {took}");
+        return format!(
+            "nothing to copy: `{place}` has all that is wanted ({all}){left}; {took}{}",
+            beside(report)
+        );
     }
     let mut there = match counts.n_skip {
         0 => String::new(),
@@ -113,19 +116,21 @@ fn sentence(about: About<'_>, report: &Report) -> String {
     }
     if let (Some(_), (n_passed @ 1.., _)) = (about.from, report.passed) {
         return format!(
-            "copied {}, {n_passed} of them as they were ({}, {} unpacked), to `{place}` in {took}, {}{there}",
+            "copied {}, {n_passed} of them as they were ({}, {} unpacked), to `{place}` in {took}, {}{there}{}",
             Count::of(report.n_published, "path"),
             Size(report.body_bytes),
             Size(report.nar_bytes),
             Rate(report.body_bytes, about.took),
+            beside(report),
         );
     }
     format!(
-        "copied {} ({}, compressed to {}) to `{place}` in {took}, {}{there}",
+        "copied {} ({}, compressed to {}) to `{place}` in {took}, {}{there}{}",
         Count::of(report.n_published, "path"),
         Size(report.nar_bytes),
         Size(report.body_bytes),
         Rate(report.nar_bytes, about.took),
+        beside(report),
     )
 }
 
@@ -172,7 +177,8 @@ fn failure(about: About<'_>, report: &Report) -> Option<Failure> {
         )),
         Some(Stopped::Cache(error)) => given_up(about, report, n_wanted, error),
         Some(Stopped::Restless) => restless(about),
-        None if report.failures.is_empty() => return None,
+        None if report.failures.is_empty() && report.beside.failures.is_empty() => return None,
+        None if report.failures.is_empty() => without(about, report),
         None => partly(about, report, n_wanted),
     };
     // What had failed by itself before a run was stopped would fail again: it is told too.
@@ -206,6 +212,34 @@ fn partly(about: About<'_>, report: &Report, n_wanted: usize) -> Failure {
     ))
 }
 
+/// A copy of all paths that left out something beside them.
+fn without(about: About<'_>, report: &Report) -> Failure {
+    let n_left = report.beside.failures.len();
+    Failure {
+        exit: Exit::Partly,
+        ..Failure::new(format!(
+            "all paths are in `{}`, but {} beside them could not be copied",
+            about.place,
+            Count::of(n_left, "file")
+        ))
+    }
+    .hint("run the same command again; what is there will be skipped")
+}
+
+/// What was published beside paths, to be put behind a sentence.
+fn beside(report: &Report) -> String {
+    let Beside {
+        n_logs,
+        n_realisations,
+        ..
+    } = report.beside;
+    let parts = [(n_logs, "build log"), (n_realisations, "realisation")];
+    let parts = parts.into_iter().filter(|(n, _)| *n > 0);
+    parts
+        .map(|(n, what)| format!("; {} too", Count::of(n, what)))
+        .collect()
+}
+
 /// The paths that failed by themselves one by one, and those that wait for them in one line.
 fn causes(report: &Report) -> Vec<String> {
     let (waiting, own): (Vec<_>, Vec<_>) = report
@@ -220,6 +254,8 @@ fn causes(report: &Report) -> Vec<String> {
     if own.len() > MAX_CAUSES {
         causes.push(format!("and {} more", own.len() - MAX_CAUSES));
     }
+    let beside = report.beside.failures.iter().take(MAX_CAUSES);
+    causes.extend(beside.map(|left| format!("{}: {}", left.what, in_a_line(&*left.why))));
     if let Some(first) = waiting.first() {
         let others = match waiting.len() - 1 {
             0 => String::new(),
@@ -433,6 +469,12 @@ fn as_json(about: About<'_>, report: &Report) -> serde_json::Value {
         "fromRequests": from,
         "passed": n_passed,
         "passedBytes": passed_bytes,
+        "logs": report.beside.n_logs,
+        "realisations": report.beside.n_realisations,
+        "besideFailures": report.beside.failures.iter().map(|left| serde_json::json!({
+            "what": left.what,
+            "why": in_a_line(&*left.why),
+        })).collect::<Vec<_>>(),
         "failures": failures.collect::<Vec<_>>(),
         "stopped": match &report.stopped {
             None => serde_json::Value::Null,
@@ -477,6 +519,7 @@ mod tests {
             }],
             stopped,
             warnings: Vec::new(),
+            beside: Beside::default(),
             root_record: None,
         }
     }

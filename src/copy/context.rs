@@ -80,13 +80,14 @@ impl Context {
         &self.request.recipe
     }
 
-    pub(super) fn wants_listing(&self) -> bool {
-        self.request.options.write_listing
+    /// Whether a NAR's table of contents is to be recorded.
+    pub(super) fn wants_contents(&self) -> bool {
+        self.request.options.write_listing || self.request.options.index_debug_info
     }
 
     /// Returns whether bodies that are passed on are unpacked, to see what NAR they hold.
     pub(super) fn unpacks(&self) -> bool {
-        !self.request.options.trust_source || self.wants_listing()
+        !self.request.options.trust_source || self.wants_contents()
     }
 
     pub(super) fn n_encoders(&self) -> usize {

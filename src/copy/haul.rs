@@ -22,6 +22,7 @@ use super::{
     Failure, LAST_WRITES, Passed, Report, Request, Stopped, Warning, Why,
     budget::{self, Shares, TooSmall, frame_cost},
     commit::{self, Body, Commits, Makings},
+    companions::{self, Companions},
     context::{Context, acquire},
     pack,
     pass::{self, Passing},
@@ -112,7 +113,7 @@ pub(super) async fn run(
         presence,
         jobs: JoinSet::new(),
         writes: JoinSet::new(),
-        listings: BTreeMap::new(),
+        companions: BTreeMap::new(),
         n_request_failures: 0,
         tally: Tally::default(),
     };
@@ -237,8 +238,8 @@ struct Haul<'a> {
     /// Not bounded by itself: it holds one narinfo of a kilobyte for each path at most, and the back end
     /// bounds the requests.
     writes: JoinSet<Written>,
-    /// Listings of paths whose narinfo cannot be written yet.
-    listings: BTreeMap<Node, String>,
+    /// What is written with narinfos that cannot be written yet.
+    companions: BTreeMap<Node, Companions>,
     n_request_failures: usize,
     tally: Tally,
 }
@@ -302,7 +303,7 @@ impl Haul<'_> {
                             file_hash: Some(hash),
                         },
                     ..
-                } if !self.context.wants_listing() && nar_size > 0 => {
+                } if !self.context.wants_contents() && nar_size > 0 => {
                     let body = Body {
                         file_hash: *hash,
                         file_size: *size,
@@ -401,22 +402,21 @@ impl Haul<'_> {
             self.tally.n_bodies += 1;
             self.tally.body_bytes += sent.body.file_size;
         }
-        if self.context.wants_listing() {
-            self.keep_listing(node, sent.listing.as_ref());
+        if self.context.wants_contents() {
+            self.keep_companions(node, sent.listing.as_ref());
         }
         let ready = self.commits.body_is_there(node, Makings::Body(sent.body));
         self.publish(ready);
         Ok(())
     }
 
-    /// Keeps a listing until its narinfo is written.
-    fn keep_listing(&mut self, node: Node, listing: Option<&Listing>) {
-        match listing.and_then(|listing| listing.to_json().ok()) {
-            Some(json) => drop(self.listings.insert(node, json)),
-            None => {
-                let path = self.closure[index(node)].path.clone();
-                self.context.warn(Warning::NoListing { path });
-            }
+    /// Keeps what is made of a listing until the narinfo is written.
+    fn keep_companions(&mut self, node: Node, listing: Option<&Listing>) {
+        let (companions, is_whole) = Companions::of(&self.context, listing);
+        self.companions.insert(node, companions);
+        if !is_whole {
+            let path = self.closure[index(node)].path.clone();
+            self.context.warn(Warning::NoListing { path });
         }
     }
 
@@ -441,26 +441,29 @@ impl Haul<'_> {
         }
     }
 
-    /// Begins to write narinfos, each after its listing if there is one.
+    /// Begins to write narinfos, each after what is written with it.
     fn publish(&mut self, ready: impl IntoIterator<Item = (Node, Makings)>) {
         for (node, makings) in ready {
             let text = self.narinfo(node, makings);
             let hash_part = self.closure[index(node)].path.hash_part();
-            let listing = self.listings.remove(&node);
+            let companions = self.companions.remove(&node);
+            let body = match &self.items[index(node)] {
+                CopyItem::Upload { body, .. } | CopyItem::Reuse { body, .. } => Some(body.clone()),
+                CopyItem::Skip(_) | CopyItem::Rescue { .. } => None,
+            };
             let writer = Arc::clone(&self.context);
             self.writes.spawn(async move {
-                let dest = &writer.dest;
                 let written = async {
-                    if let Some(listing) = listing {
-                        let key = ObjectKey::listing(hash_part);
-                        dest.put(&key, listing.into(), &listing_options()).await?;
+                    if let (Some(companions), Some(body)) = (companions, body) {
+                        companions.write(&writer, hash_part, &body).await?;
                     }
-                    let key = ObjectKey::narinfo(hash_part);
                     let options = PutOptions {
                         fence: writer.fence.clone(),
                         ..narinfo_options()
                     };
-                    dest.put(&key, text.into(), &options).await
+                    let encoding = writer.request.options.narinfo_encoding;
+                    let key = ObjectKey::narinfo(hash_part);
+                    companions::put(&*writer.dest, &key, text.into(), encoding, options).await
                 };
                 (node, written.await)
             });
@@ -611,13 +614,5 @@ async fn feed_small(context: Arc<Context>, small: Vec<Wanted>, tasks: mpsc::Send
         {
             return;
         }
-    }
-}
-
-/// How listings are written.
-fn listing_options() -> PutOptions {
-    PutOptions {
-        content_type: Some("application/json".to_owned()),
-        ..PutOptions::default()
     }
 }

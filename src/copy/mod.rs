@@ -15,9 +15,11 @@
 //!
 //! Not here: retries and limits (`backend::wrap`), words (`cli`).
 
+mod after;
 pub mod budget;
 pub mod codec;
 mod commit;
+mod companions;
 mod context;
 mod cpu;
 mod haul;
@@ -31,6 +33,7 @@ mod welcome;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+pub use self::after::{Beside, BesideFailure};
 use self::trip::Trip;
 use crate::{
     backend::{self, Backend},
@@ -39,6 +42,7 @@ use crate::{
     ledger::{Timing, name::InvalidName, root::Group},
     meter::{Meter, Phase},
     nix::{
+        encoding::Encoding,
         object_key::ObjectKey,
         path_info::PathInfo,
         signature::SecretKey,
@@ -96,6 +100,16 @@ pub struct Options {
     pub check_bodies: bool,
     /// Write a listing (`.ls`) beside each narinfo.
     pub write_listing: bool,
+    /// Write where the debugging symbols of each build id lie, for each path that is published.
+    pub index_debug_info: bool,
+    /// How narinfos are encoded.
+    pub narinfo_encoding: Option<Encoding>,
+    /// How listings are encoded.
+    pub listing_encoding: Option<Encoding>,
+    /// How logs are encoded.
+    pub log_encoding: Option<Encoding>,
+    /// Copy the logs of the builds that made the closure, as far as the source has them.
+    pub copy_logs: bool,
     /// Plan only.
     pub is_dry_run: bool,
     /// Make the bucket or folder if it is missing.
@@ -146,6 +160,8 @@ pub struct Report {
     pub stopped: Option<Stopped>,
     /// What a person should know.
     pub warnings: Vec<Warning>,
+    /// What was published beside paths.
+    pub beside: Beside,
     /// Where the root record lies, if one was left.
     pub root_record: Option<ObjectKey>,
 }
@@ -241,6 +257,12 @@ pub enum Warning {
     NoListing {
         /// The path.
         path: StorePath,
+    },
+    /// A log is larger than what is kept in memory.
+    #[error("the log of `{derivation}` is not copied: it has more than 32 MiB")]
+    LogTooLarge {
+        /// The derivation.
+        derivation: StorePath,
     },
     /// Nobody could see whether there is a nix-cache-info.
     #[error(
@@ -419,6 +441,7 @@ impl Report {
             failures: Vec::new(),
             stopped: None,
             warnings: Vec::new(),
+            beside: Beside::default(),
             root_record: None,
         }
     }

@@ -183,7 +183,7 @@ async fn fetch_whole(
     let bytes = fetched.map_err(of_source)?;
     let decoder = context.encoder().await;
     let (info, passing) = (Arc::clone(info), passing.clone());
-    let (unpacks, wants_listing) = (context.unpacks(), context.wants_listing());
+    let (unpacks, wants_listing) = (context.unpacks(), context.wants_contents());
     on_cpu(move || {
         let hash = FileHash(Sha256::of(&bytes));
         let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
@@ -317,7 +317,7 @@ async fn pass_pieces(
     let looking = {
         let (info, unpacks) = (Arc::clone(info), context.unpacks());
         let (compression, wants_listing) =
-            (passing.body.compression.clone(), context.wants_listing());
+            (passing.body.compression.clone(), context.wants_contents());
         blocking(move || {
             let mut body = Received {
                 pieces: receive,

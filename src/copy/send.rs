@@ -127,7 +127,7 @@ async fn send_small(
         let (context, info) = (Arc::clone(context), Arc::clone(&info));
         let encoder = context.encoder().await;
         on_cpu(move || {
-            let wants_listing = context.wants_listing();
+            let wants_listing = context.wants_contents();
             let packed = pack::pack_small(&*source, &info, context.recipe(), wants_listing);
             drop(encoder);
             packed
@@ -219,7 +219,7 @@ async fn send_frames(
     let reading = {
         let (context, info) = (Arc::clone(context), Arc::clone(info));
         blocking(move || {
-            let wants_listing = context.wants_listing();
+            let wants_listing = context.wants_contents();
             let budget = context.budget.clone();
             let seen = pack::read_large(&*context.source, &info, budget, send, wants_listing);
             drop(until_read);

@@ -10,6 +10,8 @@
 //! C6  write the root record; look at the beat; take the intent away; say that it is done
 //! ```
 //!
+//! Then, while the beat goes on, what no narinfo needs: realisations and logs (`after`).
+//!
 //! A beat that has lapsed, whenever it is noticed, means a new intent and everything from C2 on: what was
 //! learnt before may be gone. What was sent is found again, so little is done twice.
 //!
@@ -19,6 +21,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use super::{
     Error, NoRootRecord, Passed, Report, Request, Stopped, Warning,
+    after::After,
     budget::Shares,
     haul::{self, Outcome},
     pact::Pact,
@@ -182,7 +185,10 @@ impl Trip {
         report.warnings.extend(prepared);
         for _ in 0..MAX_ROUNDS {
             match self.round(pact, survey, &mut report).await {
-                Ok(None) => return Ok(report),
+                Ok(None) => {
+                    self.after(&mut report).await;
+                    return Ok(report);
+                }
                 Ok(Some(next)) => survey = next,
                 // Something is there already, so it is a copy that ended early.
                 Err(Error::Stopped) => return Ok(stopped(report, Stopped::Asked)),
@@ -193,6 +199,28 @@ impl Trip {
             }
         }
         Ok(stopped(report, Stopped::Restless))
+    }
+
+    /// What comes after the narinfos, for all paths that are there.
+    async fn after(&self, report: &mut Report) {
+        if report.stopped.is_some() {
+            return;
+        }
+        let failed: BTreeSet<_> = report.failures.iter().map(|left| &left.path).collect();
+        let is_there = |info: &&PathInfo| !failed.contains(&info.path);
+        let paths: Vec<_> = self.closure.iter().filter(is_there).collect();
+        let after = After {
+            source: &self.source,
+            dest: &*self.dest,
+            options: self.request.options,
+            memory: self.request.memory,
+            n_requests: self.request.n_requests,
+        };
+        let publishing = async { Ok(after.run(&paths, &mut report.warnings).await) };
+        match unless_stopped(&self.stop, publishing).await {
+            Ok(beside) => report.beside = beside,
+            Err(_stopped) => report.stopped = Some(Stopped::Asked),
+        }
     }
 
     /// C3 to C6; returns what is left to be done in another round.

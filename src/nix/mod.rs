@@ -6,7 +6,7 @@
 //! followed. [`wire`] is what a daemon speaks on its socket.
 //!
 //! Level 0: pure. No file, no clock, no environment, no randomness, no other room of this crate.
-//! Left out on purpose: derivations, the Nix language, realisations.
+//! Left out on purpose: derivations, the Nix language.
 
 pub mod base32;
 pub mod cache_info;
@@ -14,6 +14,8 @@ mod cache_params;
 pub mod cache_url;
 pub mod compression;
 pub mod content_address;
+pub mod debug_info;
+pub mod encoding;
 pub mod hash;
 pub mod nar;
 pub mod narinfo;
@@ -21,6 +23,7 @@ pub mod object_key;
 pub mod path_info;
 #[doc(hidden)]
 pub mod properties;
+pub mod realisation;
 pub mod sig_lines;
 pub mod signature;
 pub mod store_path;

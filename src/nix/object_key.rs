@@ -2,8 +2,8 @@
 //!
 //! An [`ObjectKey`] is relative to the cache's URL: a prefix in that URL is the back end's business.
 //! This is the only place that makes keys, so that nothing else glues strings together. Keys are those
-//! of Nix (`<hash part>.narinfo`, `nar/…`, `nix-cache-info`, `<hash part>.ls`) and our own below
-//! `narhaul/`.
+//! of Nix (`<hash part>.narinfo`, `nar/…`, `nix-cache-info`, `<hash part>.ls`, `debuginfo/…`, `log/…`) and
+//! our own below `narhaul/`.
 //!
 //! A key is 1 to 1,024 bytes long (S3's limit), has no empty, `.` or `..` part, no leading slash and no
 //! control character: such names are refused by some server or escape a folder.
@@ -14,7 +14,7 @@ use crate::nix::{
     base32::ALPHABET,
     compression::Compression,
     hash::{FileHash, NarHash},
-    store_path::HashPart,
+    store_path::{HashPart, StorePath},
 };
 
 /// S3 refuses longer keys.
@@ -81,6 +81,17 @@ impl ObjectKey {
     #[must_use]
     pub fn listing(hash_part: HashPart) -> Self {
         Self(format!("{hash_part}.ls").into())
+    }
+
+    /// `debuginfo/<40 digits>.debug`, from the two parts of a build id's path that `debug_info` has checked.
+    pub(super) fn debug_info(head: &str, tail: &str) -> Self {
+        Self(format!("debuginfo/{head}{tail}").into())
+    }
+
+    /// `log/<base name of the derivation>`.
+    #[must_use]
+    pub fn log(derivation: &StorePath) -> Self {
+        Self(format!("log/{derivation}").into())
     }
 
     /// `nar/<nar hash>-<recipe>.nar<suffix>`: same key, same bytes.

@@ -7,7 +7,7 @@
 //! A narinfo is believed when it is about the path that was asked for. That its NAR is the recorded one
 //! is for the caller to check, as with every source.
 //!
-//! Not handled: bodies that lie outside of their cache (absolute URLs), and presence in Nix's own cache of
+//! Logs of builds are passed on too. Not handled: realisations, which no path leads to, bodies that lie outside of their cache (absolute URLs), and presence in Nix's own cache of
 //! narinfos, which is not asked.
 
 use std::{
@@ -21,7 +21,7 @@ use bytes::Bytes;
 use futures::{StreamExt as _, stream, stream::FuturesUnordered};
 use tokio::runtime::Handle;
 
-use super::{Error, Source, unpack};
+use super::{Error, Log, Source, unpack};
 use crate::{
     backend::{Backend, Kind, ListQuery},
     nix::{
@@ -434,6 +434,16 @@ impl Source for BinaryCache {
 
     fn as_cache(&self) -> Option<&BinaryCache> {
         Some(self)
+    }
+
+    fn build_log(&self, derivation: &StorePath) -> Result<Option<Log>, Error> {
+        let key = ObjectKey::log(derivation);
+        match self.handle.block_on(self.backend.get(&key)) {
+            Ok(object) => Ok(Some(Box::new(io::Cursor::new(object.body)))),
+            // Some servers deny what is not there; most builds have no log.
+            Err(error) if matches!(error.kind, Kind::NotFound | Kind::Denied) => Ok(None),
+            Err(error) => Err(failed(&*self.backend, error)),
+        }
     }
 }
 

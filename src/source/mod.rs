@@ -13,8 +13,10 @@ pub mod binary_cache;
 pub mod choice;
 pub mod directory;
 pub(crate) mod hashing;
+pub mod logs;
 pub mod nix_daemon;
 pub mod nix_db;
+mod realisations;
 pub mod synthetic;
 mod temp_roots;
 pub(crate) mod unpack;
@@ -26,9 +28,13 @@ use crate::{
     backend,
     nix::{
         path_info::PathInfo,
+        realisation::Realisation,
         store_path::{StoreDir, StorePath},
     },
 };
+
+/// The text of a log, decompressed as it is read.
+pub type Log = Box<dyn io::Read + Send>;
 
 /// Gives store objects.
 pub trait Source: Debug + Send + Sync + 'static {
@@ -52,6 +58,16 @@ pub trait Source: Debug + Send + Sync + 'static {
     /// Returns the cache that this source is, if its bodies can be had as they are.
     fn as_cache(&self) -> Option<&BinaryCache> {
         None
+    }
+
+    /// Opens the log of the build that a derivation describes, if the source has one.
+    fn build_log(&self, _derivation: &StorePath) -> Result<Option<Log>, Error> {
+        Ok(None)
+    }
+
+    /// Returns which outputs of content-addressed derivations these paths are, as far as the source knows.
+    fn realisations(&self, _paths: &[StorePath]) -> Result<Vec<Realisation>, Error> {
+        Ok(Vec::new())
     }
 }
 

@@ -31,12 +31,15 @@ use rustix::fs::{StatVfsMountFlags, statvfs};
 use crate::{
     nix::{
         path_info::PathInfo,
+        realisation::Realisation,
         store_path::{self, StoreDir, StorePath},
     },
     source::{
-        Error, Source,
+        Error, Log, Source,
         choice::is_writable,
         directory::{CaseHack, dump},
+        logs::LogDir,
+        realisations::realisations,
         temp_roots::TempRoots,
     },
 };
@@ -67,6 +70,14 @@ impl StoreConfig {
     #[must_use]
     pub fn state_dir(&self) -> &Path {
         self.db_dir.parent().unwrap_or(&self.db_dir)
+    }
+
+    /// Returns where the logs of builds lie if nobody says where: `log/nix` beside the state dir, as in
+    /// `/nix/var`.
+    #[must_use]
+    pub fn log_dir(&self) -> LogDir {
+        let state_dir = self.state_dir();
+        LogDir(state_dir.parent().unwrap_or(state_dir).join("log/nix"))
     }
 }
 
@@ -152,6 +163,7 @@ pub fn resolve_store(
 pub struct NixDb {
     config: StoreConfig,
     file: PathBuf,
+    logs: LogDir,
     /// None where we may only read.
     temp_roots: Option<Arc<TempRoots>>,
 }
@@ -181,12 +193,19 @@ impl NixDb {
         let temp_roots = is_writable(state_dir).then(|| TempRoots::new(state_dir.to_owned()));
         let store = Self {
             temp_roots: temp_roots.map(Arc::new),
+            logs: config.log_dir(),
             config,
             file,
         };
         store.check_schema()?;
         drop(store.connect()?);
         Ok(store)
+    }
+
+    /// Reads logs of builds elsewhere than beside the state dir.
+    #[must_use]
+    pub fn with_logs(self, logs: LogDir) -> Self {
+        Self { logs, ..self }
     }
 
     /// Returns where the store is.
@@ -327,6 +346,16 @@ impl Source for NixDb {
     fn dump(&self, path: &StorePath, out: &mut dyn io::Write) -> Result<(), Error> {
         let file = self.config.physical_dir.join(path.to_string());
         dump(&file, CaseHack::default(), out)
+    }
+
+    fn build_log(&self, derivation: &StorePath) -> Result<Option<Log>, Error> {
+        self.logs.open(derivation)
+    }
+
+    fn realisations(&self, paths: &[StorePath]) -> Result<Vec<Realisation>, Error> {
+        let connection = self.connect()?;
+        realisations(&connection, &self.config.store_dir, paths)
+            .map_err(|error| self.database_error(error))
     }
 }
 

@@ -352,7 +352,7 @@ fn the_configuration_file_is_read_and_its_mistakes_are_named() {
 fn parameters_that_do_nothing_are_warned_about() {
     let world = World::new();
     world.write("docs/a.txt", "a");
-    let query = "index-debug-info=true&endpiont=x&compression=none";
+    let query = "local-nar-cache=x&endpiont=x&compression=none";
     let to = format!("file://{}?{query}", world.text_path("served"));
     let run = world
         .narhaul(["copy", "--group", "g", "--add", "docs", "--to", &to])
@@ -362,7 +362,7 @@ fn parameters_that_do_nothing_are_warned_about() {
     /nix/store/n2lql1ihz361krfz12fsf5s80miqkz14-docs
     --- stderr
     warning: unknown parameter `endpiont` of `file://[DIR]/served` is ignored; did you mean `endpoint`?
-    warning: `index-debug-info` of `file://[DIR]/served` is ignored: not done yet
+    warning: `local-nar-cache` of `file://[DIR]/served` is ignored: not done yet
     the cache had no nix-cache-info; one was written (priority 40)
     copied 1 path ([SIZE], compressed to [SIZE]) to `file://[DIR]/served` in [TIME], [RATE]
     --- exit 0

@@ -10,6 +10,8 @@
 mod support;
 
 mod backend;
+mod beside;
+mod beside_real;
 mod copy;
 mod copy_beside_sweeps;
 mod copy_from;

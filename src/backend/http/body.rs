@@ -50,6 +50,15 @@ impl Wanted {
     }
 }
 
+/// What came of an object.
+#[derive(Debug)]
+pub(super) struct Received {
+    pub(super) meta: ObjectMeta,
+    pub(super) body: Bytes,
+    /// The `Content-Encoding` of the first answer.
+    pub(super) encoding: Option<String>,
+}
+
 /// The beginning of a body, and what it is the beginning of.
 struct Begun {
     got: BytesMut,
@@ -59,6 +68,8 @@ struct Begun {
     wanted: Option<u64>,
     /// What asks for the rest of the same object.
     validator: Option<String>,
+    /// The `Content-Encoding` of the answer.
+    encoding: Option<String>,
 }
 
 impl Begun {
@@ -78,7 +89,7 @@ impl Web {
         key: &ObjectKey,
         wanted: Wanted,
         act: &str,
-    ) -> Result<(ObjectMeta, Bytes), Error> {
+    ) -> Result<Received, Error> {
         let headers = match &wanted {
             Wanted::Whole => Vec::new(),
             Wanted::Part(range) => vec![wanted.header(range.start)],
@@ -105,12 +116,18 @@ impl Web {
                 return Err(error);
             }
             broken = pour(answer, &mut begun, act).await;
-            if broken.is_err() && begun.len() == before {
-                return broken.map(|()| (begun.meta, Bytes::new()));
+            if let Err(error) = broken.clone()
+                && begun.len() == before
+            {
+                return Err(error);
             }
         }
         begun.meta.size = begun.meta.size.max(begun.len());
-        Ok((begun.meta, begun.got.freeze()))
+        Ok(Received {
+            meta: begun.meta,
+            body: begun.got.freeze(),
+            encoding: begun.encoding,
+        })
     }
 }
 
@@ -150,6 +167,7 @@ fn begin(answer: &HttpResponse, wanted: &Wanted, act: &str) -> Result<Begun, Err
         meta: meta(answer, size),
         wanted: n_wanted,
         validator: validator(answer),
+        encoding: answer.headers().get("content-encoding").map(str::to_owned),
     })
 }
 

@@ -41,6 +41,7 @@ use self::{body::Wanted, client::Method};
 use super::{
     Backend, Created, Error, Fence, Kind, Known, Limits, ListPage, ListQuery, Object, ObjectMeta,
     Part, PutOptions, Rules, Upload,
+    encoding::decoded,
     net::{CaBundle, Proxies},
 };
 use crate::nix::object_key::ObjectKey;
@@ -138,8 +139,12 @@ impl Backend for Web {
 
     async fn get(&self, key: &ObjectKey) -> Result<Object, Error> {
         let act = format!("get `{key}`");
-        let (meta, body) = self.receive(key, Wanted::Whole, &act).await?;
-        Ok(Object { meta, body })
+        let got = self.receive(key, Wanted::Whole, &act).await?;
+        let body = decoded(got.body, got.encoding.as_deref(), &act)?;
+        Ok(Object {
+            meta: got.meta,
+            body,
+        })
     }
 
     async fn get_range(&self, key: &ObjectKey, range: Range<u64>) -> Result<Bytes, Error> {
@@ -147,8 +152,7 @@ impl Backend for Web {
             return Ok(Bytes::new());
         }
         let act = format!("get a part of `{key}`");
-        let (_, body) = self.receive(key, Wanted::Part(range), &act).await?;
-        Ok(body)
+        Ok(self.receive(key, Wanted::Part(range), &act).await?.body)
     }
 
     async fn head(&self, key: &ObjectKey) -> Result<ObjectMeta, Error> {

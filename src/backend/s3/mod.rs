@@ -69,7 +69,7 @@ pub use self::{
 pub use super::net::{CaBundle, Proxies};
 use super::{
     Backend, Change, Created, Error, Fence, Kind, Known, Limits, ListPage, ListQuery, Object,
-    ObjectMeta, Part, PutOptions, Rules, Upload,
+    ObjectMeta, Part, PutOptions, Rules, Upload, encoding::decoded,
 };
 use crate::nix::object_key::ObjectKey;
 
@@ -147,6 +147,7 @@ impl Backend for S3 {
             user: user(answer.metadata()),
         };
         let body = whole(answer.body, meta.size, &act).await?;
+        let body = decoded(body, answer.content_encoding.as_deref(), &act)?;
         Ok(Object { meta, body })
     }
 

@@ -18,6 +18,7 @@ use crate::{
     cli::{
         Context,
         bars::{Bars, since},
+        beside::BesideArgs,
         cache::{self, Cache, Traffic},
         commands::texts,
         config::Layers,
@@ -144,9 +145,8 @@ pub struct CopyArgs {
     )]
     level: Option<String>,
 
-    /// Write a listing (`.ls`) beside each narinfo that this run writes
-    #[arg(long, help_heading = "What is written")]
-    write_listing: bool,
+    #[command(flatten)]
+    beside: BesideArgs,
 
     /// The group of the record that keeps these paths alive [default: the host's name]
     #[arg(
@@ -357,7 +357,7 @@ fn what(
     }
     let choice = store::chosen(context, layers)?;
     let mut roots = named(args, &choice.config)?;
-    let source = store::open(&choice)?;
+    let source = store::open(context, &choice)?;
     if args.all {
         roots.extend(
             source
@@ -473,6 +473,17 @@ fn request(
     settings: CopySettings,
     layers: &Layers<'_>,
 ) -> Result<Request, Failure> {
+    let options = Options {
+        allow_unsigned: args.unsigned,
+        check_bodies: args.check_bodies,
+        is_dry_run: args.dry_run,
+        // A folder costs nothing and belongs to whoever made the one above it; a bucket is made
+        // by `init`, on purpose.
+        create_cache: matches!(url.location, Location::File(_)),
+        passing: passing(layers),
+        trust_source: args.trust_source,
+        ..Options::default()
+    };
     Ok(Request {
         roots: Vec::new(),
         upstreams: Vec::new(),
@@ -485,17 +496,7 @@ fn request(
         run_id: run::id()?,
         clock: context.clock.clone(),
         timing: timing::parse(args.timing.as_deref())?,
-        options: Options {
-            allow_unsigned: args.unsigned,
-            check_bodies: args.check_bodies,
-            write_listing: args.write_listing || url.params.write_nar_listing == Some(true),
-            is_dry_run: args.dry_run,
-            // A folder costs nothing and belongs to whoever made the one above it; a bucket is made
-            // by `init`, on purpose.
-            create_cache: matches!(url.location, Location::File(_)),
-            passing: passing(layers),
-            trust_source: args.trust_source,
-        },
+        options: args.beside.add_to(context, url, options)?,
     })
 }
 

@@ -290,7 +290,7 @@ fn in_store(context: &Arc<Context>, args: &SignArgs) -> Result<Exit, Failure> {
         Reach::Alone
     };
     if args.check {
-        let source = store::open(&choice)?;
+        let source = store::open(context, &choice)?;
         roots.extend(all(args, &*source)?);
         return check_store(context, args, &*source, &Vec::from_iter(roots), reach);
     }

@@ -38,8 +38,9 @@ use crate::{
         },
     },
     source::{
-        Error, Source,
+        Error, Log, Source,
         directory::{self, CaseHack},
+        logs::LogDir,
     },
 };
 
@@ -83,6 +84,8 @@ pub struct Daemon {
     holder: Mutex<Option<Connection>>,
     /// Connections that nobody uses just now.
     idle: Mutex<Vec<Connection>>,
+    /// Where the logs of builds lie: the protocol does not give them.
+    logs: Option<LogDir>,
 }
 
 impl fmt::Debug for Daemon {
@@ -110,7 +113,17 @@ impl Daemon {
             is_trusted: connection.greeting().is_trusted,
             holder: Mutex::new(Some(connection)),
             idle: Mutex::new(Vec::new()),
+            logs: None,
         })
+    }
+
+    /// Reads logs of builds in this folder; without it there are none.
+    #[must_use]
+    pub fn with_logs(self, logs: LogDir) -> Self {
+        Self {
+            logs: Some(logs),
+            ..self
+        }
     }
 
     /// Returns where it listens.
@@ -288,5 +301,12 @@ impl Source for Daemon {
             return directory::dump(&file, CaseHack::default(), out);
         }
         nar::fetch(self, path, out)
+    }
+
+    fn build_log(&self, derivation: &StorePath) -> Result<Option<Log>, Error> {
+        match &self.logs {
+            Some(logs) => logs.open(derivation),
+            None => Ok(None),
+        }
     }
 }
