@@ -24,7 +24,18 @@
         default = pkgs.mkShell { inputsFrom = [ self.packages.${pkgs.stdenv.hostPlatform.system}.default ]; };
       });
 
-      nixosModules.sweep = import ./nix/sweep.nix;
+      checks = forEach (pkgs: {
+        default = self.packages.${pkgs.stdenv.hostPlatform.system}.default;
+      });
+
+      nixosModules = {
+        copy = import ./nix/copy.nix;
+        sweep = import ./nix/sweep.nix;
+        default.imports = [
+          ./nix/copy.nix
+          ./nix/sweep.nix
+        ];
+      };
 
       overlays.default = final: _: { narhaul = final.callPackage ./nix/package.nix { }; };
     };

@@ -60,7 +60,7 @@ in
       wants = [ "network-online.target" ];
       after = [ "network-online.target" ];
       environment.NARHAUL_TO = cfg.url;
-      serviceConfig = {
+      serviceConfig = import ./hardening.nix // {
         Type = "oneshot";
         DynamicUser = true;
         StateDirectory = "narhaul-sweep";
@@ -75,9 +75,6 @@ in
           ++ cfg.flags
         );
         EnvironmentFile = lib.mkIf (cfg.environmentFile != null) cfg.environmentFile;
-        ProtectSystem = "strict";
-        ProtectHome = true;
-        NoNewPrivileges = true;
       };
     };
     systemd.timers.narhaul-sweep = {

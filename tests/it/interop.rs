@@ -554,6 +554,40 @@ fn keys_are_the_same_for_nix_and_for_narhaul() {
     }
 }
 
+/// What the modules make of the settings that `flake-eval.nix` gives them.
+fn the_modules_make_services(evaluated: &serde_json::Value) {
+    for name in ["copy", "sweep"] {
+        let unit = format!("narhaul-{name}");
+        let service = &evaluated[name]["systemd"]["services"][&unit];
+        let config = &service["serviceConfig"];
+        let start = config["ExecStart"].as_str().unwrap();
+        assert!(
+            start.contains(&format!("/bin/narhaul' '{name}'")),
+            "{start}"
+        );
+        assert_eq!(config["ProtectSystem"], "strict", "{name}");
+        assert_eq!(config["EnvironmentFile"], "/run/secrets/narhaul", "{name}");
+        assert_eq!(service["environment"]["NARHAUL_TO"], "s3://nix-cache");
+        let timer = &evaluated[name]["systemd"]["timers"][&unit];
+        assert_eq!(timer["wantedBy"], serde_json::json!(["timers.target"]));
+    }
+    let service = |name: &str| {
+        let services = &evaluated[name]["systemd"]["services"];
+        services["narhaul-copy"]["serviceConfig"].clone()
+    };
+    assert_eq!(service("copy")["LoadCredential"], "secret-key:/etc/nix/key");
+    let start = service("copyWithoutKey")["ExecStart"].to_string();
+    assert!(!start.contains("--key-file"), "{start}");
+    let hook = evaluated["copy"]["nix"]["settings"]["post-build-hook"].as_str();
+    let hook = hook.unwrap();
+    assert!(
+        hook.contains("'copy' '--hook' '--to=s3://nix-cache'"),
+        "{hook}"
+    );
+    assert!(evaluated["copyWithoutKey"]["nix"].is_null());
+    assert_eq!(evaluated["copyOff"], serde_json::json!({}));
+}
+
 #[test]
 #[ignore = "real: needs three versions of Nix"]
 fn the_flake_and_its_package_evaluate() {
@@ -572,5 +606,11 @@ fn the_flake_and_its_package_evaluate() {
         let package = &packages["packages"]["x86_64-linux"]["default"];
         assert_eq!(package["version"], env!("CARGO_PKG_VERSION"), "{nix:?}");
         assert_eq!(package, &packages["overlay"], "{nix:?}");
+        assert_eq!(package, &packages["packages"]["aarch64-linux"]["default"]);
+        assert_eq!(
+            packages["imports"],
+            serde_json::json!(["copy.nix", "sweep.nix"])
+        );
+        the_modules_make_services(&packages);
     }
 }
