@@ -92,6 +92,14 @@ impl Clock {
     }
 }
 
+/// Returns how much time of processors this process has used so far, all of its threads together.
+#[must_use]
+pub fn cpu_time() -> Duration {
+    let used = clock_gettime(ClockId::ProcessCPUTime);
+    let nanos = u32::try_from(used.tv_nsec).unwrap_or_default();
+    Duration::new(u64::try_from(used.tv_sec).unwrap_or_default(), nanos)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

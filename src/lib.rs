@@ -5,7 +5,7 @@
 //! | level | rooms | what they do |
 //! |--:|---|---|
 //! | 4 | [`cli`] | talks to people; reads arguments, environment and clock |
-//! | 3 | [`copy`], [`sweep`], [`sign`], [`setup`], [`doctor`]; [`tomb`] below them | engines: know the order of things |
+//! | 3 | [`copy`], [`sweep`], [`sign`], [`bench`], [`setup`], [`doctor`]; [`tomb`] below them | engines: know the order of things |
 //! | 2 | [`backend`], [`source`], [`serve`] | know the world: buckets, folders, stores |
 //! | 1 | [`graph`], [`plan`], [`ledger`] | decide; pure |
 //! | 0 | [`nix`] | the formats; pure |
@@ -21,6 +21,8 @@ pub mod plan;
 
 #[cfg(feature = "cli")]
 pub mod backend;
+#[cfg(feature = "cli")]
+pub mod bench;
 #[cfg(feature = "cli")]
 pub mod cli;
 #[cfg(feature = "cli")]

@@ -374,6 +374,28 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Returns its name in reports: one word.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::NotFound => "not-found",
+            Self::NoBucket => "no-bucket",
+            Self::Exists => "exists",
+            Self::Denied => "denied",
+            Self::Credentials => "credentials",
+            Self::Region(_) => "region",
+            Self::Throttled => "throttled",
+            Self::Unreachable => "unreachable",
+            Self::TimedOut => "timed-out",
+            Self::Malformed => "malformed",
+            Self::TooLate => "too-late",
+            Self::Full => "full",
+            Self::Unsupported => "unsupported",
+            Self::Tls => "tls",
+            Self::Other => "other",
+        }
+    }
+
     /// Returns whether a request that failed like this may have happened, or may yet.
     #[must_use]
     pub const fn has_no_answer(&self) -> bool {

@@ -10,8 +10,8 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::cli::{
     commands::{
-        completions, config, copy, doctor, du, init, key, man, pin, reference, roots, runs, serve,
-        sign, sweep, why,
+        bench, completions, config, copy, doctor, du, init, key, man, pin, reference, roots, runs,
+        serve, sign, sweep, why,
     },
     ui::{Format, Loudness},
 };
@@ -104,6 +104,7 @@ pub enum Command {
     Du(du::DuArgs),
     Runs(runs::RunsArgs),
     Diff(runs::DiffArgs),
+    Bench(Box<bench::BenchArgs>),
     Config(config::ConfigArgs),
     Completions(completions::CompletionsArgs),
     #[command(hide = true)]

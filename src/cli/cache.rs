@@ -183,6 +183,18 @@ impl Cache {
         }
     }
 
+    /// Returns how often what failed is tried again.
+    #[must_use]
+    pub const fn policy(&self) -> Policy {
+        self.policy
+    }
+
+    /// Returns how many connections have been opened so far, if it is a bucket.
+    #[must_use]
+    pub fn connections(&self) -> Option<u64> {
+        self.bucket.as_ref().map(S3::connections_opened)
+    }
+
     /// Returns the region of the bucket, as far as it is known by now.
     #[must_use]
     pub fn region(&self) -> Option<String> {

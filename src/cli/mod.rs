@@ -8,6 +8,7 @@
 
 pub mod args;
 pub mod bars;
+pub mod bench_words;
 mod beside;
 pub mod cache;
 pub mod commands;
@@ -34,6 +35,7 @@ pub mod reference;
 pub mod resolve;
 pub mod roots_from;
 pub mod run;
+pub mod shaping;
 pub mod sign_words;
 pub mod site;
 pub mod store;
@@ -121,6 +123,7 @@ fn run(context: &Arc<Context>, command: Command) -> Result<Exit, Failure> {
         Command::Runs(args) => commands::runs::runs(context, &args),
         Command::Diff(args) => commands::runs::diff(context, &args),
         Command::Roots(args) => commands::roots::run(context, &args),
+        Command::Bench(args) => commands::bench::run(context, &args),
         Command::Config(args) => commands::config::run(context, &args),
         Command::Completions(args) => commands::completions::run(context, &args),
         Command::Serve(args) => commands::serve::run(context, &args),

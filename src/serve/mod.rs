@@ -15,6 +15,7 @@ mod admin;
 mod bucket;
 mod faults;
 mod gate;
+mod line;
 mod protocol;
 mod rules;
 mod skew;
@@ -47,6 +48,7 @@ use tokio::{
 pub use self::{
     bucket::Bucket,
     faults::{Fault, Faults},
+    line::Line,
     skew::Skew,
 };
 use self::{faults::Injector, gate::Gate, protocol::Protocol};
@@ -95,6 +97,8 @@ pub struct Config {
     pub conditional: Conditional,
     /// What goes wrong.
     pub faults: Faults,
+    /// The line that leads to it.
+    pub line: Line,
     /// What stamps objects in buckets that clients create.
     pub clock: Clock,
     /// How wrong the clock is by which answers are dated and signatures judged.
@@ -113,6 +117,7 @@ impl Default for Config {
             modes: Modes::aws(),
             conditional: Conditional::Atomic,
             faults: Faults::default(),
+            line: Line::default(),
             clock: Clock::system(),
             skew: Skew::None,
         }
@@ -146,6 +151,7 @@ struct Shared {
     injector: Injector,
     /// What the access key may do; everything without one.
     key_policy: RwLock<Option<Arc<Policy>>>,
+    line: line::Shared,
     n_connections: AtomicU64,
 }
 
@@ -156,6 +162,7 @@ impl Server {
         let address = listener.local_addr()?;
         let shared = Arc::new(Shared {
             injector: Injector::new(config.faults),
+            line: line::Shared::new(config.line, Clock::system()),
             config,
             buckets: RwLock::default(),
             key_policy: RwLock::default(),
@@ -325,6 +332,10 @@ async fn answer(
     shared: &Shared,
 ) -> Result<Response<Body>, io::Error> {
     let (delay, fault) = shared.injector.draw();
+    if shared.line.is_full() {
+        return Ok(slow_down());
+    }
+    let delay = delay + shared.line.delay(body_len(&request));
     if !delay.is_zero() {
         tokio::time::sleep(delay).await;
     }
@@ -333,13 +344,7 @@ async fn answer(
         return Ok(shared.config.skew.date(refusal));
     }
     match fault {
-        Some(Fault::SlowDown) => {
-            return Ok(faults::refusal(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "SlowDown",
-                "",
-            ));
-        }
+        Some(Fault::SlowDown) => return Ok(slow_down()),
         Some(Fault::InternalError) => {
             return Ok(faults::refusal(
                 StatusCode::INTERNAL_SERVER_ERROR,
@@ -365,6 +370,17 @@ async fn answer(
         Some(Fault::Truncated) => faults::truncate(answer).await,
         _ => Ok(answer),
     }
+}
+
+fn slow_down() -> Response<Body> {
+    faults::refusal(StatusCode::SERVICE_UNAVAILABLE, "SlowDown", "")
+}
+
+/// Returns how many bytes of a body a request announces.
+fn body_len(request: &Request<Incoming>) -> u64 {
+    let header = request.headers().get(header::CONTENT_LENGTH);
+    let len = header.and_then(|value| value.to_str().ok()?.parse().ok());
+    len.unwrap_or_default()
 }
 
 /// Returns whether a request is signed for this region, or not signed in its headers at all.

@@ -36,6 +36,7 @@ mod vectors;
 mod wrap;
 
 // Commands as a person meets them.
+mod bench;
 mod cli;
 mod config;
 mod copy_cli;

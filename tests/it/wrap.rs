@@ -15,9 +15,11 @@ use narhaul::{
         memory::Memory,
         wrap::{
             around::{Around, Asked, Attempt},
+            below::Below,
             count::Verb,
             dry_run::DryRun,
             limit::{Caps, Limiting},
+            measure::{Measuring, Recorder},
             retry::{Policy, Retrying},
         },
     },
@@ -450,4 +452,20 @@ async fn a_dry_run_reads_and_never_writes() {
     assert_eq!(begun.unwrap_err().kind, Kind::Unsupported);
     assert_eq!(backend.create().await.unwrap_err().kind, Kind::Unsupported);
     assert_eq!(memory.names(), ["a"]);
+}
+
+#[tokio::test]
+async fn a_measured_back_end_and_one_below_a_folder_keep_the_contract() {
+    let memory: Arc<dyn Backend> = Arc::new(memory());
+    let recorder = Arc::new(Recorder::new(Clock::system()));
+    let measuring = Measuring::new(Arc::clone(&memory), Arc::clone(&recorder));
+    let traits = || Traits {
+        keeps_user: true,
+        finds_uploads: true,
+        ..Traits::default()
+    };
+    conformance(Arc::new(measuring), traits()).await;
+    assert_eq!(recorder.flow().under_way, 0);
+    let below = Below::new(Arc::clone(&memory), "a/corner").unwrap();
+    conformance(Arc::new(below), traits()).await;
 }

@@ -2,11 +2,14 @@
 //!
 //! The order matters. From the inside out a run has: the back end, [`count`] (which sees every request
 //! that is sent), [`limit`] (which holds a place for each) and [`retry`] (which waits without one).
-//! [`dry_run`] replaces none of them and goes anywhere. [`around`] is what they have in common. Nothing
+//! [`measure`] sits beside [`count`] where somebody wants to know how long requests take. [`dry_run`]
+//! and [`below`] replace none of them and go anywhere. [`around`] is what they have in common. Nothing
 //! here knows what an object means.
 
 pub mod around;
+pub mod below;
 pub mod count;
 pub mod dry_run;
 pub mod limit;
+pub mod measure;
 pub mod retry;

@@ -1,5 +1,6 @@
 //! The commands, one file each: their arguments, and `run`.
 
+pub mod bench;
 pub mod completions;
 pub mod config;
 pub mod copy;

@@ -3,7 +3,7 @@
 //! Hidden, because it is a thing to try and to measure with: it keeps everything in memory, and its one
 //! key is in the documentation. It ends with Ctrl-C.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc, thread};
 
 use clap::Args;
 
@@ -12,6 +12,7 @@ use crate::{
         Context,
         error::{Exit, Failure},
         run::{self, Ended},
+        shaping::ShapingArgs,
         ui::Format,
     },
     serve::{self, Config},
@@ -37,17 +38,39 @@ pub struct ServeArgs {
     /// Let everybody read without a signature
     #[arg(long)]
     anonymous_reads: bool,
+
+    /// End when standard input does: with the process that holds its other end
+    #[arg(long)]
+    while_stdin: bool,
+
+    /// What stands between it and its clients.
+    #[command(flatten)]
+    shaping: ShapingArgs,
 }
+
+/// Where draws begin: the same server twice is slow and faulty alike.
+const SEED: u64 = 1;
 
 /// Serves until it is interrupted.
 pub fn run(context: &Arc<Context>, args: &ServeArgs) -> Result<Exit, Failure> {
     let stop = Stop::default();
+    let (line, faults) = args.shaping.shape(SEED)?;
     let config = Config {
         address: args.address,
         allows_anonymous_reads: args.anonymous_reads,
+        line,
+        faults,
         clock: context.clock.clone(),
         ..Config::default()
     };
+    if args.while_stdin {
+        let stop = stop.clone();
+        // A thread of its own, since a read of standard input cannot be given up; it ends with the process.
+        thread::spawn(move || {
+            io::copy(&mut io::stdin().lock(), &mut io::sink()).unwrap_or_default();
+            stop.set();
+        });
+    }
     let mut told = Ok(());
     let ended = run::with_interrupts(
         context,

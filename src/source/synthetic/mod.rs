@@ -149,10 +149,7 @@ impl Synthetic {
         let mut made: Vec<(StorePath, Node)> = Vec::with_capacity(shape.n_paths);
         let mut is_referred_to = vec![false; shape.n_paths];
         for index in 0..shape.n_paths {
-            let mut hash_part = [0; 20];
-            rng.fill_bytes(&mut hash_part);
-            let name = name(&format!("part-{index}"));
-            let path = StorePath::new(HashPart::from_bytes(hash_part), name);
+            let path = drawn_path(&mut rng, &format!("part-{index}"));
             let mut node = Node::new(rng.next_u64(), size(&mut rng, &shape));
             for target in targets(&mut rng, &shape, index) {
                 is_referred_to[target] = true;
@@ -203,6 +200,34 @@ impl Synthetic {
             pools: Arc::new(Pools::new(0)),
             key: None,
         })
+    }
+
+    /// Adds `n_more` new paths that refer to old ones, and a new root over these and the old root: what a
+    /// system is after some of it was built anew.
+    #[must_use]
+    pub fn grown(mut self, n_more: usize, shape: &Shape, seed: u64) -> Self {
+        // Another stream than that of the closure itself, which the same seed would repeat.
+        let mut rng = ChaCha8Rng::seed_from_u64(!seed);
+        let old: Vec<StorePath> = self.nodes.keys().cloned().collect();
+        let mut root = Node::new(rng.next_u64(), shape.median_size);
+        root.references.extend(self.root.take());
+        for index in 0..n_more {
+            let mut node = Node::new(rng.next_u64(), size(&mut rng, shape));
+            for _ in 0..shape
+                .mean_references
+                .min(u32::try_from(old.len()).unwrap_or(u32::MAX))
+            {
+                node.references
+                    .insert(old[rng.random_range(0..old.len())].clone());
+            }
+            let path = drawn_path(&mut rng, &format!("new-{index}"));
+            root.references.insert(path.clone());
+            self.nodes.insert(path, node);
+        }
+        let path = drawn_path(&mut rng, "new-root");
+        self.nodes.insert(path.clone(), root);
+        self.root = Some(path);
+        self
     }
 
     /// Signs every path.
@@ -375,6 +400,13 @@ fn name(text: &str) -> StoreName {
         // Invariant: only texts of ours come here, and they are letters, digits and dashes.
         Err(error) => unreachable!("{error}"),
     }
+}
+
+/// Draws a path with this name.
+fn drawn_path(rng: &mut ChaCha8Rng, text: &str) -> StorePath {
+    let mut hash_part = [0; 20];
+    rng.fill_bytes(&mut hash_part);
+    StorePath::new(HashPart::from_bytes(hash_part), name(text))
 }
 
 /// Returns the path that every text gives to a name.

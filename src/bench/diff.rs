@@ -1,0 +1,193 @@
+//! What has changed between two reports, beyond their noise.
+
+use super::{
+    report::{Figure, Report},
+    stats::{self, Change},
+};
+
+/// One figure in both reports.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Line {
+    /// The phase.
+    pub phase: String,
+    /// The figure.
+    pub figure: Figure,
+    /// Its middle in the old report.
+    pub old: f64,
+    /// Its middle in the new one.
+    pub new: f64,
+    /// What that means; nothing where one report has a single run.
+    pub change: Option<Change>,
+    /// Whether the runs of either report lie too far from each other to mean anything.
+    pub is_too_wide: bool,
+}
+
+/// Whether something got better or worse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Not beyond the noise.
+    Same,
+    /// Better.
+    Better,
+    /// Worse.
+    Worse,
+    /// Nobody can tell.
+    Unknown,
+}
+
+impl Line {
+    /// Returns what became of it.
+    #[must_use]
+    pub fn verdict(&self) -> Verdict {
+        match self.change {
+            None => Verdict::Unknown,
+            Some(change) if !change.is_real() => Verdict::Same,
+            Some(change) if (change.ratio > 1.0) == self.figure.is_better_high() => Verdict::Better,
+            Some(_) => Verdict::Worse,
+        }
+    }
+}
+
+/// Compares the figures that both reports have.
+#[must_use]
+pub fn diff(old: &Report, new: &Report) -> Vec<Line> {
+    let mut lines = Vec::new();
+    for before in &old.phases {
+        let Some(after) = new.phases.iter().find(|phase| phase.name == before.name) else {
+            continue;
+        };
+        for &figure in before.figures() {
+            let (old, new) = (before.sample(figure), after.sample(figure));
+            if let (Some(old_middle), Some(new_middle)) = (old.median(), new.median()) {
+                lines.push(Line {
+                    phase: before.name.clone(),
+                    figure,
+                    old: old_middle,
+                    new: new_middle,
+                    change: stats::compare(&old, &new),
+                    is_too_wide: old.is_too_wide() || new.is_too_wide(),
+                });
+            }
+        }
+    }
+    lines
+}
+
+/// Returns what makes two reports hard to compare, in words: the workload or the machine differs.
+#[must_use]
+pub fn differences(old: &Report, new: &Report) -> Vec<String> {
+    let mut found = Vec::new();
+    if old.workload != new.workload {
+        found.push("they did not do the same work".to_owned());
+    }
+    if (&old.machine.cpu, old.machine.cores) != (&new.machine.cpu, new.machine.cores) {
+        found.push("they are of different machines".to_owned());
+    }
+    if old.place != new.place {
+        found.push(format!("they are of `{}` and `{}`", old.place, new.place));
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::{
+        super::report::{FORMAT, Machine, Phase, Run, Workload},
+        *,
+    };
+
+    fn report(seconds: &[f64], rates: &[f64]) -> Report {
+        let phase = |name: &str, runs: Vec<Run>| Phase {
+            name: name.to_owned(),
+            runs,
+            requests: BTreeMap::new(),
+        };
+        let copied = |seconds: &f64| Run {
+            seconds: *seconds,
+            cpu_seconds: 1.0,
+            items: 100,
+            requests: 210,
+            ..Run::default()
+        };
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "made up"
+        )]
+        let asked = |rate: &f64| Run {
+            seconds: 1.0,
+            cpu_seconds: 1.0,
+            items: *rate as u64,
+            ..Run::default()
+        };
+        Report {
+            format: FORMAT,
+            narhaul: "0".to_owned(),
+            place: "s3://cache".to_owned(),
+            machine: Machine::default(),
+            workload: Workload {
+                closure: "x".to_owned(),
+                n_paths: 100,
+                nar_bytes: 1,
+                seed: 1,
+                compression: "zstd".to_owned(),
+                level: 3,
+                jobs: 2,
+                requests: 64,
+                memory: 1,
+                object_bytes: 1,
+            },
+            ceilings: Vec::new(),
+            phases: vec![
+                phase("cold", seconds.iter().map(copied).collect()),
+                phase("put", rates.iter().map(asked).collect()),
+            ],
+        }
+    }
+
+    #[test]
+    fn less_time_is_better_and_a_lower_rate_is_worse() {
+        let old = report(&[10.0, 10.1, 9.9], &[1000.0, 1010.0, 990.0]);
+        let new = report(&[5.0, 5.1, 4.9], &[500.0, 505.0, 495.0]);
+        let verdicts: Vec<_> = diff(&old, &new)
+            .iter()
+            .map(|line| {
+                format!(
+                    "{} {}: {:?}",
+                    line.phase,
+                    line.figure.name(),
+                    line.verdict()
+                )
+            })
+            .collect();
+        assert_eq!(
+            verdicts,
+            [
+                "cold seconds: Better",
+                "cold CPU s/1000: Same",
+                "cold requests: Same",
+                "put items/s: Worse",
+                "put CPU s/1000: Worse",
+            ]
+        );
+    }
+
+    #[test]
+    fn one_run_tells_nothing_about_noise() {
+        let (old, new) = (report(&[10.0], &[1.0]), report(&[99.0], &[1.0]));
+        let lines = diff(&old, &new);
+        assert_eq!(lines[0].verdict(), Verdict::Unknown);
+    }
+
+    #[test]
+    fn what_cannot_be_compared_is_said() {
+        let (old, mut new) = (report(&[1.0], &[1.0]), report(&[1.0], &[1.0]));
+        assert_eq!(differences(&old, &new), [""; 0]);
+        new.workload.jobs = 1;
+        new.machine.cores = 7;
+        new.place = "file:///x".to_owned();
+        assert_eq!(differences(&old, &new).len(), 3);
+    }
+}

@@ -1,0 +1,281 @@
+//! The corner of a bucket that a bench works in: `narhaul-bench/<id>/`.
+//!
+//! The first object of a run is its marker, the last one that goes is its marker. So whatever lies in
+//! such a corner was written by a bench, and [`clean`] can tell what a killed run has left from what
+//! somebody else keeps there; of the latter nothing is touched, and no run begins beside it.
+//!
+//! Not handled: unfinished uploads of a killed run on MinIO, which lists them by whole keys only, and
+//! drops them by itself after a day.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::{TryStreamExt as _, stream};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    backend::{self, Backend, Kind, PutOptions, listing, wrap::below::Below},
+    nix::object_key::{InvalidKey, ObjectKey},
+};
+
+/// The folder of all benches.
+pub const FOLDER: &str = "narhaul-bench";
+
+/// The name of a run's marker in its corner.
+const MARKER: &str = "marker.json";
+
+/// The version of the marker.
+const FORMAT: u32 = 1;
+
+/// Keys in one request that deletes.
+const BATCH: usize = 1000;
+
+/// Requests of ours under way at once: enough to hide their latency, few enough for any server.
+const AT_ONCE: usize = 4;
+
+/// What a run says about itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Marker {
+    format: u32,
+    narhaul: String,
+}
+
+/// Why a bench cannot work in a bucket, or cannot clean it.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A request failed.
+    #[error("cannot use `{place}`")]
+    Cache {
+        /// The bucket.
+        place: String,
+        /// What it answered.
+        source: backend::Error,
+    },
+    /// Somebody else's objects lie where ours would.
+    #[error("refusing to work beside `{0}`, which no bench has written")]
+    Foreign(String),
+    /// A name that no key can have.
+    #[error("the corner of this run cannot be named")]
+    Name(#[from] InvalidKey),
+}
+
+/// A corner that this run has marked as its own.
+#[derive(Debug)]
+pub struct Ground {
+    base: Arc<dyn Backend>,
+    folder: String,
+}
+
+impl Ground {
+    /// Marks a corner in a bucket whose bench folder holds nothing but benches'.
+    pub async fn claim(base: Arc<dyn Backend>, id: &str) -> Result<Self, Error> {
+        let found = look(&*base).await?;
+        if let Some(foreign) = found.foreign.into_iter().next() {
+            return Err(Error::Foreign(foreign));
+        }
+        let ground = Self {
+            folder: format!("{FOLDER}/{id}"),
+            base,
+        };
+        let marker = Marker {
+            format: FORMAT,
+            narhaul: env!("CARGO_PKG_VERSION").to_owned(),
+        };
+        let body = Bytes::from(serde_json::to_vec(&marker).unwrap_or_default());
+        let options = PutOptions::default();
+        let put = ground.base.put(&ground.marker()?, body, &options).await;
+        put.map_err(of(&*ground.base))?;
+        Ok(ground)
+    }
+
+    /// Returns the back end whose keys begin at `corner` of this run's.
+    pub fn corner(&self, inner: Arc<dyn Backend>, corner: &str) -> Result<Below, Error> {
+        Ok(Below::new(inner, &format!("{}/{corner}", self.folder))?)
+    }
+
+    /// Removes everything of one corner.
+    pub async fn clear(&self, corner: &str) -> Result<u64, Error> {
+        remove(&*self.base, &format!("{}/{corner}/", self.folder), None).await
+    }
+
+    /// Removes everything of this run.
+    pub async fn leave(self) -> Result<u64, Error> {
+        remove_run(&*self.base, &self.folder).await
+    }
+
+    fn marker(&self) -> Result<ObjectKey, Error> {
+        Ok(ObjectKey::parse(&format!("{}/{MARKER}", self.folder))?)
+    }
+}
+
+/// What cleaning did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cleaned {
+    /// How many runs were removed.
+    pub n_runs: u64,
+    /// How many objects these had left.
+    pub n_objects: u64,
+    /// What lies in the folder and is nobody's that we know; it was left alone.
+    pub foreign: Vec<String>,
+}
+
+/// Removes what earlier runs have left, also those that still go on.
+pub async fn clean(base: &dyn Backend) -> Result<Cleaned, Error> {
+    let found = look(base).await?;
+    let mut cleaned = Cleaned {
+        foreign: found.foreign,
+        ..Cleaned::default()
+    };
+    for run in found.runs {
+        cleaned.n_objects += remove_run(base, &run).await?;
+        cleaned.n_runs += 1;
+    }
+    Ok(cleaned)
+}
+
+/// What lies in the folder of all benches.
+struct Found {
+    /// The folders of runs, without their last slash.
+    runs: Vec<String>,
+    foreign: Vec<String>,
+}
+
+async fn look(base: &dyn Backend) -> Result<Found, Error> {
+    let listed = listing::all(base, &format!("{FOLDER}/"), true, AT_ONCE).await;
+    let listed = listed.map_err(of(base))?;
+    let objects = listed.objects.into_iter();
+    let mut found = Found {
+        runs: Vec::new(),
+        foreign: objects.map(|(key, _)| key.to_string()).collect(),
+    };
+    if listed.n_foreign > 0 {
+        found.foreign.push(format!("{FOLDER}/…"));
+    }
+    for folder in listed.folders {
+        let run = folder.trim_end_matches('/').to_owned();
+        if is_marked(base, &run).await? {
+            found.runs.push(run);
+        } else {
+            found.foreign.push(folder);
+        }
+    }
+    Ok(found)
+}
+
+/// Returns whether the marker of a run lies in its folder, and is one that this version understands.
+async fn is_marked(base: &dyn Backend, folder: &str) -> Result<bool, Error> {
+    let key = ObjectKey::parse(&format!("{folder}/{MARKER}"))?;
+    match base.get(&key).await {
+        Ok(object) => {
+            let marker = serde_json::from_slice::<Marker>(&object.body);
+            Ok(marker.is_ok_and(|marker| marker.format == FORMAT))
+        }
+        Err(error) if error.kind == Kind::NotFound => Ok(false),
+        Err(error) => Err(of(base)(error)),
+    }
+}
+
+/// Removes a run, its marker last.
+async fn remove_run(base: &dyn Backend, folder: &str) -> Result<u64, Error> {
+    let marker = ObjectKey::parse(&format!("{folder}/{MARKER}"))?;
+    let n_removed = remove(base, &format!("{folder}/"), Some(&marker)).await?;
+    delete(base, &[marker]).await?;
+    Ok(n_removed + 1)
+}
+
+/// Removes what lies below a prefix, and what would lie there were it finished.
+async fn remove(base: &dyn Backend, prefix: &str, but: Option<&ObjectKey>) -> Result<u64, Error> {
+    for upload in base.uploads(prefix).await.map_err(of(base))? {
+        base.abort_upload(&upload).await.map_err(of(base))?;
+    }
+    let listed = listing::all(base, prefix, false, AT_ONCE).await;
+    let objects = listed.map_err(of(base))?.objects.into_iter();
+    let keys: Vec<ObjectKey> = objects
+        .map(|(key, _)| key)
+        .filter(|key| Some(key) != but)
+        .collect();
+    stream::iter(keys.chunks(BATCH).map(Ok))
+        .try_for_each_concurrent(AT_ONCE, |batch| delete(base, batch))
+        .await?;
+    Ok(u64::try_from(keys.len()).unwrap_or(u64::MAX))
+}
+
+async fn delete(base: &dyn Backend, keys: &[ObjectKey]) -> Result<(), Error> {
+    let failed = base.delete(keys, None).await.map_err(of(base))?;
+    match failed.into_iter().next() {
+        Some((_, error)) => Err(of(base)(error)),
+        None => Ok(()),
+    }
+}
+
+fn of(base: &dyn Backend) -> impl Fn(backend::Error) -> Error + '_ {
+    |source| Error::Cache {
+        place: base.place().to_owned(),
+        source,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{backend::memory::Memory, clock::Clock};
+
+    async fn put(base: &dyn Backend, name: &str) {
+        let key = ObjectKey::parse(name).unwrap();
+        let body = Bytes::from_static(b"x");
+        base.put(&key, body, &PutOptions::default()).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_run_leaves_the_bucket_as_it_was() {
+        let memory = Memory::new(Clock::system());
+        put(&memory, "nar/mine").await;
+        let ground = Ground::claim(Arc::new(memory.clone()), "0a").await.unwrap();
+        let corner = ground.corner(Arc::new(memory.clone()), "1").unwrap();
+        put(&corner, "nix-cache-info").await;
+        assert_eq!(
+            memory.names(),
+            [
+                "nar/mine",
+                "narhaul-bench/0a/1/nix-cache-info",
+                "narhaul-bench/0a/marker.json"
+            ]
+        );
+        assert_eq!(ground.clear("1").await.unwrap(), 1);
+        assert_eq!(ground.leave().await.unwrap(), 1);
+        assert_eq!(memory.names(), ["nar/mine"]);
+    }
+
+    #[tokio::test]
+    async fn what_a_killed_run_left_is_cleaned_and_what_others_keep_is_not() {
+        let memory = Memory::new(Clock::system());
+        let base: Arc<dyn Backend> = Arc::new(memory.clone());
+        let ground = Ground::claim(Arc::clone(&base), "0a").await.unwrap();
+        let corner = ground.corner(Arc::clone(&base), "1").unwrap();
+        put(&corner, "nar/body").await;
+        let key = ObjectKey::parse("nar/large").unwrap();
+        corner
+            .begin_upload(&key, &PutOptions::default())
+            .await
+            .unwrap();
+        drop(ground);
+        put(&*base, "narhaul-bench/letters/to-mother").await;
+        let refused = Ground::claim(Arc::clone(&base), "0b").await.unwrap_err();
+        assert_eq!(
+            refused.to_string(),
+            "refusing to work beside `narhaul-bench/letters/`, which no bench has written"
+        );
+        let cleaned = clean(&*base).await.unwrap();
+        assert_eq!(
+            cleaned,
+            Cleaned {
+                n_runs: 1,
+                n_objects: 2,
+                foreign: vec!["narhaul-bench/letters/".to_owned()],
+            }
+        );
+        assert_eq!(memory.names(), ["narhaul-bench/letters/to-mother"]);
+        assert_eq!(base.uploads("").await.unwrap(), []);
+    }
+}

@@ -1,0 +1,340 @@
+//! Measures a bucket and this machine with the engine that people use.
+//!
+//! In comes a back end, a closure and what is wanted; out goes a [`Report`] of single runs. The steps of
+//! [`run`]: claim a corner of the bucket, measure what this machine could do at best, then repeat what is
+//! to be measured (whole copies, single requests), and leave the bucket as it was.
+//!
+//! What a caller may rely on:
+//!
+//! - Everything that is written lies below `narhaul-bench/<id>/`, and goes again, also where the run
+//!   fails or is stopped. What a killed run leaves, [`clean`] removes.
+//! - Each run goes through wrappers of its own, so none profits from what another learnt.
+//! - Latencies are those of requests as they are sent, and percentiles are of all of them together.
+//!
+//! Not here: what the server does meanwhile, and time to the first byte, which the back end does not
+//! tell. `stats` says what repeated figures mean, `diff` what two reports do.
+
+pub mod ceilings;
+pub mod copies;
+pub mod diff;
+pub mod ground;
+pub mod operations;
+pub mod report;
+pub mod spend;
+pub mod stats;
+mod watch;
+
+use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
+
+pub use self::ground::clean;
+use self::{
+    copies::Closures,
+    ground::Ground,
+    operations::Load,
+    report::{Ceiling, Machine, Micros, Phase, Report, Requests, Run, Workload},
+    watch::{Seen, Stack},
+};
+use crate::{
+    backend::{
+        self, Backend,
+        wrap::{count::Verb, limit::Caps, measure::Measured, retry::Policy},
+    },
+    clock::Clock,
+    copy,
+    ledger::{Timing, root::Group},
+    nix::{path_info::PathInfo, signature::SecretKey, store_path::StorePath},
+    plan::recipe::Recipe,
+    source,
+    stop::Stop,
+};
+
+/// What is to be measured, and how.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// What is copied.
+    pub closures: Closures,
+    /// Whether whole copies are measured.
+    pub has_copies: bool,
+    /// The single requests that are measured, if any.
+    pub load: Option<Load>,
+    /// How often each is repeated.
+    pub n_repetitions: u32,
+    /// The keys that sign narinfos.
+    pub keys: Vec<SecretKey>,
+    /// How bodies are made.
+    pub recipe: Recipe,
+    /// Bytes of memory for what is under way.
+    pub memory: u64,
+    /// The size of the rayon pool.
+    pub n_threads: usize,
+    /// How many requests may be under way at once.
+    pub n_requests: u32,
+    /// The group of the root records, which go with everything else.
+    pub group: Group,
+    /// A name for this run that no other has.
+    pub run_id: String,
+    /// Decides about everything that is made up.
+    pub seed: u64,
+    /// How often what failed is tried again.
+    pub policy: Policy,
+    /// The clock.
+    pub clock: Clock,
+    /// The durations of the sweep's protocol, which copies keep to.
+    pub timing: Timing,
+    /// What the closure is, in words.
+    pub closure: String,
+    /// The machine, as the face has found it.
+    pub machine: Machine,
+}
+
+impl Request {
+    const fn caps(&self) -> Caps {
+        Caps {
+            max_requests: self.n_requests,
+            upload_bytes_per_s: None,
+        }
+    }
+}
+
+/// Says how many connections have been opened to a server so far, where that is known.
+pub type Connections = Arc<dyn Fn() -> Option<u64> + Send + Sync>;
+
+/// Why a bench did not come to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The bucket cannot be worked in.
+    #[error(transparent)]
+    Ground(#[from] ground::Error),
+    /// A request failed.
+    #[error("cannot use `{place}`")]
+    Cache {
+        /// The bucket.
+        place: String,
+        /// What it answered.
+        source: backend::Error,
+    },
+    /// The closure cannot be read.
+    #[error("cannot read the closure")]
+    Source(#[from] source::Error),
+    /// A copy failed.
+    #[error(transparent)]
+    Copy(#[from] copy::Error),
+    /// A copy left something out, so its figures are of something else.
+    #[error("`{path}` was not copied")]
+    LeftOut {
+        /// What was left out.
+        path: StorePath,
+        /// Why.
+        #[source]
+        why: Box<copy::Why>,
+    },
+    /// A copy ended early.
+    #[error("a copy came to no end: {0}")]
+    Cut(String),
+    /// Somebody asked for the end.
+    #[error("stopped before everything was measured")]
+    Stopped,
+}
+
+/// What all parts of a bench share.
+#[derive(Debug)]
+pub(crate) struct Bench {
+    base: Arc<dyn Backend>,
+    request: Request,
+    connections: Told,
+    stop: Stop,
+}
+
+/// A function that `Debug` can pass over.
+struct Told(Connections);
+
+impl std::fmt::Debug for Told {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Told")
+    }
+}
+
+impl Bench {
+    fn stack(&self) -> Stack {
+        Stack::new(self)
+    }
+
+    fn connections(&self) -> Option<u64> {
+        (self.connections.0)()
+    }
+
+    fn failed(&self, source: backend::Error) -> Error {
+        Error::Cache {
+            place: self.base.place().to_owned(),
+            source,
+        }
+    }
+
+    fn go_on(&self) -> Result<(), Error> {
+        if self.stop.is_set() {
+            return Err(Error::Stopped);
+        }
+        Ok(())
+    }
+}
+
+/// Measures, and leaves the bucket as it was.
+pub async fn run(
+    base: Arc<dyn Backend>,
+    request: Request,
+    connections: Connections,
+    stop: Stop,
+) -> Result<Report, Error> {
+    let bench = Bench {
+        connections: Told(connections),
+        base,
+        request,
+        stop,
+    };
+    // A bucket is made by `init`, on purpose; a folder by whoever needs it.
+    let ground = Ground::claim(Arc::clone(&bench.base), &bench.request.run_id).await?;
+    let measured = measure(&bench, &ground).await;
+    // First of all the bucket, then what went wrong.
+    let left = ground.leave().await;
+    let report = measured?;
+    left?;
+    Ok(report)
+}
+
+async fn measure(bench: &Bench, ground: &Ground) -> Result<Report, Error> {
+    let closure = closure(bench).await?;
+    let drift = drift(bench).await?;
+    let ceilings = ceilings(bench, Arc::clone(&closure)).await?;
+    let mut phases = Phases::default();
+    for repetition in 0..bench.request.n_repetitions {
+        let corner = format!("{repetition}");
+        if bench.request.has_copies {
+            bench.go_on()?;
+            let runs = copies::repeat(bench, ground, &corner).await?;
+            phases.take(runs);
+        }
+        if let Some(load) = bench.request.load {
+            bench.go_on()?;
+            let runs = operations::repeat(bench, ground, &corner, load).await?;
+            phases.take(runs);
+        }
+    }
+    Ok(Report {
+        format: report::FORMAT,
+        narhaul: env!("CARGO_PKG_VERSION").to_owned(),
+        place: bench.base.place().to_owned(),
+        machine: Machine {
+            drift_ms: Some(drift),
+            ..bench.request.machine.clone()
+        },
+        workload: workload(&bench.request, &closure),
+        ceilings,
+        phases: phases.finish(),
+    })
+}
+
+/// What was seen so far, phase by phase, in the order in which they began.
+#[derive(Debug, Default)]
+struct Phases(Vec<(&'static str, Vec<Run>, BTreeMap<Verb, Measured>)>);
+
+impl Phases {
+    fn take(&mut self, all: Vec<Seen>) {
+        for seen in all {
+            let place = self.0.iter().position(|(name, ..)| *name == seen.phase);
+            let place = place.unwrap_or_else(|| {
+                self.0.push((seen.phase, Vec::new(), BTreeMap::new()));
+                self.0.len() - 1
+            });
+            let (_, runs, measured) = &mut self.0[place];
+            runs.push(seen.run);
+            for (verb, more) in seen.measured {
+                measured.entry(verb).or_default().add(&more);
+            }
+        }
+    }
+
+    fn finish(self) -> Vec<Phase> {
+        let phases = self.0.into_iter();
+        phases
+            .map(|(name, runs, measured)| Phase {
+                name: name.to_owned(),
+                runs,
+                requests: measured
+                    .into_iter()
+                    .map(|(verb, measured)| (verb.name().to_owned(), requests(&measured)))
+                    .collect(),
+            })
+            .collect()
+    }
+}
+
+fn requests(measured: &Measured) -> Requests {
+    let errors = measured.errors.iter();
+    Requests {
+        n: measured.latencies.len(),
+        micros: Micros::of(&measured.latencies),
+        errors: errors.map(|(kind, n)| ((*kind).to_owned(), *n)).collect(),
+    }
+}
+
+/// Walks the closure, which also makes up what is made up, so that no run has to.
+async fn closure(bench: &Bench) -> Result<Arc<Vec<PathInfo>>, Error> {
+    let closures = bench.request.closures.clone();
+    let walked = tokio::task::spawn_blocking(move || {
+        if let Some(changed) = &closures.changed {
+            changed.source.closure(&changed.roots)?;
+        }
+        closures.whole.source.closure(&closures.whole.roots)
+    });
+    match walked.await {
+        Ok(closure) => Ok(Arc::new(closure?)),
+        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+    }
+}
+
+async fn ceilings(bench: &Bench, closure: Arc<Vec<PathInfo>>) -> Result<Vec<Ceiling>, Error> {
+    let request = bench.request.clone();
+    let measured = tokio::task::spawn_blocking(move || {
+        let source = &*request.closures.whole.source;
+        let (recipe, clock) = (&request.recipe, &request.clock);
+        ceilings::measure(source, &closure, recipe, clock, request.n_repetitions)
+    });
+    match measured.await {
+        Ok(ceilings) => Ok(ceilings?),
+        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+    }
+}
+
+/// Returns how many milliseconds the server's clock is ahead of this machine's, as far as one question
+/// tells.
+async fn drift(bench: &Bench) -> Result<i64, Error> {
+    let theirs = bench
+        .base
+        .now()
+        .await
+        .map_err(|source| bench.failed(source))?;
+    let ours = bench.request.clock.now();
+    let millis = |later: SystemTime, earlier: SystemTime| {
+        let apart = later.duration_since(earlier).unwrap_or_default();
+        i64::try_from(apart.as_millis()).unwrap_or(i64::MAX)
+    };
+    Ok(millis(theirs, ours) - millis(ours, theirs))
+}
+
+fn workload(request: &Request, closure: &[PathInfo]) -> Workload {
+    let load = request.load.as_ref();
+    Workload {
+        closure: request.closure.clone(),
+        n_paths: closure.len(),
+        nar_bytes: closure.iter().map(|info| info.nar_size).sum(),
+        seed: request.seed,
+        compression: request.recipe.compression().to_string(),
+        level: request.recipe.level(),
+        jobs: request.n_threads,
+        requests: request.n_requests,
+        memory: request.memory,
+        object_bytes: load.map_or(0, |load| {
+            u64::try_from(load.object_bytes).unwrap_or(u64::MAX)
+        }),
+    }
+}

@@ -1,0 +1,332 @@
+//! What a bench found, as it is kept, shown and compared: plain values with one JSON form.
+//!
+//! `format` says which version a file has; readers refuse any other. Times are seconds, latencies
+//! microseconds, sizes bytes. Figures are those of single runs; whatever summarises them is reckoned by
+//! whoever reads, so that no mean is ever kept in place of what it was made of.
+
+use std::collections::BTreeMap;
+
+use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
+
+use super::stats::Sample;
+
+/// The version of the JSON form.
+pub const FORMAT: u32 = 1;
+
+/// What a bench found.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Report {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// The version of narhaul.
+    pub narhaul: String,
+    /// Where it was measured.
+    pub place: String,
+    /// On what.
+    pub machine: Machine,
+    /// What was done.
+    pub workload: Workload,
+    /// What this machine could do at best.
+    pub ceilings: Vec<Ceiling>,
+    /// What was measured, in the order in which it was done.
+    pub phases: Vec<Phase>,
+}
+
+/// The machine that a bench ran on, and the server's clock beside its own.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Machine {
+    /// When, in UTC.
+    pub time: String,
+    /// The cores that the process could use.
+    pub cores: usize,
+    /// What the processor calls itself.
+    pub cpu: Option<String>,
+    /// The kernel's name and version.
+    pub kernel: String,
+    /// How many milliseconds the server's clock was ahead of this machine's.
+    pub drift_ms: Option<i64>,
+}
+
+/// What was done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Workload {
+    /// What was copied, in words.
+    pub closure: String,
+    /// How many paths it has.
+    pub n_paths: usize,
+    /// The bytes of their NARs.
+    pub nar_bytes: u64,
+    /// What decided about everything that was made up.
+    pub seed: u64,
+    /// The codec, and its level.
+    pub compression: String,
+    /// See [`Self::compression`].
+    pub level: i32,
+    /// Threads that hashed and compressed.
+    pub jobs: usize,
+    /// Requests under way at once, at most.
+    pub requests: u32,
+    /// Memory for what was under way.
+    pub memory: u64,
+    /// Bytes of each object that single requests wrote and read.
+    pub object_bytes: u64,
+}
+
+/// The most that one stage could do on this machine, with all threads.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Ceiling {
+    /// The stage: `read`, `hash`, `compress`.
+    pub stage: String,
+    /// Bytes of NAR in a second, one figure for each time that it was measured.
+    pub bytes_per_second: Vec<f64>,
+}
+
+impl Ceiling {
+    /// Returns the figure in the middle.
+    #[must_use]
+    pub fn median(&self) -> Option<f64> {
+        Sample::new(self.bytes_per_second.iter().copied()).median()
+    }
+}
+
+/// One thing that was done, several times.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Phase {
+    /// `cold`, `again`, `changed`: whole copies; `put`, `head`, `get`, `list`, `delete`: requests.
+    pub name: String,
+    /// Each time.
+    pub runs: Vec<Run>,
+    /// What all runs together asked for, by the verb.
+    pub requests: BTreeMap<String, Requests>,
+}
+
+/// Something done once.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Run {
+    /// How long it took.
+    pub seconds: f64,
+    /// The time of this machine's processors that this process used meanwhile.
+    pub cpu_seconds: f64,
+    /// The most memory that the process had so far.
+    pub peak_memory: Option<u64>,
+    /// Paths copied, or requests answered, or keys listed or deleted.
+    pub items: u64,
+    /// Bytes: of NAR that were copied, or of bodies that single requests moved.
+    pub bytes: u64,
+    /// Bytes of bodies on the wire.
+    pub wire_bytes: u64,
+    /// Requests sent, those that were tried again included.
+    pub requests: u64,
+    /// Requests tried again.
+    pub retries: u64,
+    /// Connections opened.
+    pub connections: Option<u64>,
+    /// How it went, at even distances.
+    pub flow: Vec<Point>,
+    /// Where single requests had become steady: what came before is not in the figures. `None` if they
+    /// never did, or if the whole was measured.
+    pub steady_after: Option<f64>,
+}
+
+/// How things stood at one moment of a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Point {
+    /// Seconds since the run began.
+    pub at: f64,
+    /// Requests answered so far.
+    pub done: u64,
+    /// Bytes moved so far.
+    pub bytes: u64,
+    /// Requests under way.
+    pub under_way: u64,
+    /// Requests that were allowed at once.
+    pub allowed: u32,
+}
+
+/// What was measured about one verb.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Requests {
+    /// How many were answered.
+    pub n: u64,
+    /// How long that took.
+    pub micros: Micros,
+    /// Those that failed, by what that meant.
+    pub errors: BTreeMap<String, u64>,
+}
+
+/// Percentiles of latencies, of all requests together, in microseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[expect(missing_docs, reason = "they are percentiles, and called so")]
+pub struct Micros {
+    pub min: u64,
+    pub p50: u64,
+    pub p90: u64,
+    pub p99: u64,
+    pub p999: u64,
+    pub max: u64,
+}
+
+impl Micros {
+    /// Reads them off.
+    #[must_use]
+    pub fn of(latencies: &Histogram<u64>) -> Self {
+        if latencies.is_empty() {
+            return Self::default();
+        }
+        Self {
+            min: latencies.min(),
+            p50: latencies.value_at_quantile(0.5),
+            p90: latencies.value_at_quantile(0.9),
+            p99: latencies.value_at_quantile(0.99),
+            p999: latencies.value_at_quantile(0.999),
+            max: latencies.max(),
+        }
+    }
+}
+
+/// A figure of a phase that reports tell and that two of them are compared by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Figure {
+    /// Seconds for the whole: of copies.
+    Seconds,
+    /// Items in a second: of single requests.
+    ItemsPerSecond,
+    /// Seconds of processors for a thousand items.
+    CpuPerThousand,
+    /// Requests for the whole: of copies.
+    Requests,
+}
+
+impl Figure {
+    /// Returns its name in reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Seconds => "seconds",
+            Self::ItemsPerSecond => "items/s",
+            Self::CpuPerThousand => "CPU s/1000",
+            Self::Requests => "requests",
+        }
+    }
+
+    /// Returns whether more of it is better.
+    #[must_use]
+    pub const fn is_better_high(self) -> bool {
+        matches!(self, Self::ItemsPerSecond)
+    }
+}
+
+impl Phase {
+    /// Returns whether whole closures were copied.
+    #[must_use]
+    pub fn is_copy(&self) -> bool {
+        matches!(self.name.as_str(), "cold" | "again" | "changed")
+    }
+
+    /// Returns the figures that tell how it went.
+    #[must_use]
+    pub fn figures(&self) -> &'static [Figure] {
+        if self.is_copy() {
+            &[Figure::Seconds, Figure::CpuPerThousand, Figure::Requests]
+        } else {
+            &[Figure::ItemsPerSecond, Figure::CpuPerThousand]
+        }
+    }
+
+    /// Returns a figure of each run.
+    #[must_use]
+    pub fn sample(&self, figure: Figure) -> Sample {
+        Sample::new(self.runs.iter().map(|run| run.figure(figure)))
+    }
+}
+
+impl Run {
+    fn figure(&self, figure: Figure) -> f64 {
+        match figure {
+            Figure::Seconds => self.seconds,
+            Figure::ItemsPerSecond => float(self.items) / self.seconds,
+            Figure::CpuPerThousand => self.cpu_seconds * 1000.0 / float(self.items),
+            Figure::Requests => float(self.requests),
+        }
+    }
+}
+
+/// Why a text is no report.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// It is no JSON, or not ours.
+    #[error("it is no report of a bench")]
+    Json(#[from] serde_json::Error),
+    /// Another version wrote it.
+    #[error("it has format {found}; this version of narhaul reads format {FORMAT}")]
+    Format {
+        /// The version that it has.
+        found: u64,
+    },
+}
+
+impl Report {
+    /// Reads a report.
+    pub fn parse(text: &str) -> Result<Self, ReadError> {
+        // The format first: of a newer one nothing else need make sense.
+        let value: serde_json::Value = serde_json::from_str(text)?;
+        match value.get("format").and_then(serde_json::Value::as_u64) {
+            Some(found) if found != u64::from(FORMAT) => Err(ReadError::Format { found }),
+            _ => Ok(serde_json::from_value(value)?),
+        }
+    }
+}
+
+/// Counts below 2⁵³ are exact, and nobody counts further.
+#[expect(clippy::cast_precision_loss, reason = "see above")]
+pub(super) const fn float(n: u64) -> f64 {
+    n as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_format_is_refused_by_its_number() {
+        let error = Report::parse(r#"{"format": 2, "whatever": []}"#).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "it has format 2; this version of narhaul reads format 1"
+        );
+        assert!(matches!(Report::parse("{}"), Err(ReadError::Json(_))));
+    }
+
+    #[test]
+    fn figures_are_those_of_each_run() {
+        let run = |seconds, cpu_seconds| Run {
+            seconds,
+            cpu_seconds,
+            items: 500,
+            requests: 1007,
+            ..Run::default()
+        };
+        let phase = Phase {
+            name: "cold".to_owned(),
+            runs: vec![run(2.0, 1.0), run(4.0, 1.5), run(3.0, 1.25)],
+            requests: BTreeMap::new(),
+        };
+        assert_eq!(phase.sample(Figure::Seconds).median(), Some(3.0));
+        assert_eq!(
+            phase.sample(Figure::CpuPerThousand).range(),
+            Some((2.0, 3.0))
+        );
+        assert_eq!(phase.sample(Figure::Requests).spread(), Some(0.0));
+        assert_eq!(phase.sample(Figure::ItemsPerSecond).len(), 3);
+    }
+}

@@ -1,0 +1,66 @@
+//! What a bench asks of a bucket at most, before it begins: for those who pay for it.
+
+use super::{Request, operations::Load};
+use crate::{nix::path_info::PathInfo, plan::cost::Cost};
+
+/// Requests in a second of which no bucket bears more from one client: AWS answers 3,500 writes and
+/// 5,500 reads below one prefix.
+const FASTEST: u64 = 5_500;
+
+/// Keys in one request that deletes.
+const BATCH: u64 = 1000;
+
+/// What a copy asks of the ledger, beside its paths.
+const LEDGER: u64 = 10;
+
+/// Returns what a bench of `closure` asks for at most, with bodies reckoned as large as their NARs.
+#[must_use]
+pub fn most(request: &Request, closure: &[PathInfo]) -> Cost {
+    let mut once = Cost::default();
+    if request.has_copies {
+        once = once + copies(closure);
+    }
+    if let Some(load) = request.load {
+        once = once + requests(load);
+    }
+    let times = (0..request.n_repetitions).fold(Cost::default(), |sum, _| sum + once);
+    // The marker comes and goes.
+    times
+        + Cost {
+            n_puts: 1,
+            n_lists: 4,
+            n_deletes: 1,
+            ..Cost::default()
+        }
+}
+
+fn copies(closure: &[PathInfo]) -> Cost {
+    let n_paths = u64::try_from(closure.len()).unwrap_or(u64::MAX);
+    let bytes: u64 = closure.iter().map(|info| info.nar_size).sum();
+    // Into an empty cache, again, and with one in a hundred built anew; each asks about every path.
+    let written = n_paths + n_paths.div_ceil(100) + 1;
+    Cost {
+        n_puts: 2 * written + 3 * LEDGER,
+        n_lists: 3 * LEDGER,
+        n_gets: 3 * (n_paths + LEDGER),
+        n_deletes: (2 * written).div_ceil(BATCH) + 3,
+        bytes_in: bytes + bytes.div_ceil(100),
+        ..Cost::default()
+    }
+}
+
+fn requests(load: Load) -> Cost {
+    let rate = load.rate.map_or(FASTEST, u64::from);
+    // Until it is steady, and from there.
+    let each = rate * 2 * load.duration.as_secs().max(1);
+    let bytes = each.saturating_mul(u64::try_from(load.object_bytes).unwrap_or(u64::MAX));
+    Cost {
+        n_puts: each,
+        n_lists: each,
+        n_gets: 2 * each,
+        n_deletes: each.div_ceil(BATCH),
+        bytes_in: bytes,
+        bytes_out: bytes,
+        ..Cost::default()
+    }
+}

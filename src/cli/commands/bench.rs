@@ -1,0 +1,619 @@
+//! `narhaul bench`: measures a bucket, or without one the engine itself.
+//!
+//! Arguments become the engine's request, its report becomes a table, JSON and a file. Without a URL the
+//! embedded server runs as a process of its own, so that what it costs is not taken for what we cost.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    os::unix::process::CommandExt as _,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::Arc,
+    time::Duration,
+};
+
+use clap::{Args, Subcommand};
+
+use crate::{
+    backend::{
+        Backend,
+        s3::{self, CredentialChoice, Keys, S3, S3Config},
+        wrap::retry::Policy,
+    },
+    bench::{
+        self, Request,
+        copies::{Closures, Part},
+        diff::{self, Verdict},
+        operations::Load,
+        report::{Machine, Report},
+    },
+    cli::{
+        Context, bench_words,
+        cache::{self, Cache},
+        config::Layers,
+        error::{self, Exit, Failure},
+        machine, paths, provider,
+        resolve::{self, CopySettings},
+        run::{self, Ended},
+        shaping::ShapingArgs,
+        times::rfc3339,
+        ui::Format,
+        units::{Count, parse_size},
+        words,
+    },
+    ledger::Timing,
+    nix::{cache_url::Params, signature::SecretKey},
+    plan::cost::{Cost, Provider},
+    serve,
+    source::{
+        Source as _,
+        nix_db::{NixDb, resolve_store},
+        synthetic::{Shape, Synthetic},
+    },
+    stop::Stop,
+};
+
+/// Measure uploads to a bucket, honestly
+///
+/// Copies a made-up closure like that of a NixOS system (or yours) several times: into an empty cache,
+/// again, and after some of it has changed; then makes single requests as fast as the bucket bears them.
+/// Works below narhaul-bench/ in the bucket and removes all it wrote. Without a URL, the embedded server is
+/// measured, as a process of its own.
+///
+/// Example: narhaul bench 's3://nix-cache?endpoint=s3.homelab.local' --out today.json
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct BenchArgs {
+    /// What else can be done with reports.
+    #[command(subcommand)]
+    with: Option<With>,
+
+    /// The bucket: `s3://bucket?endpoint=…&profile=…`; without one, the embedded server
+    url: Option<String>,
+
+    /// Copy the closure of this store path, instead of a made-up one; may be repeated
+    #[arg(long, value_name = "PATH", help_heading = "What is done")]
+    closure: Vec<String>,
+
+    /// Paths in the made-up closure
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 300,
+        help_heading = "What is done"
+    )]
+    paths: usize,
+
+    /// Only `copies`, or only `requests`
+    #[arg(long, value_name = "WHAT", help_heading = "What is done")]
+    only: Option<Only>,
+
+    /// How often everything is repeated
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 5,
+        help_heading = "What is done"
+    )]
+    repetitions: u32,
+
+    /// Seconds for which each kind of request is measured, once its rate is steady
+    #[arg(
+        long,
+        value_name = "S",
+        default_value_t = 2,
+        help_heading = "What is done"
+    )]
+    seconds: u32,
+
+    /// The size of each object that single requests write and read
+    #[arg(
+        long,
+        value_name = "SIZE",
+        default_value = "16K",
+        help_heading = "What is done"
+    )]
+    object_size: String,
+
+    /// Begin this many requests a second, whether or not the earlier ones were answered
+    #[arg(long, value_name = "N", help_heading = "What is done")]
+    rate: Option<u32>,
+
+    /// Decides about everything that is made up
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 1,
+        help_heading = "What is done"
+    )]
+    seed: u64,
+
+    /// zstd, xz, none, gzip, bzip2 or br [default: zstd]
+    #[arg(long, value_name = "NAME", help_heading = "How")]
+    compression: Option<String>,
+
+    /// The compression level [default: the codec's own]
+    #[arg(
+        long,
+        value_name = "N",
+        allow_negative_numbers = true,
+        help_heading = "How"
+    )]
+    level: Option<String>,
+
+    /// Memory for bodies under way, such as `512M` [env: NARHAUL_MEMORY]
+    #[arg(long, value_name = "SIZE", help_heading = "How")]
+    memory: Option<String>,
+
+    /// Threads that hash and compress [default: one per core]
+    #[arg(long, short = 'j', value_name = "N", help_heading = "How")]
+    jobs: Option<String>,
+
+    /// Requests under way at once, at most [default: 64]
+    #[arg(long, value_name = "N", help_heading = "How")]
+    requests: Option<String>,
+
+    /// Trust these certificate authorities [env: NARHAUL_CA_FILE]
+    #[arg(
+        long,
+        value_name = "FILE",
+        help_heading = "How",
+        hide_short_help = true
+    )]
+    ca_file: Option<PathBuf>,
+
+    /// Do not ask, whatever it may cost
+    #[arg(long, help_heading = "How")]
+    yes: bool,
+
+    /// Remove what killed benches have left in the bucket, and measure nothing
+    #[arg(long, help_heading = "How", requires = "url")]
+    clean: bool,
+
+    /// Write the report to this file, for `narhaul bench diff`
+    #[arg(long, value_name = "FILE", help_heading = "What is told")]
+    out: Option<PathBuf>,
+
+    /// Leave the bucket's host out of the report
+    #[arg(long, help_heading = "What is told")]
+    mask: bool,
+
+    /// How the embedded server is made slow and faulty.
+    #[command(flatten)]
+    shaping: ShapingArgs,
+}
+
+/// What is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Only {
+    /// Whole copies.
+    Copies,
+    /// Single requests.
+    Requests,
+}
+
+#[derive(Debug, Subcommand)]
+enum With {
+    /// Say what has changed between two reports beyond their noise; exit code 3 if something got worse
+    ///
+    /// Example: narhaul bench diff before.json after.json
+    Diff {
+        /// The older report, as `--out` has written it
+        old: PathBuf,
+        /// The newer one
+        new: PathBuf,
+    },
+}
+
+/// More requests than these are not made without being asked for: at the dearest prices half a dollar.
+const MOST_REQUESTS: u64 = 100_000;
+
+/// Nor more bytes than these, which take a minute and a half on a fast line.
+const MOST_BYTES: u64 = 10 << 30;
+
+/// One path in as many is built anew for the third copy of a repetition.
+const CHANGED: usize = 100;
+
+/// Measures, cleans up, or compares.
+pub fn run(context: &Arc<Context>, args: &BenchArgs) -> Result<Exit, Failure> {
+    if let Some(With::Diff { old, new }) = &args.with {
+        return compare(context, old, new);
+    }
+    if args.url.is_some() && !args.shaping.is_empty() {
+        return Err(
+            Failure::usage("only the embedded server can be made slow or faulty")
+                .hint("leave the URL out, or these flags"),
+        );
+    }
+    let layers = layers(context, args)?;
+    let settings = resolve::copy(context, &layers)?;
+    let stop = Stop::default();
+    let done = run::with_interrupts(context, &stop, async {
+        let place = open(context, args, &layers, settings.requests).await?;
+        if args.clean {
+            return clean(context, &place).await;
+        }
+        Box::pin(measure(context, args, settings, place, stop.clone())).await
+    })?;
+    match done {
+        Ended::ByItself(done) => done,
+        Ended::ByForce => Err(words::interrupted("ended at once")
+            .hint("what it has written is removed by `narhaul bench --clean URL`")),
+    }
+}
+
+fn layers<'a>(context: &'a Context, args: &BenchArgs) -> Result<Layers<'a>, Failure> {
+    let mut layers = Layers::new(context)?;
+    for (name, flag) in [
+        ("compression", &args.compression),
+        ("level", &args.level),
+        ("memory", &args.memory),
+        ("jobs", &args.jobs),
+        ("requests", &args.requests),
+    ] {
+        layers.set_flag(name, flag.clone());
+    }
+    layers.set_flag("ca-file", super::texts(&args.ca_file));
+    Ok(layers)
+}
+
+/// A bucket that is measured.
+struct Place {
+    base: Arc<dyn Backend>,
+    policy: Policy,
+    connections: bench::Connections,
+    /// What it costs there, by whose prices; none for the embedded server, which is free.
+    provider: Option<Provider>,
+    /// The embedded server; it ends with this.
+    _server: Option<Embedded>,
+}
+
+async fn open(
+    context: &Context,
+    args: &BenchArgs,
+    layers: &Layers<'_>,
+    requests: u32,
+) -> Result<Place, Failure> {
+    let Some(typed) = &args.url else {
+        return embedded(args, requests).await;
+    };
+    let url = cache::parse_url(context, typed)?;
+    let cache: Cache = cache::open(context, &url, layers).await?;
+    Ok(Place {
+        base: Arc::clone(&cache.backend),
+        policy: cache.policy(),
+        provider: provider::of(context, &url),
+        connections: Arc::new(move || cache.connections()),
+        _server: None,
+    })
+}
+
+/// The embedded server as a process. It ends when its standard input does, so also when we are killed.
+struct Embedded(Child);
+
+impl Drop for Embedded {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        // One that was killed already is gone as well.
+        self.0.wait().ok();
+    }
+}
+
+/// The bucket of the embedded server.
+const BUCKET: &str = "bench";
+
+async fn embedded(args: &BenchArgs, requests: u32) -> Result<Place, Failure> {
+    // Refused here, where a person reads it.
+    args.shaping.shape(args.seed)?;
+    let cannot =
+        |error: &std::io::Error| Failure::new("cannot start the embedded server").because(error);
+    let program = std::env::current_exe().map_err(|error| cannot(&error))?;
+    let mut command = Command::new(program);
+    command
+        .args(["serve", "--while-stdin", "--bucket", BUCKET])
+        .args(args.shaping.to_args())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        // Ctrl-C is for us: the server is needed until the end.
+        .process_group(0);
+    let mut child = command.spawn().map_err(|error| cannot(&error))?;
+    let mut endpoint = String::new();
+    let output = child.stdout.take();
+    let server = Embedded(child);
+    if let Some(output) = output {
+        let read = BufReader::new(output).read_line(&mut endpoint);
+        read.map_err(|error| cannot(&error))?;
+    }
+    let known = serve::Config::default();
+    let params = Params {
+        endpoint: Some(endpoint.trim().to_owned()),
+        ..Params::default()
+    };
+    let config = S3Config {
+        endpoint: params.endpoint(),
+        region: Some(known.region),
+        max_connections: usize::try_from(requests)
+            .unwrap_or(usize::MAX)
+            .max(s3::DEFAULT_MAX_CONNECTIONS),
+        credentials: CredentialChoice::Keys(Keys {
+            access_key_id: known.access_key,
+            secret_access_key: known.secret_key,
+        }),
+        ..S3Config::new("the embedded server", BUCKET)
+    };
+    let opened = s3::open(config).await;
+    let bucket: S3 =
+        opened.map_err(|error| Failure::new("cannot reach the embedded server").because(&error))?;
+    let connections = bucket.clone();
+    Ok(Place {
+        base: Arc::new(bucket),
+        policy: Policy::default(),
+        connections: Arc::new(move || Some(connections.connections_opened())),
+        provider: None,
+        _server: Some(server),
+    })
+}
+
+async fn clean(context: &Context, place: &Place) -> Result<Exit, Failure> {
+    let cleaned = bench::clean(&*place.base).await;
+    let cleaned = cleaned.map_err(|error| Failure::from_error(&error))?;
+    for foreign in &cleaned.foreign {
+        context.ui.warn(&format!(
+            "`{foreign}` was written by no bench and is left alone"
+        ));
+    }
+    let (runs, objects) = (
+        Count(cleaned.n_runs, "run"),
+        Count(cleaned.n_objects, "object"),
+    );
+    match context.ui.format() {
+        Format::Words => context.ui.say(&match cleaned.n_runs {
+            0 => "nothing to clean".to_owned(),
+            _ => format!("removed {objects} of {runs}"),
+        }),
+        Format::Json => context.ui.event(
+            "cleaned",
+            serde_json::json!({
+                "runs": cleaned.n_runs,
+                "objects": cleaned.n_objects,
+                "foreign": cleaned.foreign,
+            }),
+        )?,
+    }
+    Ok(Exit::Done)
+}
+
+async fn measure(
+    context: &Arc<Context>,
+    args: &BenchArgs,
+    settings: CopySettings,
+    place: Place,
+    stop: Stop,
+) -> Result<Exit, Failure> {
+    run::set_threads(settings.jobs)?;
+    let request = request(context, args, settings, place.policy)?;
+    if let Some(provider) = &place.provider {
+        let whole = &request.closures.whole;
+        let closure = whole.source.closure(&whole.roots);
+        let closure = closure.map_err(|error| words::of_source(&error))?;
+        ask(
+            context,
+            args,
+            &bench::spend::most(&request, &closure),
+            provider,
+        )?;
+    }
+    context.ui.say(&format!(
+        "measuring {} with {}, {} times",
+        place.base.place(),
+        request.closure,
+        request.n_repetitions
+    ));
+    let base = Arc::clone(&place.base);
+    let connections = Arc::clone(&place.connections);
+    let measured = bench::run(base, request, connections, stop).await;
+    let mut report = measured.map_err(|error| failed(&error))?;
+    if args.mask {
+        report.place = "a bucket".to_owned();
+    }
+    if let Some(file) = &args.out {
+        let text = serde_json::to_string_pretty(&report).unwrap_or_default() + "\n";
+        fs::write(file, text).map_err(|error| error::of_file("write", file, &error))?;
+    }
+    tell(context, &report)?;
+    Ok(Exit::Done)
+}
+
+fn failed(error: &bench::Error) -> Failure {
+    let failure = Failure::from_error(error);
+    match error {
+        bench::Error::Ground(bench::ground::Error::Foreign(_)) => Failure {
+            exit: Exit::Refused,
+            ..failure
+        }
+        .hint("benches work below `narhaul-bench/` in the bucket: move what is there, or name another bucket or prefix"),
+        bench::Error::Stopped => Failure {
+            exit: Exit::Interrupted,
+            ..failure
+        },
+        _ => failure,
+    }
+}
+
+fn tell(context: &Context, report: &Report) -> Result<(), Failure> {
+    match context.ui.format() {
+        Format::Words => context.ui.data(&bench_words::report(report)),
+        Format::Json => {
+            let value = serde_json::to_value(report).unwrap_or_default();
+            context.ui.event("report", value)
+        }
+    }
+}
+
+fn request(
+    context: &Context,
+    args: &BenchArgs,
+    settings: CopySettings,
+    policy: Policy,
+) -> Result<Request, Failure> {
+    let object_bytes = parse_size(&args.object_size)
+        .map_err(|error| Failure::usage(error.to_string()))
+        .map(usize::try_from)?
+        .map_err(|_large| Failure::usage("`--object-size` is more than this machine can hold"))?;
+    let load = Load {
+        object_bytes,
+        duration: Duration::from_secs(args.seconds.max(1).into()),
+        rate: args.rate,
+    };
+    let (closures, closure) = closures(context, args)?;
+    let mut keys = settings.keys;
+    if keys.is_empty() {
+        keys.push(key()?);
+    }
+    Ok(Request {
+        closures,
+        has_copies: args.only != Some(Only::Requests),
+        load: (args.only != Some(Only::Copies)).then_some(load),
+        n_repetitions: args.repetitions.max(1),
+        keys,
+        recipe: settings.recipe,
+        memory: settings.memory,
+        n_threads: settings.jobs,
+        n_requests: settings.requests,
+        group: settings.group,
+        run_id: run::id()?,
+        seed: args.seed,
+        policy,
+        clock: context.clock.clone(),
+        timing: Timing::default(),
+        closure,
+        machine: machine(context),
+    })
+}
+
+/// A key for this run alone: signing is part of what a copy costs.
+fn key() -> Result<SecretKey, Failure> {
+    let seed = run::seed()?.to_le_bytes();
+    let mut bytes = [0; 32];
+    bytes[..seed.len()].copy_from_slice(&seed);
+    let name = "bench-1".parse();
+    let name = name.map_err(|error| Failure::bug("the bench's key has no name").because(&error))?;
+    Ok(SecretKey::from_seed(name, bytes))
+}
+
+fn closures(context: &Context, args: &BenchArgs) -> Result<(Closures, String), Failure> {
+    if args.closure.is_empty() {
+        return Ok(made_up(args.paths.max(1), args.seed));
+    }
+    let store = resolve_store(None, None, None).map_err(|error| Failure::from_error(&error))?;
+    let mut roots = Vec::new();
+    for text in &args.closure {
+        roots.push(paths::store_path(&store, text)?);
+    }
+    let db = NixDb::open(store).map_err(|error| words::of_source(&error))?;
+    context.ui.detail(&format!("reading {}", db.describe()));
+    let closure = format!("the closure of {}", Count::of(roots.len(), "path"));
+    let whole = Part {
+        source: Arc::new(db),
+        roots,
+    };
+    let closures = Closures {
+        whole,
+        changed: None,
+    };
+    Ok((closures, closure))
+}
+
+fn made_up(n_paths: usize, seed: u64) -> (Closures, String) {
+    let shape = Shape::nixos(n_paths);
+    let part = |source: Synthetic| Part {
+        roots: source.root().cloned().into_iter().collect(),
+        source: Arc::new(source),
+    };
+    let n_more = n_paths.div_ceil(CHANGED);
+    let changed = Synthetic::new(shape, seed).grown(n_more, &shape, seed);
+    let closures = Closures {
+        whole: part(Synthetic::new(shape, seed)),
+        changed: Some(part(changed)),
+    };
+    let closure = format!("a made-up closure of {}", Count::of(n_paths, "path"));
+    (closures, closure)
+}
+
+fn machine(context: &Context) -> Machine {
+    let kernel = rustix::system::uname();
+    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let cpu = info
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    Machine {
+        time: rfc3339(context.clock.now()),
+        cores: machine::cores(),
+        cpu: cpu.map(|(_, name)| name.to_owned()),
+        kernel: format!(
+            "{} {}",
+            kernel.sysname().to_string_lossy(),
+            kernel.release().to_string_lossy()
+        ),
+        drift_ms: None,
+    }
+}
+
+/// Says what it may cost, and refuses what is much unless it was asked for.
+fn ask(
+    context: &Context,
+    args: &BenchArgs,
+    cost: &Cost,
+    provider: &Provider,
+) -> Result<(), Failure> {
+    let words = bench_words::cost(cost, provider);
+    context.ui.say(&words);
+    let is_much = cost.n_requests() > MOST_REQUESTS || cost.bytes_in > MOST_BYTES;
+    if is_much && !args.yes {
+        let failure = Failure::refused("refusing to ask so much of a bucket unasked").cause(words);
+        return Err(failure.hint(
+            "say `--yes`, or ask for less: `--only copies`, `--repetitions 3`, `--seconds 1`",
+        ));
+    }
+    Ok(())
+}
+
+/// Compares two reports.
+fn compare(context: &Context, old: &Path, new: &Path) -> Result<Exit, Failure> {
+    let (old, new) = (read(old)?, read(new)?);
+    for difference in diff::differences(&old, &new) {
+        context.ui.warn(&format!("hard to compare: {difference}"));
+    }
+    let lines = diff::diff(&old, &new);
+    match context.ui.format() {
+        Format::Words => context.ui.data(&bench_words::diff(&lines))?,
+        Format::Json => {
+            for line in &lines {
+                context.ui.event(
+                    "figure",
+                    serde_json::json!({
+                        "phase": line.phase,
+                        "figure": line.figure.name(),
+                        "old": line.old,
+                        "new": line.new,
+                        "ratio": line.change.map(|change| change.ratio),
+                        "detectable": line.change.map(|change| change.detectable),
+                        "verdict": bench_words::verdict(line),
+                    }),
+                )?;
+            }
+        }
+    }
+    let is_worse = lines.iter().any(|line| line.verdict() == Verdict::Worse);
+    Ok(if is_worse { Exit::Partly } else { Exit::Done })
+}
+
+fn read(file: &Path) -> Result<Report, Failure> {
+    let text = fs::read_to_string(file).map_err(|error| error::of_file("read", file, &error))?;
+    Report::parse(&text).map_err(|error| {
+        Failure::new(format!("cannot understand `{}`", file.display()))
+            .because(&error)
+            .hint("wanted is what `narhaul bench --out FILE` has written")
+    })
+}

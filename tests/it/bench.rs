@@ -1,0 +1,211 @@
+//! `narhaul bench`: it measures with the real engine, and leaves the bucket as it was.
+//!
+//! No figure is asserted: how fast something is depends on who else is at work. What is asserted is
+//! what was measured, and that nothing stays behind.
+
+use std::fs;
+
+use narhaul::bench::report::Report;
+
+use crate::support::{output::Output, world::World};
+
+/// A bench that takes a second.
+fn bench(world: &World, args: &[&str]) -> Output {
+    let quick = [
+        "bench",
+        "--paths",
+        "4",
+        "--repetitions",
+        "2",
+        "--seconds",
+        "1",
+    ];
+    world.narhaul(quick).args(args).run()
+}
+
+fn files(world: &World, folder: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut open = vec![world.path(folder)];
+    while let Some(folder) = open.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                open.push(path);
+            } else {
+                found.push(path.display().to_string());
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn whole_copies_are_measured_and_the_cache_is_as_before() {
+    let world = World::new();
+    world.write("bucket/nar/mine", "mine");
+    let url = format!("file://{}", world.text_path("bucket"));
+    let before = files(&world, "bucket");
+    bench(&world, &[&url, "--only", "copies", "--out", "r.json"]).success();
+    assert_eq!(files(&world, "bucket"), before);
+
+    let report = Report::parse(&world.read("r.json")).unwrap();
+    let phases: Vec<_> = report
+        .phases
+        .iter()
+        .map(|phase| (phase.name.as_str(), phase.runs.len()))
+        .collect();
+    assert_eq!(phases, [("cold", 2), ("again", 2), ("changed", 2)]);
+    let written = |phase: usize| {
+        report.phases[phase]
+            .requests
+            .get("put")
+            .map_or(0, |put| put.n)
+    };
+    // Four paths twice, with a body and a narinfo each, beside the ledger's files.
+    assert!(written(0) >= 16, "{}", written(0));
+    assert!(written(1) < written(0) && written(2) < written(0));
+    assert!(
+        report
+            .ceilings
+            .iter()
+            .all(|ceiling| ceiling.median().is_some())
+    );
+    assert_eq!(report.workload.n_paths, 4);
+}
+
+#[test]
+fn without_a_url_the_embedded_server_is_measured_slow_as_it_is_asked_to_be() {
+    let world = World::new();
+    let run = bench(
+        &world,
+        &[
+            "--only",
+            "requests",
+            "--latency",
+            "3ms±1ms",
+            "--requests",
+            "2",
+            "--out",
+            "r.json",
+        ],
+    );
+    let report = Report::parse(&world.read("r.json")).unwrap();
+    let names: Vec<_> = report
+        .phases
+        .iter()
+        .map(|phase| phase.name.as_str())
+        .collect();
+    assert_eq!(names, ["put", "head", "get", "list", "delete"]);
+    for phase in &report.phases[..4] {
+        let requests = &phase.requests[&phase.name];
+        assert!(requests.micros.min >= 2000, "{}: {requests:?}", phase.name);
+        assert!(requests.n > 0 && requests.errors.is_empty());
+    }
+    assert!(run.success().stdout.contains("put"));
+}
+
+#[test]
+fn what_is_not_a_benchs_stops_it_and_is_never_cleaned_away() {
+    let world = World::new();
+    world.write("bucket/narhaul-bench/letters/one", "dear");
+    let url = format!("file://{}", world.text_path("bucket"));
+    insta::assert_snapshot!(bench(&world, &[&url]).text(), @r"
+    --- stderr
+    measuring file://[DIR]/bucket with a made-up closure of 4 paths, 2 times
+    error: refusing to work beside `narhaul-bench/letters/`, which no bench has written
+
+    hint: benches work below `narhaul-bench/` in the bucket: move what is there, or name another bucket or prefix
+    --- exit 4
+    ");
+    insta::assert_snapshot!(bench(&world, &[&url, "--clean"]).text(), @r"
+    --- stderr
+    warning: `narhaul-bench/letters/` was written by no bench and is left alone
+    nothing to clean
+    --- exit 0
+    ");
+    assert_eq!(world.read("bucket/narhaul-bench/letters/one"), "dear");
+}
+
+#[test]
+fn what_a_killed_bench_has_left_is_cleaned_away() {
+    let world = World::new();
+    world.write("bucket/nar/mine", "mine");
+    let marker = r#"{"format":1,"narhaul":"0.1.0"}"#;
+    world.write("bucket/narhaul-bench/0123/marker.json", marker);
+    world.write("bucket/narhaul-bench/0123/0/nar/body", "b");
+    let url = format!("file://{}", world.text_path("bucket"));
+    insta::assert_snapshot!(bench(&world, &[&url, "--clean"]).text(), @r"
+    --- stderr
+    removed 2 objects of 1 run
+    --- exit 0
+    ");
+    assert_eq!(
+        files(&world, "bucket"),
+        [world.text_path("bucket/nar/mine")]
+    );
+}
+
+#[test]
+fn nonsense_is_refused_before_anything_is_written() {
+    let world = World::new();
+    let url = format!("file://{}", world.text_path("bucket"));
+    for args in [
+        &[url.as_str(), "--latency", "1ms"][..],
+        &["--latency", "fast"],
+        &["--errors", "404:1%"],
+        &["--bandwidth", "0"],
+        &["--object-size", "big"],
+    ] {
+        bench(&world, args).expect_code(2);
+    }
+    assert!(!world.path("bucket").exists());
+}
+
+/// A report of copies that took so long.
+fn report(world: &World, name: &str, seconds: [f64; 3]) {
+    bench(world, &["--only", "copies", "--out", name]).success();
+    let mut report = Report::parse(&world.read(name)).unwrap();
+    for phase in &mut report.phases {
+        let run = phase.runs[0].clone();
+        phase.runs = seconds
+            .iter()
+            .map(|seconds| {
+                let mut run = run.clone();
+                run.seconds = *seconds;
+                run.cpu_seconds = 1.0;
+                run.requests = 23;
+                run
+            })
+            .collect();
+    }
+    report.phases.truncate(1);
+    report.workload.seed = 1;
+    fs::write(world.path(name), serde_json::to_string(&report).unwrap()).unwrap();
+}
+
+#[test]
+fn two_reports_are_compared_beyond_their_noise() {
+    let world = World::new();
+    report(&world, "old.json", [10.0, 10.1, 9.9]);
+    report(&world, "new.json", [12.0, 12.1, 11.9]);
+    let worse = world
+        .narhaul(["bench", "diff", "old.json", "new.json"])
+        .run();
+    insta::assert_snapshot!(worse.text(), @r"
+    --- stdout
+    phase      figure     old     new   change  noise up to  verdict
+    cold      seconds  10.000  12.000  +20.0 %      +10.2 %    worse
+    cold   CPU s/1000     250     250   +0.0 %       +2.0 %     same
+    cold     requests      23      23   +0.0 %       +2.0 %     same
+    --- exit 3
+    ");
+    let same = world
+        .narhaul(["bench", "diff", "old.json", "old.json"])
+        .run();
+    same.success();
+    let none = world
+        .narhaul(["bench", "diff", "old.json", "missing.json"])
+        .run();
+    none.expect_code(1);
+}
