@@ -149,7 +149,7 @@ impl Context {
         Ok(info.store_dir.unwrap_or_default())
     }
 
-    async fn read_config(&self) -> Result<Option<Config>, Error> {
+    pub(super) async fn read_config(&self) -> Result<Option<Config>, Error> {
         let key = Name::Config.key();
         let Some(object) = self.get(&key).await? else {
             return Ok(None);

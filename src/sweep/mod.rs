@@ -173,7 +173,7 @@ pub async fn run(
         }
     };
     // Boxed: it is the size of all its steps, and callers hold it on their stacks.
-    let done = Box::pin(steps::run(&context, &mut report)).await;
+    let done = Box::pin(steps::run(&mut context, &mut report)).await;
     let ended = context.leave(done.is_ok()).await;
     match done.and(ended) {
         Ok(()) => Ok(report),

@@ -78,8 +78,14 @@ impl Sight {
 }
 
 /// Carries out the steps S1 to S10.
-pub(super) async fn run(context: &Context, report: &mut Report) -> Result<(), Error> {
+pub(super) async fn run(context: &mut Context, report: &mut Report) -> Result<(), Error> {
     let last = context.read_snapshot(report).await?;
+    if context.known.config.is_none() && last.is_there() {
+        // Another first sweep may have left both since this one began. Settings are written before any
+        // snapshot, so whoever sees that finds them by now.
+        context.known.config = context.read_config().await?;
+    }
+    let context = &*context;
     context.compare_lists(&last, report);
     let may_change = context.request.settings.may_change;
     if context.known.config.is_none() && last.is_there() && !may_change {

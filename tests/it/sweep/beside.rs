@@ -287,6 +287,29 @@ async fn a_second_sweep_is_refused_while_one_runs() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn of_two_first_sweeps_the_slower_one_does_not_miss_the_settings_of_the_faster() {
+    let (world, faster) = (with_garbage().await, with_garbage().await);
+    faster.sweep().await;
+    let left: Vec<_> = ["narhaul/config", "narhaul/snapshot"]
+        .iter()
+        .flat_map(|kind| {
+            let ledger = faster.ledger().into_iter();
+            ledger.filter(move |name| name.starts_with(kind))
+        })
+        .map(|name| (faster.memory.stored(&name).unwrap().body.clone(), name))
+        .collect();
+    assert_eq!(left.len(), 2, "settings and a snapshot");
+    let asks = |asked: &Asked<'_>| asked.verb == Verb::Get && asked.name == "narhaul/config";
+    let dest = Beside::after(&world, asks, move |memory| {
+        for (body, name) in left {
+            memory.plant(&name, body);
+        }
+    });
+    world.sweep_over(dest, world.request()).await.unwrap();
+    assert!(!world.has("old") && world.holes().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
 async fn two_sweeps_at_once_do_no_harm() {
     let world = with_garbage().await;
     for _ in 0..3 {
