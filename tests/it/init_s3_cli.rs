@@ -263,6 +263,19 @@ async fn servers_without_policies_say_what_to_do_instead() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn names_below_localhost_are_found_where_the_machine_does_not_know_them() {
+    let mut stage = Stage::new(Modes::garage()).await;
+    let web = WebServer::start(|_| answer(200, &[], b"StoreDir: /nix/store\n"));
+    let website = web.url().replace("127.0.0.1", "nix-cache.web.localhost");
+    stage.url = stage.url.replace("127.0.0.1", "s3.localhost");
+    let opened = stage
+        .init(&["--public", "--public-url", &website])
+        .success();
+    let words = format!("`{website}` answers readers without credentials");
+    assert!(opened.says(&words), "{}", opened.text());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_bucket_with_an_expiry_rule_is_not_called_healthy() {
     let stage = Stage::new(Modes::aws()).await;
     stage.init(&[]).success();

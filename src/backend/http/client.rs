@@ -22,7 +22,7 @@ use super::{Address, HttpConfig, Login, Shared, Web};
 use crate::{
     backend::{
         Error, Kind,
-        net::{CONNECT_TIMEOUT, proxy, tls},
+        net::{CONNECT_TIMEOUT, names::Names, proxy, tls},
     },
     nix::{cache_url::Scheme, object_key::ObjectKey},
 };
@@ -63,7 +63,7 @@ pub fn open(config: HttpConfig) -> Result<Web, Error> {
         .connector_settings(settings)
         .sleep_impl(TokioSleep::new())
         .proxy_config(proxy)
-        .build();
+        .build_with_resolver(Names);
     let client = Client {
         connector,
         authorization: config.login.as_ref().map(basic),

@@ -25,7 +25,10 @@ use aws_smithy_http_client::{
 
 use super::config::S3Config;
 use crate::{
-    backend::{Error, Kind, net::proxy},
+    backend::{
+        Error, Kind,
+        net::{names::Names, proxy},
+    },
     nix::cache_url::Scheme,
 };
 
@@ -104,6 +107,7 @@ pub(super) fn needs_tls(config: &S3Config) -> bool {
 fn builder(tls: &TlsContext) -> pool::HttpsBuilder {
     ConnectionPool::builder()
         .idle_timeout(IDLE_TIMEOUT)
+        .dns_resolver(Names)
         .tls_provider(Provider::rustls(CryptoMode::Ring))
         .tls_context(tls.clone())
 }

@@ -7,7 +7,7 @@
 
 use std::{
     io,
-    net::{TcpStream, ToSocketAddrs as _},
+    net::{SocketAddr, TcpStream, ToSocketAddrs as _},
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -19,7 +19,10 @@ use rustls::{
 
 use super::{S3, S3Config, certificate};
 use crate::{
-    backend::{Error, Kind, net::tls},
+    backend::{
+        Error, Kind,
+        net::{names, tls},
+    },
     nix::cache_url::Scheme,
 };
 
@@ -146,7 +149,11 @@ fn try_to_shake(roots: RootCertStore, host: &str, port: u16) -> io::Result<Secur
 /// Connects to the first of the host's addresses that answers.
 fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
     let mut last = io::Error::from(io::ErrorKind::NotFound);
-    for address in (host, port).to_socket_addrs()? {
+    let addresses: Vec<SocketAddr> = match names::own(host) {
+        Some(own) => own.map(|address| (address, port).into()).to_vec(),
+        None => (host, port).to_socket_addrs()?.collect(),
+    };
+    for address in addresses {
         match TcpStream::connect_timeout(&address, PATIENCE) {
             Ok(stream) => {
                 stream.set_read_timeout(Some(PATIENCE))?;
