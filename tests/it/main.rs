@@ -19,6 +19,7 @@ mod daemon;
 mod daemon_copy;
 mod daemon_real;
 mod endurance;
+mod guide_real;
 mod interop;
 mod large;
 mod model;

@@ -348,7 +348,7 @@ impl MinIo {
     }
 
     fn mc(&self, args: &[&str]) {
-        let output = Command::new(real::mc())
+        let output = Command::new(real::part("mc"))
             .args(["--config-dir", &self.world.text_path("mc")])
             .args(args)
             .output()

@@ -20,8 +20,10 @@ import threading
 import urllib.parse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-UPSTREAM = urllib.parse.urlsplit(sys.argv[1]).netloc
+SCHEME, UPSTREAM = urllib.parse.urlsplit(sys.argv[1])[:2]
 REGION, KEY, SECRET = sys.argv[2:5]
+# With TLS the authority to trust is in `SSL_CERT_FILE`, as everywhere.
+CONNECTION = http.client.HTTPSConnection if SCHEME == "https" else http.client.HTTPConnection
 
 # What a server must see again; all else of a request is the connection's own business.
 PASSED_ON = (
@@ -74,7 +76,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def upstream(self):
         if getattr(self.connections, "value", None) is None:
-            self.connections.value = http.client.HTTPConnection(UPSTREAM, timeout=60)
+            self.connections.value = CONNECTION(UPSTREAM, timeout=60)
         return self.connections.value
 
     def send_request(self, connection):

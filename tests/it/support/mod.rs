@@ -2,6 +2,7 @@
 
 pub(crate) mod daemon;
 pub(crate) mod faults;
+pub(crate) mod minio_tls;
 pub(crate) mod nix_daemon;
 pub(crate) mod nix_store;
 pub(crate) mod output;

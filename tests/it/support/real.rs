@@ -45,6 +45,8 @@ pub(crate) struct Server {
     pub(crate) secret: String,
     /// Where anonymous readers ask, if that is not the endpoint: buckets by host name.
     web: Option<String>,
+    /// The certificate authority of a server with TLS.
+    pub(crate) ca_file: Option<PathBuf>,
 }
 
 impl Server {
@@ -69,6 +71,37 @@ impl Server {
             key: fields["key"].to_owned(),
             secret: fields["secret"].to_owned(),
             web: fields.get("web").map(|web| (*web).to_owned()),
+            ca_file: None,
+        }
+    }
+
+    /// A server with TLS, that a test has started itself.
+    pub(crate) fn with_tls(endpoint: String, (key, secret): (&str, &str), ca: PathBuf) -> Self {
+        Self {
+            endpoint,
+            region: "us-east-1".to_owned(),
+            key: key.to_owned(),
+            secret: secret.to_owned(),
+            web: None,
+            ca_file: Some(ca),
+        }
+    }
+
+    /// The same server, for another user.
+    pub(crate) fn as_user(&self, key: &str, secret: &str) -> Self {
+        Self {
+            key: key.to_owned(),
+            secret: secret.to_owned(),
+            ..self.clone()
+        }
+    }
+
+    /// The same server behind a signing proxy, where it is spoken to without TLS.
+    pub(crate) fn behind(&self, proxy: &Proxy) -> Self {
+        Self {
+            endpoint: format!("http://127.0.0.1:{}", proxy.port),
+            ca_file: None,
+            ..self.clone()
         }
     }
 
@@ -91,9 +124,9 @@ fn nix_folder() -> PathBuf {
         .into()
 }
 
-/// MinIO's client, which lies where its server does.
-pub(crate) fn mc() -> PathBuf {
-    nix_folder().with_file_name("bin").join("mc")
+/// MinIO, its client or Garage: they lie beside the folder of Nix.
+pub(crate) fn part(name: &str) -> PathBuf {
+    nix_folder().with_file_name("bin").join(name)
 }
 
 /// What a bucket holds: key to ETag and time of the last write, so that a second write shows.
@@ -337,7 +370,11 @@ pub(crate) struct Proxy {
 impl Proxy {
     pub(crate) fn start(server: &Server, world: &World) -> Self {
         let log = world.path("proxy.log");
-        let mut child = Command::new(script("sigproxy.py"))
+        let mut command = Command::new(script("sigproxy.py"));
+        if let Some(ca_file) = &server.ca_file {
+            command.env("SSL_CERT_FILE", ca_file);
+        }
+        let mut child = command
             .args([
                 &server.endpoint,
                 &server.region,
