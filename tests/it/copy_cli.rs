@@ -496,9 +496,25 @@ fn a_bucket_is_filled_and_one_that_is_missing_is_named() {
     nix.settings = {
       extra-substituters = [ "s3://new/pre/fix?endpoint=http://127.0.0.1:[PORT]" ];
     };
+
+    # the same in a flake.nix
+    nixConfig = {
+      extra-substituters = [ "s3://new/pre/fix?endpoint=http://127.0.0.1:[PORT]" ];
+    };
+
+    # as long as not everybody can read the bucket, in ~root/.aws/credentials of each client
+    # (the nix-daemon reads, and is root)
+    # [default]
+    # aws_access_key_id = …
+    # aws_secret_access_key = …
+    # or, behind a web server that asks for a name, in /etc/nix/netrc
+    # machine 127.0.0.1 login … password …
     --- stderr
-    made `s3://new/pre/fix`; wrote its nix-cache-info
     warning: Nix up to 2.32, and Lix, cannot use an `s3://` URL with a prefix; Nix from 2.33 on can, and every version reads it by `https://`
+    made `s3://new/pre/fix`; wrote its nix-cache-info
+    it was not opened to everybody; `--public` lets everybody read what Nix reads
+    unfinished uploads are dropped after 7 days
+    no rule of the bucket removes what is in use
     --- exit 0
     "#);
     let run = served
