@@ -5,7 +5,7 @@
 //! | level | rooms | what they do |
 //! |--:|---|---|
 //! | 4 | [`cli`] | talks to people; reads arguments, environment and clock |
-//! | 3 | [`copy`], [`sweep`], [`sign`], [`bench`], [`setup`], [`doctor`]; [`tomb`] below them | engines: know the order of things |
+//! | 3 | [`copy`], [`sweep`], [`sign`], [`bench`](mod@bench), [`setup`], [`doctor`]; [`tomb`] below them | engines: know the order of things |
 //! | 2 | [`backend`], [`source`], [`serve`] | know the world: buckets, folders, stores |
 //! | 1 | [`graph`], [`plan`], [`ledger`] | decide; pure |
 //! | 0 | [`nix`] | the formats; pure |

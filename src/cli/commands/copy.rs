@@ -2,7 +2,7 @@
 //!
 //! Arguments and settings become the engine's request; while it runs, bars and Ctrl-C are looked after;
 //! its report becomes one sentence, a list of what failed, or JSON. What is copied and in which order
-//! is [`copy`](crate::copy)'s business.
+//! is [`crate::copy`]'s business.
 
 use std::{
     collections::BTreeSet,
