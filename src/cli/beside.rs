@@ -14,6 +14,10 @@ use crate::{
 
 /// What is written beside narinfos and bodies.
 #[derive(Clone, Debug, Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag, and none excludes another"
+)]
 pub(super) struct BesideArgs {
     /// Write a listing (`.ls`) beside each narinfo that this run writes
     #[arg(long, help_heading = "What is written")]
@@ -26,6 +30,11 @@ pub(super) struct BesideArgs {
     /// Copy the logs of the builds that made these paths too, as far as this machine has them
     #[arg(long, help_heading = "What is written", hide_short_help = true)]
     logs: bool,
+
+    /// Copy what the store knows about the outputs of derivations, which clients with content-addressed
+    /// derivations look for
+    #[arg(long, help_heading = "What is written", hide_short_help = true)]
+    realisations: bool,
 }
 
 impl BesideArgs {
@@ -46,6 +55,7 @@ impl BesideArgs {
             listing_encoding: encoding("ls-compression", &params.ls_compression)?,
             log_encoding: encoding("log-compression", &params.log_compression)?,
             copy_logs: self.logs,
+            copy_realisations: self.realisations,
             ..options
         })
     }

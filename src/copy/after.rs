@@ -83,7 +83,9 @@ impl After<'_> {
     /// Publishes for `paths`, which are in the cache.
     pub(super) async fn run(&self, paths: &[&PathInfo], warnings: &mut Vec<Warning>) -> Beside {
         let mut done = Beside::default();
-        self.realisations(paths, &mut done).await;
+        if self.options.copy_realisations {
+            self.realisations(paths, &mut done).await;
+        }
         if self.options.copy_logs {
             self.logs(paths, &mut done, warnings).await;
         }

@@ -110,6 +110,8 @@ pub struct Options {
     pub log_encoding: Option<Encoding>,
     /// Copy the logs of the builds that made the closure, as far as the source has them.
     pub copy_logs: bool,
+    /// Copy what the store knows about the outputs of derivations.
+    pub copy_realisations: bool,
     /// Plan only.
     pub is_dry_run: bool,
     /// Make the bucket or folder if it is missing.

@@ -243,14 +243,14 @@ const NEW_TABLE: &str = "
             '/nix/store/33333333333333333333333333333333-other', '');";
 
 #[test]
-fn realisations_go_with_their_paths_in_the_form_of_their_store() {
+fn realisations_that_are_asked_for_have_the_form_of_their_store() {
     let (world, store) = (World::new(), built(&[]));
     let lib = path('4', "lib");
     store.add_file(&lib, b"lib", &[]);
     store.writer.execute_batch(OLD_TABLES).unwrap();
     store.writer.execute_batch(NEW_TABLE).unwrap();
     let root = store.root.path().to_str().unwrap();
-    let run = copy(&world, "", &["--store", root, "--all"]).success();
+    let run = copy(&world, "", &["--store", root, "--all", "--realisations"]).success();
     assert!(
         run.stderr.contains("; 3 realisations too"),
         "{}",
@@ -268,6 +268,6 @@ fn realisations_go_with_their_paths_in_the_form_of_their_store() {
     let others = "served/build-trace-v2/22222222222222222222222222222222-other.drv";
     assert!(!world.path(others).exists(), "its path was not copied");
 
-    let again = copy(&world, "", &["--store", root, "--all"]).success();
+    let again = copy(&world, "", &["--store", root, "--all", "--realisations"]).success();
     assert!(!again.stderr.contains("realisation"), "{}", again.text());
 }

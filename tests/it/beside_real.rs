@@ -117,7 +117,7 @@ fn realisations_are_those_of_nix() {
     let ca =
         r#"__contentAddressed = true; outputHashMode = "recursive"; outputHashAlgo = "sha256";"#;
     let (_, output) = build(&world, &unique("realised"), ca);
-    copy(&world, &[&output]);
+    copy(&world, &[&output, "--realisations"]);
     nix_copy(&world, "", &["--file", &world.text_path("x.nix")]);
     let (ours, theirs) = (
         files(&world, "ours/realisations"),
