@@ -108,6 +108,8 @@ pub struct HealScene<'a> {
     pub texts: &'a BTreeMap<HashPart, (&'a RunId, &'a [u8])>,
     /// For an undo, which brings no hole back: the references that were asked for and are visible.
     pub visible: Option<&'a BTreeSet<HashPart>>,
+    /// For an undo: what root records say another cache serves, which is no hole either.
+    pub upstream: Option<&'a BTreeSet<HashPart>>,
 }
 
 /// What is to be put back.

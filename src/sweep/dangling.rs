@@ -2,6 +2,9 @@
 //!
 //! They are condemned like any other: a journal of their own, its marker, the intents once more, each
 //! narinfo once more, and only then the deletion. A miss is better than a download that breaks.
+//!
+//! What is lost to a kept root, a pin, a list or a running copy is told and left alone, with all that
+//! needs it: another cache may have it though no root record says so any more.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -40,6 +43,8 @@ impl Context {
     ) -> Result<bool, Error> {
         let mut reasons = self.bodiless(sight).await?;
         if self.request.options.repair {
+            // Which paths are upstream is written by a copy that has ended since the last look.
+            self.live_again(report, sight).await?;
             for node in self.broken(sight).await? {
                 reasons.entry(node).or_insert(Reason::Broken);
             }
@@ -128,7 +133,7 @@ impl Context {
     }
 
     /// Returns the visible nodes that need something that is gone for good, and is not there when asked
-    /// for.
+    /// for; by intents, roots and pins that were read after the narinfos.
     async fn broken(&self, sight: &Sight) -> Result<Vec<Node>, Error> {
         let census = &sight.found.census;
         let mut asked = stream::iter(lost(sight))
@@ -162,12 +167,15 @@ impl Context {
     async fn bury_dangling(
         &self,
         report: &mut Report,
-        sight: &Sight,
+        sight: &mut Sight,
         levels: &[Vec<Node>],
         journal: &Journal,
     ) -> Result<BTreeMap<Node, Fate>, Error> {
+        // Intents, then roots: of a copy that ends meanwhile one of the two is seen.
+        self.live_again(report, sight).await?;
+        let sight = &*sight;
         let census = &sight.found.census;
-        let intents = self.intents().await?;
+        let intents = &sight.living.intents;
         let relied: HashSet<HashPart> = intents
             .iter()
             .flat_map(|intent| intent.parts.iter().copied())
@@ -258,6 +266,8 @@ impl Context {
 ///
 /// What only roots, pins and lists name is left out: it is lost to them, but nothing visible refers to it
 /// that could be buried for it. Whatever a visible node needs is found from there, whoever names it too.
+/// What a kept root, a pin, a list or a running copy needs is left out, too: a root record that said that
+/// another cache has it may have expired, or not be written yet.
 /// That a body was not listed is a suspicion, to be asked about before anything is buried.
 fn lost(sight: &Sight) -> Vec<heal::Missing> {
     let census = &sight.found.census;
@@ -267,10 +277,15 @@ fn lost(sight: &Sight) -> Vec<heal::Missing> {
         .iter()
         .flat_map(|root| root.upstream.iter().copied());
     let missing = heal::missing(census, &[], &upstream.collect());
+    let relied = sight.living.intents.iter().flat_map(|intent| &intent.parts);
+    let held = sight.named.iter().chain(relied);
+    let held = held.filter_map(|part| census.node(part));
+    let held = census.graph().mark(held);
     let is_unread =
         |part: &HashPart| sight.found.wrecks.contains(part) || sight.unread.contains_key(part);
     let has_no_body = |body: Option<ObjectKey>| body.is_some_and(|body| sight.bulk.lacks(&body));
     let is_lost = |missing: &heal::Missing| match missing.place {
+        _ if held.contains(missing.node) => false,
         heal::Place::Lost => !is_unread(&census.part(missing.node)),
         heal::Place::Buried => has_no_body(census.body(missing.node)),
         heal::Place::Upstream => false,

@@ -116,7 +116,7 @@ impl Context {
     }
 
     /// Reads intents, roots and pins again.
-    async fn live_again(&self, report: &Report, sight: &mut Sight) -> Result<(), Error> {
+    pub(super) async fn live_again(&self, report: &Report, sight: &mut Sight) -> Result<(), Error> {
         sight.living = self.living(&mut sight.records).await?;
         // What the plan let expire is still there, and names nothing any more.
         let mut kept = sight.living.clone();

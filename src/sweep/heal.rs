@@ -188,7 +188,10 @@ impl Context {
         self.go_on()?;
         let mut held = self.hold(self.intent_id(), tombstones).await?;
         let parts: BTreeSet<HashPart> = tombstones.keys().copied().collect();
-        let restored = self.restore_held(&mut held, &parts, step).await?;
+        // What is lacked is asked by an undo alone, which is not done here.
+        let upstream = BTreeSet::new();
+        let restored = self.restore_held(&mut held, &parts, step, &upstream);
+        let restored = restored.await?;
         held.end().await?;
         Ok(restored)
     }
@@ -199,11 +202,12 @@ impl Context {
         held: &mut Held,
         parts: &BTreeSet<HashPart>,
         step: Step,
+        upstream: &BTreeSet<HashPart>,
     ) -> Result<Restored, Error> {
         let mut n_tries = 1;
         loop {
             self.go_on()?;
-            match tomb::restore(&*self.dest, held, self.timing(), parts, step).await {
+            match tomb::restore(&*self.dest, held, self.timing(), parts, step, upstream).await {
                 Err(error) if error.is_lapse() && n_tries < MAX_TRIES => {
                     n_tries += 1;
                     held.renew().await?;

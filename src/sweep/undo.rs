@@ -126,6 +126,13 @@ impl Context {
         Ok(books.tombstones(&parts))
     }
 
+    /// Returns what root records say another cache serves.
+    async fn upstream(&self) -> Result<BTreeSet<HashPart>, Error> {
+        let living = self.living(&mut Records::default()).await?;
+        let roots = living.roots.into_iter();
+        Ok(roots.flat_map(|root| root.upstream).collect())
+    }
+
     /// Adds what the buried need and other journals have; takes out what would come back with a hole.
     ///
     /// A narinfo whose reference is neither visible nor put back with it could be mended by nobody. What
@@ -136,8 +143,7 @@ impl Context {
         report: &mut UndoReport,
     ) -> Result<BTreeMap<HashPart, Tombstone>, Error> {
         let books = self.books().await?;
-        let living = self.living(&mut Records::default()).await?;
-        let upstream = living.roots.into_iter().flat_map(|root| root.upstream);
+        let upstream = self.upstream().await?;
         let listed = self.list("", true).await?.objects;
         let visible = listed.iter().filter_map(|(key, _)| key.narinfo_hash_part());
         let there: HashSet<HashPart> = visible.chain(upstream).collect();
@@ -262,7 +268,10 @@ impl Context {
     ) -> Result<(), Error> {
         let mut held = self.hold(id, tombstones).await?;
         let mut parts: BTreeSet<HashPart> = tombstones.keys().copied().collect();
-        self.restore_under(&mut held, &parts, report).await?;
+        // Once more, under the intent: a record may have expired since.
+        let upstream = self.upstream().await?;
+        self.restore_under(&mut held, &parts, &upstream, report)
+            .await?;
         let is_gone = |part: &HashPart| {
             matches!(report.lost.get(part), Some(Lost::BodyGone | Lost::Needs(_)))
         };
@@ -274,7 +283,8 @@ impl Context {
             }
         }
         if is_back {
-            self.restore_under(&mut held, &parts, report).await?;
+            self.restore_under(&mut held, &parts, &upstream, report)
+                .await?;
         }
         let listings = report.put_back.clone();
         let mut undeleting = stream::iter(listings)
@@ -295,9 +305,11 @@ impl Context {
         &self,
         held: &mut Held,
         parts: &BTreeSet<HashPart>,
+        upstream: &BTreeSet<HashPart>,
         report: &mut UndoReport,
     ) -> Result<(), Error> {
-        let restored = self.restore_held(held, parts, Step::Undo).await?;
+        let restored = self.restore_held(held, parts, Step::Undo, upstream);
+        let restored = restored.await?;
         for part in restored.put_back.iter().chain(&restored.there) {
             report.lost.remove(part);
         }

@@ -90,6 +90,8 @@ struct Ready {
 
 /// Puts the narinfos of `parts` back under the intent `held`; `step` says why.
 ///
+/// `upstream` is what root records say another cache serves: to an undo it is no hole.
+///
 /// A lapse ends it with an error of which [`Error::is_lapse`] is true: take a new intent, and begin
 /// again.
 ///
@@ -102,6 +104,7 @@ pub async fn restore(
     timing: &Timing,
     parts: &BTreeSet<HashPart>,
     step: Step,
+    upstream: &BTreeSet<HashPart>,
 ) -> Result<Restored, Error> {
     assert!(
         matches!(step, Step::Heal | Step::Undo | Step::Rescue),
@@ -148,9 +151,11 @@ pub async fn restore(
     };
     let references = ready.values();
     let references = references.map(|one| (one.part, one.references.clone()));
-    let absent = around.as_ref().map(|around| around.absent.clone());
-    let plan = heal::plan(&references.collect(), &absent.unwrap_or_default());
-    judge(held, &books, &ready, around.as_ref(), &plan)?;
+    let absent = around.iter().flat_map(|around| &around.absent);
+    let absent = absent.filter(|part| !upstream.contains(part)).copied();
+    let plan = heal::plan(&references.collect(), &absent.collect());
+    let around = around.as_ref().map(|around| (around, upstream));
+    judge(held, &books, &ready, around, &plan)?;
     let holes = plan.holes.iter();
     let holes = holes.map(|(part, reference)| (*part, Lost::Needs(*reference)));
     restored.lost.extend(holes);
@@ -163,7 +168,7 @@ fn judge(
     held: &Held,
     books: &Books,
     ready: &BTreeMap<HashPart, Ready>,
-    around: Option<&Around>,
+    around: Option<(&Around, &BTreeSet<HashPart>)>,
     plan: &HealPlan,
 ) -> Result<(), Error> {
     let unfinished = books.runs.iter().filter(|book| book.deleted.is_none());
@@ -186,7 +191,8 @@ fn judge(
         doomed: &books.doomed_by_the_living(),
         bodies: &bodies,
         texts: &texts.collect(),
-        visible: around.map(|around| &around.visible),
+        visible: around.map(|(around, _)| &around.visible),
+        upstream: around.map(|(_, upstream)| upstream),
     };
     Ok(check::heal(&scene, plan)?)
 }

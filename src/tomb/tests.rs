@@ -165,13 +165,22 @@ async fn hold(memory: &Arc<Memory>, names: &[&str]) -> Held {
 /// Puts these back, under an intent that was taken before.
 async fn put_back(memory: &Memory, held: &Held, names: &[&str]) -> Result<Restored, Error> {
     let timing = Timing::default();
-    restore(memory, held, &timing, &parts(names), Step::Heal).await
+    restore(
+        memory,
+        held,
+        &timing,
+        &parts(names),
+        Step::Heal,
+        &BTreeSet::new(),
+    )
+    .await
 }
 
 /// The same, when a person takes a sweep back.
 async fn undo(memory: &Memory, held: &Held, names: &[&str]) -> Restored {
     let (timing, parts) = (Timing::default(), parts(names));
-    let undone = restore(memory, held, &timing, &parts, Step::Undo);
+    let upstream = BTreeSet::new();
+    let undone = restore(memory, held, &timing, &parts, Step::Undo, &upstream);
     undone.await.unwrap()
 }
 

@@ -5,7 +5,7 @@
 //! lives is about to delete it. The text is the one that this journal has, and is a narinfo of that path
 //! with that body. What it refers to was put back by an earlier wave, if it is put back at all; only on a
 //! circle there is no order. What an undo puts back lacks nothing: each reference is visible, or comes
-//! back by an earlier wave.
+//! back by an earlier wave, or is served by another cache, by what a root record says.
 //!
 //! Not here: that no narinfo which is visible is written over. That is no matter of a plan, which may be
 //! older than the narinfo, but of each PUT, which asks.
@@ -47,7 +47,10 @@ pub fn heal(scene: &HealScene<'_>, plan: &HealPlan) -> Result<(), Broken> {
         return Ok(());
     };
     for (&part, references) in &needs {
-        let is_lacked = |of: &&HashPart| !needs.contains_key(of) && !visible.contains(of);
+        let is_elsewhere =
+            |of: &HashPart| scene.upstream.is_some_and(|upstream| upstream.contains(of));
+        let is_here = |of: &HashPart| needs.contains_key(of) || visible.contains(of);
+        let is_lacked = |of: &&HashPart| !is_here(of) && !is_elsewhere(of);
         if let Some(&reference) = references.iter().find(is_lacked) {
             return Err(Broken::Hole { part, reference });
         }

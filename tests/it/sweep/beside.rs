@@ -39,7 +39,7 @@ use crate::support::faults::Faulty;
 type Act = Box<dyn FnOnce(&Memory) + Send>;
 
 /// A back end beside which something happens once, right after a certain request.
-struct Beside {
+pub(super) struct Beside {
     inner: Memory,
     when: Box<dyn Fn(&Asked<'_>) -> bool + Send + Sync>,
     act: Mutex<Option<Act>>,
@@ -54,7 +54,7 @@ impl fmt::Debug for Beside {
 }
 
 impl Beside {
-    fn after(
+    pub(super) fn after(
         world: &World,
         when: impl Fn(&Asked<'_>) -> bool + Send + Sync + 'static,
         act: impl FnOnce(&Memory) + Send + 'static,
@@ -104,7 +104,7 @@ impl Around for Beside {
 }
 
 /// The intent of a copy that relies on these paths as they are.
-fn intend(memory: &Memory, id: &str, names: &[&str]) {
+pub(super) fn intend(memory: &Memory, id: &str, names: &[&str]) {
     let relies = names.iter().map(|name| Relied {
         part: part(name),
         body: ObjectKey::parse(&body_key(name)).unwrap(),
@@ -118,7 +118,7 @@ fn intend(memory: &Memory, id: &str, names: &[&str]) {
     memory.plant(name.key().as_str(), intent.encode());
 }
 
-fn puts(end: &'static str) -> impl Fn(&Asked<'_>) -> bool + Send + Sync + 'static {
+pub(super) fn puts(end: &'static str) -> impl Fn(&Asked<'_>) -> bool + Send + Sync + 'static {
     move |asked| asked.verb == Verb::Put && asked.name.ends_with(end)
 }
 

@@ -5,6 +5,7 @@ mod crash;
 mod folder;
 mod signing;
 mod traps;
+mod upstream;
 mod world;
 
 use std::{collections::BTreeSet, sync::Arc};

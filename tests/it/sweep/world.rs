@@ -196,21 +196,39 @@ impl World {
 
     /// Leaves the root record of a finished copy of our own.
     pub(super) fn root(&self, group: &str, names: &[&str]) {
+        let (key, bytes) = self.root_record(group, names, &[]);
+        self.memory.plant(&key, bytes);
+    }
+
+    /// Leaves the root record of a copy that left `upstream` to another cache.
+    pub(super) fn root_beside(&self, group: &str, names: &[&str], upstream: &[&str]) {
+        let (key, bytes) = self.root_record(group, names, upstream);
+        self.memory.plant(&key, bytes);
+    }
+
+    /// Returns key and contents of a root record of now.
+    pub(super) fn root_record(
+        &self,
+        group: &str,
+        names: &[&str],
+        upstream: &[&str],
+    ) -> (String, Vec<u8>) {
         let mut roots: Vec<StorePath> = names.iter().map(|name| path(name)).collect();
         roots.sort();
+        let mut upstream: Vec<HashPart> = upstream.iter().map(|name| part(name)).collect();
+        upstream.sort();
         let record = RootRecord {
             store_dir: StoreDir::default(),
             roots,
             writer: "0.1.0".to_owned(),
-            upstream: Vec::new(),
+            upstream,
         };
-        let group = group.parse().unwrap();
         let name = Name::Root {
-            group,
+            group: group.parse().unwrap(),
             time: self.clock.now(),
             id: "made".parse().unwrap(),
         };
-        self.memory.plant(name.key().as_str(), record.encode());
+        (name.key().to_string(), record.encode())
     }
 
     /// Names of everything but the ledger.

@@ -106,6 +106,7 @@ impl Healing {
             bodies: &there.collect(),
             texts: &texts.collect(),
             visible: self.visible.as_ref(),
+            upstream: None,
         };
         let plan = HealPlan {
             waves: waves.split('|').map(parts).collect(),
