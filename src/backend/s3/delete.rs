@@ -99,7 +99,7 @@ impl S3 {
         if let Some(sending) = sending {
             sending.has_ended(&answer);
         }
-        let failed = self.failures(&act, answer?.errors());
+        let failed = answer.and_then(|answer| self.failures(&act, answer.errors()));
         let may_have_happened = match &failed {
             Ok(failed) => failed.iter().any(|(_, error)| is_in_doubt(&error.kind)),
             Err(error) => is_in_doubt(&error.kind),
@@ -144,8 +144,8 @@ impl S3 {
     }
 }
 
-/// Whether a key that failed so may be deleted all the same, or may be yet: the server's front has
-/// answered for a machine behind it that it lost sight of.
+/// Whether what failed so, a key or a whole request, may be deleted all the same, or may be yet: the
+/// server's front has answered for a machine behind it that it lost sight of.
 const fn is_in_doubt(kind: &Kind) -> bool {
     kind.has_no_answer() || matches!(kind, Kind::Throttled)
 }

@@ -18,7 +18,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::{BROKEN, Canned, answer, endpoint, key, keys_of, real};
+use super::{BROKEN, Canned, answer, endpoint, key, keys_of, real, refusal};
 
 fn standing() -> Fence {
     let clock = Clock::system();
@@ -133,6 +133,26 @@ async fn a_key_that_failed_within_an_answer_may_be_deleted_yet_and_leaves_its_do
         let failed = backend.delete(&[key("a"), key("b")], Some(&fence)).await;
         assert_eq!(failed.unwrap().len(), 1);
         assert_eq!(fence.doubted().is_some(), is_in_doubt, "{code}");
+    }
+}
+
+#[tokio::test]
+async fn a_deletion_that_is_throttled_as_a_whole_may_happen_yet_and_leaves_its_doubt() {
+    for (status, code, is_in_doubt) in [
+        ("503 Slow Down", "SlowDown", true),
+        ("503 Service Unavailable", "ServiceUnavailable", true),
+        ("403 Forbidden", "AccessDenied", false),
+    ] {
+        let server = Canned::start(move |asked| match asked.line.starts_with("POST") {
+            true => refusal(status, code, ""),
+            false => dated(""),
+        })
+        .await;
+        let backend = server.open().await;
+        let fence = standing();
+        let failed = backend.delete(&[key("a")], Some(&fence)).await;
+        assert_eq!(failed.unwrap_err().kind == Kind::Throttled, is_in_doubt);
+        assert_eq!(fence.doubted().is_some(), is_in_doubt, "{status}");
     }
 }
 
