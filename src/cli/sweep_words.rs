@@ -24,7 +24,10 @@ use crate::{
         units::{Count, Size, Took},
     },
     ledger::{RunId, config::Config, journal::Reason},
-    nix::{object_key::ObjectKey, store_path::HashPart},
+    nix::{
+        object_key::{LEDGER_PREFIX, ObjectKey},
+        store_path::HashPart,
+    },
     plan::{
         cost::{self, CacheSize, Cost, Provider},
         retention,
@@ -567,6 +570,12 @@ fn unreadable(about: About<'_>, report: &Report) -> Failure {
     }
     let first: Option<&ObjectKey> = report.unreadable.first().map(|unreadable| &unreadable.key);
     let first = first.map(ToString::to_string).unwrap_or_default();
+    // A journal holds the texts of everything that its sweep has buried: nobody may be told to remove it.
+    if first.starts_with(LEDGER_PREFIX) {
+        return failure.hint(format!(
+            "what they refer to would look dead; leave `{first}` as it is, and copy the path again"
+        ));
+    }
     failure.hint(format!(
         "what they refer to would look dead; if they stay unreadable, look at `{first}`, and copy the \
          path again or remove that object"
