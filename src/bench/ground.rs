@@ -10,7 +10,6 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::{TryStreamExt as _, stream};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -27,10 +26,7 @@ const MARKER: &str = "marker.json";
 /// The version of the marker.
 const FORMAT: u32 = 1;
 
-/// Keys in one request that deletes.
-const BATCH: usize = 1000;
-
-/// Requests of ours under way at once: enough to hide their latency, few enough for any server.
+/// Requests of a listing under way at once: enough to hide their latency, few enough for any server.
 const AT_ONCE: usize = 4;
 
 /// What a run says about itself.
@@ -195,9 +191,7 @@ async fn remove(base: &dyn Backend, prefix: &str, but: Option<&ObjectKey>) -> Re
         .map(|(key, _)| key)
         .filter(|key| Some(key) != but)
         .collect();
-    stream::iter(keys.chunks(BATCH).map(Ok))
-        .try_for_each_concurrent(AT_ONCE, |batch| delete(base, batch))
-        .await?;
+    delete(base, &keys).await?;
     Ok(u64::try_from(keys.len()).unwrap_or(u64::MAX))
 }
 

@@ -2,8 +2,8 @@
 //!
 //! A closed loop: as many workers as requests may be under way, each sending its next request when the
 //! last one was answered. What it tells is a rate; its latencies are those of a server under full load.
-//! An open loop begins requests at a fixed rate instead, whether or not earlier ones were answered, and
-//! takes their time from when they should have begun, so that a server which stalls is seen to.
+//! An open loop begins requests at a fixed rate instead, whether or not earlier ones were answered. Their
+//! time is that of each attempt too: what a request waits for its turn at a server that stalls is not in it.
 //!
 //! Each kind runs until its rate is steady ([`stats::steady_from`]), and is measured from there. Puts
 //! leave the objects that the others ask for; deletions take them away again, a thousand at a time, and
@@ -31,6 +31,7 @@ use super::{
 use crate::{
     backend::{self, Backend, ListQuery, PutOptions},
     nix::object_key::ObjectKey,
+    plan::cost::PER_REQUEST,
 };
 
 /// The names of the phases, in the order of one repetition.
@@ -38,9 +39,6 @@ pub(super) const NAMES: [&str; 5] = ["put", "head", "get", "list", "delete"];
 
 /// Where the objects lie in the corner.
 const FOLDER: &str = "nar/";
-
-/// Keys in one request that deletes.
-const BATCH: u64 = 1000;
 
 /// How often it is looked whether a run is steady or over.
 const GLANCE: Duration = Duration::from_millis(50);
@@ -282,9 +280,9 @@ async fn delete(
     let dest: Arc<dyn Backend> = Arc::new(ground.corner(stack.top(), corner)?);
     let watch = Watch::begin(bench, &stack);
     let mut deletions = JoinSet::new();
-    for first in (0..n_objects).step_by(usize::try_from(BATCH).unwrap_or(usize::MAX)) {
+    for first in (0..n_objects).step_by(usize::try_from(PER_REQUEST).unwrap_or(usize::MAX)) {
         let dest = Arc::clone(&dest);
-        let last = (first + BATCH).min(n_objects);
+        let last = (first + PER_REQUEST).min(n_objects);
         deletions.spawn(async move {
             let keys: Vec<_> = (first..last).map(key).collect();
             dest.delete(&keys, None).await

@@ -287,9 +287,10 @@ impl Report {
     }
 }
 
-/// Counts below 2⁵³ are exact, and nobody counts further.
+/// Returns a count as a figure. Below 2⁵³ it is exact, and nobody counts further.
 #[expect(clippy::cast_precision_loss, reason = "see above")]
-pub(super) const fn float(n: u64) -> f64 {
+#[must_use]
+pub const fn float(n: u64) -> f64 {
     n as f64
 }
 

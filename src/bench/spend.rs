@@ -1,14 +1,14 @@
 //! What a bench asks of a bucket at most, before it begins: for those who pay for it.
 
 use super::{Request, operations::Load};
-use crate::{nix::path_info::PathInfo, plan::cost::Cost};
+use crate::{
+    nix::path_info::PathInfo,
+    plan::cost::{Cost, PER_REQUEST},
+};
 
 /// Requests in a second of which no bucket bears more from one client: AWS answers 3,500 writes and
 /// 5,500 reads below one prefix.
 const FASTEST: u64 = 5_500;
-
-/// Keys in one request that deletes.
-const BATCH: u64 = 1000;
 
 /// What a copy asks of the ledger, beside its paths.
 const LEDGER: u64 = 10;
@@ -43,7 +43,7 @@ fn copies(closure: &[PathInfo]) -> Cost {
         n_puts: 2 * written + 3 * LEDGER,
         n_lists: 3 * LEDGER,
         n_gets: 3 * (n_paths + LEDGER),
-        n_deletes: (2 * written).div_ceil(BATCH) + 3,
+        n_deletes: (2 * written).div_ceil(PER_REQUEST) + 3,
         bytes_in: bytes + bytes.div_ceil(100),
         ..Cost::default()
     }
@@ -58,7 +58,7 @@ fn requests(load: Load) -> Cost {
         n_puts: each,
         n_lists: each,
         n_gets: 2 * each,
-        n_deletes: each.div_ceil(BATCH),
+        n_deletes: each.div_ceil(PER_REQUEST),
         bytes_in: bytes,
         bytes_out: bytes,
         ..Cost::default()

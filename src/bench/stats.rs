@@ -69,12 +69,7 @@ impl Sample {
     /// Returns the figure in the middle, or the mean of the two there.
     #[must_use]
     pub fn median(&self) -> Option<f64> {
-        let middle = self.sorted.len() / 2;
-        let upper = *self.sorted.get(middle)?;
-        if self.sorted.len() % 2 == 1 {
-            return Some(upper);
-        }
-        Some(f64::midpoint(self.sorted[middle - 1], upper))
+        middle(&self.sorted)
     }
 
     /// Returns how far the figures lie from their middle: the median of the distances, as a share of it.
@@ -87,13 +82,7 @@ impl Sample {
         // A distance of nothing is a good one, so they are not a sample.
         let mut distances: Vec<f64> = distances.collect();
         distances.sort_by(f64::total_cmp);
-        let middle = distances.len() / 2;
-        let half = if distances.len() % 2 == 1 {
-            distances[middle]
-        } else {
-            f64::midpoint(distances[middle - 1], distances[middle])
-        };
-        Some(half / median)
+        Some(middle(&distances)? / median)
     }
 
     /// Returns whether the figures lie so far from each other that their middle says nothing.
@@ -120,6 +109,16 @@ impl Sample {
             freedom: n - 1.0,
         })
     }
+}
+
+/// Returns the middle one of figures in order, or the mean of the two there.
+fn middle(sorted: &[f64]) -> Option<f64> {
+    let middle = sorted.len() / 2;
+    let upper = *sorted.get(middle)?;
+    if sorted.len() % 2 == 1 {
+        return Some(upper);
+    }
+    Some(f64::midpoint(sorted[middle - 1], upper))
 }
 
 struct Logarithms {

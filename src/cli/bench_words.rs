@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use crate::{
     bench::{
         diff::{Line, Verdict},
-        report::{Ceiling, Figure, Phase, Report, Requests},
+        report::{Ceiling, Figure, Phase, Report, Requests, float},
         stats::Sample,
     },
     cli::units::{Count, Size},
@@ -178,12 +178,6 @@ fn per_second(bytes: f64) -> String {
     )]
     let bytes = bytes as u64;
     format!("{}/s", Size(bytes))
-}
-
-/// Counts below 2⁵³ are exact.
-#[expect(clippy::cast_precision_loss, reason = "see above")]
-const fn float(n: u64) -> f64 {
-    n as f64
 }
 
 /// Returns what a bench may cost, in a sentence.

@@ -13,7 +13,7 @@ use std::{fmt, ops::Add};
 use crate::plan::{copy::CopyPlan, sweep::SweepPlan};
 
 /// Keys in one page of a listing, and in one request that deletes: S3's limit for both.
-const PER_REQUEST: u64 = 1000;
+pub const PER_REQUEST: u64 = 1000;
 
 /// A billionth of a provider's currency: one GET costs hundreds of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
