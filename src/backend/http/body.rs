@@ -13,10 +13,10 @@ use bytes::{Bytes, BytesMut};
 use super::{
     MAX_WHOLE, Web,
     answer::{content_range, length, meta, succeeded, validator},
-    client::{Method, deepest},
+    client::Method,
 };
 use crate::{
-    backend::{Error, Kind, ObjectMeta},
+    backend::{Error, Kind, ObjectMeta, net::cause::deepest},
     nix::object_key::ObjectKey,
 };
 

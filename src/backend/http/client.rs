@@ -22,7 +22,12 @@ use super::{Address, HttpConfig, Login, Shared, Web};
 use crate::{
     backend::{
         Error, Kind,
-        net::{CONNECT_TIMEOUT, names::Names, proxy, tls},
+        net::{
+            CONNECT_TIMEOUT,
+            cause::{chain, deepest},
+            names::Names,
+            proxy, tls,
+        },
     },
     nix::{cache_url::Scheme, object_key::ObjectKey},
 };
@@ -172,25 +177,4 @@ fn failed(source: &ConnectorError, act: &str) -> Error {
         Kind::Unreachable
     };
     Error::new(kind, act).with_detail(deepest(source))
-}
-
-/// Returns the words of the cause at the bottom, which says most.
-pub(super) fn deepest(source: &(dyn StdError + 'static)) -> String {
-    let words = chain(source).map(ToString::to_string);
-    words
-        .filter(|words| !words.is_empty())
-        .last()
-        .unwrap_or_default()
-}
-
-/// Returns an error and everything below it. What an I/O error wraps counts as below it.
-fn chain<'a>(
-    error: &'a (dyn StdError + 'static),
-) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
-    std::iter::successors(Some(error), |&error| {
-        match error.downcast_ref::<std::io::Error>() {
-            Some(io) => io.get_ref().map(|inner| inner as &(dyn StdError + 'static)),
-            None => error.source(),
-        }
-    })
 }

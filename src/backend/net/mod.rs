@@ -3,6 +3,7 @@
 //! Used by `s3` and `http`, which share the SDK's HTTP client. Plain values come in, from the face;
 //! what that client wants goes out.
 
+pub(super) mod cause;
 pub(super) mod names;
 pub(super) mod tls;
 

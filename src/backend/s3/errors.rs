@@ -17,7 +17,10 @@ use aws_sdk_s3::{
 };
 
 use super::fenced::Late;
-use crate::backend::{Error, Kind};
+use crate::backend::{
+    Error, Kind,
+    net::cause::{chain, deepest},
+};
 
 /// A failed request: its meaning, and what only this room wants to know.
 #[derive(Debug)]
@@ -263,25 +266,4 @@ where
         SdkError::DispatchFailure(_) => Kind::Unreachable,
         _ => Kind::Other,
     }
-}
-
-/// Returns the words of the cause at the bottom, which says most.
-pub(super) fn deepest(source: &(dyn StdError + 'static)) -> String {
-    chain(source)
-        .map(ToString::to_string)
-        .filter(|words| !words.is_empty())
-        .last()
-        .unwrap_or_default()
-}
-
-/// Returns an error and everything below it. What an I/O error wraps counts as below it.
-fn chain<'a>(
-    error: &'a (dyn StdError + 'static),
-) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
-    std::iter::successors(Some(error), |&error| {
-        match error.downcast_ref::<std::io::Error>() {
-            Some(io) => io.get_ref().map(|inner| inner as &(dyn StdError + 'static)),
-            None => error.source(),
-        }
-    })
 }

@@ -52,7 +52,6 @@ use bytes::Bytes;
 use self::{
     answer::{decode, etag, metadata, size, time, user},
     client::{LISTING, SMALL, Shared, allowed},
-    errors::deepest,
     fenced::Look,
 };
 pub use self::{
@@ -69,7 +68,7 @@ pub use self::{
 pub use super::net::{CaBundle, Proxies};
 use super::{
     Backend, Change, Created, Error, Fence, Kind, Known, Limits, ListPage, ListQuery, Object,
-    ObjectMeta, Part, PutOptions, Rules, Upload, encoding::decoded,
+    ObjectMeta, Part, PutOptions, Rules, Upload, encoding::decoded, net::cause::deepest,
 };
 use crate::nix::object_key::ObjectKey;
 
