@@ -359,10 +359,21 @@ impl Twisted {
         Ok(())
     }
 
-    /// Keeps a write back.
+    /// Keeps a write back, in the place of an earlier one to the same key.
     fn keep(&self, key: &ObjectKey, body: Bytes, options: &PutOptions) {
         let mut state = lock(&self.state);
+        state.kept_puts.retain(|(other, ..)| other != key);
         state.kept_puts.push((key.clone(), body, options.clone()));
+    }
+
+    /// Describes an object of `size` bytes as if it had been written at this moment.
+    fn written_now(&self, size: usize) -> ObjectMeta {
+        ObjectMeta {
+            size: u64::try_from(size).unwrap(),
+            etag: None,
+            last_modified: Some(self.stage.clock.now()),
+            user: BTreeMap::new(),
+        }
     }
 
     fn kept(&self, key: &ObjectKey) -> Option<Bytes> {
@@ -462,12 +473,7 @@ impl Backend for Twisted {
 
     async fn get(&self, key: &ObjectKey) -> Result<Object, Error> {
         if let Some(body) = self.kept(key) {
-            let meta = ObjectMeta {
-                size: u64::try_from(body.len()).unwrap(),
-                etag: None,
-                last_modified: Some(self.stage.clock.now()),
-                user: BTreeMap::new(),
-            };
+            let meta = self.written_now(body.len());
             return Ok(Object { meta, body });
         }
         match self.inner.get(key).await {
@@ -502,6 +508,9 @@ impl Backend for Twisted {
     }
 
     async fn head(&self, key: &ObjectKey) -> Result<ObjectMeta, Error> {
+        if let Some(body) = self.kept(key) {
+            return Ok(self.written_now(body.len()));
+        }
         let answer = self.inner.head(key).await;
         match (self.bug, answer) {
             (Bug::BodiesNotAsked, Err(error)) if error.kind == Kind::NotFound => {

@@ -25,7 +25,6 @@ mod store;
 mod weather;
 
 use std::{
-    collections::BTreeMap,
     ops::Range,
     sync::{
         Mutex,
@@ -118,7 +117,7 @@ fn find(bug: Bug, n_plays: u64) -> Option<(u64, String)> {
 #[test]
 #[ignore = "real: needs time, minutes of a release build"]
 fn planted_bugs_are_found() {
-    let n_plays = number("SIM_PLAYS", 5_000);
+    let n_plays = number("SIM_PLAYS", 20_000);
     for bug in Bug::ALL.into_iter().filter(|bug| bug.shows()) {
         let found = find(bug, n_plays);
         eprintln!("{bug:?}: {found:?}");
@@ -189,39 +188,5 @@ fn survey() {
         eprintln!("{seed}: {what}");
     }
     eprintln!("{} of {n} fail; {}", found.len(), sum.into_inner().unwrap());
-}
-
-#[test]
-#[ignore = "real: needs a person who wants to know after how many plays each bug is found"]
-fn survey_of_bugs() {
-    let n = number("SIM_PLAYS", 500);
-    let next = AtomicU64::new(0);
-    let work = || {
-        loop {
-            let Some(bug) = Bug::ALL.get(usize::try_from(next.fetch_add(1, Relaxed)).unwrap())
-            else {
-                return;
-            };
-            let mut all = Vec::new();
-            for seed in 1..=n {
-                if let Some(what) = play::run(seed, SWEEPER, Some(*bug)).violation {
-                    all.push((seed, what));
-                }
-                if all.len() == 5 {
-                    break;
-                }
-            }
-            let seeds: Vec<u64> = all.iter().map(|(seed, _)| *seed).collect();
-            let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
-            for (_, what) in &all {
-                *kinds.entry(what.split(' ').next().unwrap()).or_default() += 1;
-            }
-            eprintln!("{bug:?}: {kinds:?}, {seeds:?} of {n}");
-        }
-    };
-    std::thread::scope(|scope| {
-        for _ in 0..N_THREADS {
-            scope.spawn(work);
-        }
-    });
+    assert!(found.is_empty());
 }
