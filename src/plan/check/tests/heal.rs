@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::{
     ledger::intent::Relied,
@@ -9,7 +11,7 @@ use crate::{
         hash::Sha256,
         store_path::{HashPart, StoreDir},
     },
-    plan::heal::{HealPlan, HealScene},
+    plan::heal::{HealPlan, HealScene, plan},
 };
 
 /// What a heal sees: the journals `a` and, newer, `b`; the fields say what differs from the usual.
@@ -77,6 +79,13 @@ fn usual() -> Healing {
 impl Healing {
     /// Judges a plan: `lib | app`.
     fn judge(&self, waves: &str) -> Result<(), Broken> {
+        self.judge_plan(&HealPlan {
+            waves: waves.split('|').map(parts).collect(),
+            ..HealPlan::default()
+        })
+    }
+
+    fn judge_plan(&self, plan: &HealPlan) -> Result<(), Broken> {
         let run = |id: &str| RunId::new(now(), id).unwrap();
         let runs = self
             .journals
@@ -96,8 +105,8 @@ impl Healing {
         let texts = texts
             .iter()
             .map(|(part, run, text)| (*part, (run, text.as_bytes())));
-        let bodies = ["app", "lib", "old"].map(body);
-        let there = bodies.iter().filter(|body| !self.gone.contains(body));
+        let bodies = self.relies.iter().map(|relied| &relied.body);
+        let there = bodies.filter(|body| !self.gone.contains(body));
         let scene = HealScene {
             store_dir: &StoreDir::default(),
             relies: &self.relies,
@@ -108,11 +117,7 @@ impl Healing {
             visible: self.visible.as_ref(),
             upstream: None,
         };
-        let plan = HealPlan {
-            waves: waves.split('|').map(parts).collect(),
-            ..HealPlan::default()
-        };
-        heal(&scene, &plan)
+        heal(&scene, plan)
     }
 }
 
@@ -192,4 +197,76 @@ fn an_undo_brings_nothing_back_that_lacks_something() {
     undo.visible = Some(BTreeSet::from([part("there")]));
     assert_eq!(undo.judge("lib | app"), Ok(()));
     assert_eq!(undo.judge("app"), hole("lib"));
+}
+
+/// What random paths refer to, by number: with circles more often than not, and references to paths
+/// that nothing has to put back.
+fn references() -> impl Strategy<Value = Vec<BTreeSet<usize>>> {
+    (1usize..24).prop_flat_map(|n_paths| {
+        let row = proptest::collection::btree_set(0..n_paths + 2, 0..4);
+        proptest::collection::vec(row, n_paths)
+    })
+}
+
+/// Whether `from` needs `to`, looked for afresh and slowly.
+fn needs(references: &[BTreeSet<usize>], from: usize, to: usize) -> bool {
+    let mut needed = references[from].clone();
+    for _ in references {
+        let known = needed.iter().filter_map(|&at| references.get(at));
+        let more: Vec<usize> = known.flatten().copied().collect();
+        needed.extend(more);
+    }
+    needed.contains(&to)
+}
+
+proptest! {
+    /// Whatever refers to whatever: all comes back, references first except within a circle, and the
+    /// judge agrees.
+    #[test]
+    fn what_has_circles_is_put_back_whole_and_in_order(references in references()) {
+        let name = |at: usize| format!("p{at}");
+        let all = 0..references.len();
+        let named = |row: &BTreeSet<usize>| row.iter().map(|&at| name(at)).collect::<Vec<_>>();
+        let ready = references.iter().zip(all.clone());
+        let ready = ready.map(|(row, own)| {
+            let of = row.iter().filter(|&&at| at != own);
+            (part(&name(own)), of.map(|&at| part(&name(at))).collect())
+        });
+        let healed = plan(&ready.collect(), &BTreeSet::new());
+
+        let texts = references.iter().zip(all.clone()).map(|(row, own)| {
+            let (own, row) = (name(own), named(row).join(" "));
+            (part(&own), ("a", text(&own, &row, &own)))
+        });
+        let healing = Healing {
+            journals: [
+                ("a", all.clone().map(|at| entry(&name(at), &name(at))).collect()),
+                ("b", Vec::new()),
+            ],
+            is_complete: true,
+            relies: all.clone().map(|at| relied(&name(at), &name(at))).collect(),
+            doomed: Vec::new(),
+            gone: Vec::new(),
+            texts: texts.collect(),
+            visible: None,
+        };
+        prop_assert_eq!(healing.judge_plan(&healed), Ok(()));
+
+        let mut wave_of = BTreeMap::new();
+        for (wave, parts) in healed.waves.iter().enumerate() {
+            wave_of.extend(parts.iter().map(|part| (*part, wave)));
+        }
+        prop_assert_eq!(wave_of.len(), references.len());
+        prop_assert_eq!(healed.waves.concat().len(), references.len());
+        for own in all {
+            for &of in references[own].iter().filter(|&&of| of < references.len()) {
+                let (early, late) = (wave_of[&part(&name(of))], wave_of[&part(&name(own))]);
+                if needs(&references, of, own) {
+                    prop_assert_eq!(early, late);
+                } else {
+                    prop_assert!(early < late);
+                }
+            }
+        }
+    }
 }

@@ -4,9 +4,11 @@
 //! have, and returns every path that a visible narinfo needs and that is not visible; that is named in an
 //! intent. Only then are journals, doom lists and bodies looked at, and [`plan`] says in which order what
 //! was found comes back: references first, so that nothing that is put back has a hole below it that
-//! could have been filled.
+//! could have been filled; what needs each other in a circle comes at once.
 //!
 //! Not here: the intent, the looks, the writing (the engine and `tomb`).
+
+mod waves;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -115,7 +117,7 @@ pub struct HealScene<'a> {
 /// What is to be put back.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HealPlan {
-    /// What is put back, each wave after all those that it refers to.
+    /// What is put back, each wave after all those that it refers to; a circle is in one wave.
     pub waves: Vec<Vec<HashPart>>,
     /// What is left out, each with a reference that it would lack.
     pub holes: BTreeMap<HashPart, HashPart>,
@@ -148,22 +150,7 @@ pub fn plan(
             plan.holes.insert(part, reference);
         }
     }
-    while !waiting.is_empty() {
-        let is_waiting = |of: &HashPart, part: &HashPart| of != part && waiting.contains_key(of);
-        let next = waiting.iter().filter(|(part, references)| {
-            let mut references = references.iter();
-            !references.any(|of| is_waiting(of, part))
-        });
-        let mut wave: Vec<HashPart> = next.map(|(part, _)| *part).collect();
-        if wave.is_empty() {
-            // A circle, which no store has: any order is as good as any other.
-            wave.extend(waiting.keys());
-        }
-        for part in &wave {
-            waiting.remove(part);
-        }
-        plan.waves.push(wave);
-    }
+    plan.waves = waves::in_waves(&waiting);
     plan
 }
 
@@ -255,8 +242,26 @@ mod tests {
     }
 
     #[test]
-    fn a_circle_in_the_journals_is_put_back_in_some_order() {
-        let healed = plan(&ready("a -> b; b -> a; top -> a"), &BTreeSet::new());
-        assert_eq!(healed.waves.concat().len(), 3);
+    fn what_refers_to_a_circle_is_put_back_after_it() {
+        let ready =
+            ready("top -> a; a -> b low; b -> c; c -> a own; own -> own; low; far -> top c");
+        let healed = plan(&ready, &BTreeSet::new());
+        let waves = ["low own", "a b c", "top", "far"].map(|wave| {
+            let mut wave = parts(wave);
+            wave.sort();
+            wave
+        });
+        assert_eq!(healed.waves, waves);
+    }
+
+    #[test]
+    fn a_chain_of_thirty_thousand_paths_is_put_back_without_running_out_of_stack() {
+        let name = |at: usize| part(&format!("p{at}"));
+        let chain = |at: usize| (name(at), BTreeSet::from([name(at + 1)]));
+        let open: BTreeMap<_, _> = (0..30_000).map(chain).collect();
+        assert_eq!(plan(&open, &BTreeSet::new()).waves.len(), 30_000);
+        let mut closed = open;
+        closed.insert(name(30_000), BTreeSet::from([name(0)]));
+        assert_eq!(plan(&closed, &BTreeSet::new()).waves.len(), 1);
     }
 }
