@@ -109,15 +109,25 @@ fn realise(nix: Nix, world: &World, substituter: &str, trusted: &str, root: &str
     nix.command(world, "nix-store", &args.concat()).run()
 }
 
-/// Fetches the closure into an empty store, and has the client itself look at every file.
 fn substitutes(nix: Nix, substituter: &str, trusted: &str) {
+    let wanted = substitutes_closure(nix, substituter, trusted, closure());
+    assert!(wanted.len() >= 300, "{} paths", wanted.len());
+}
+
+/// Fetches a closure into an empty store, and has the client itself look at every file; returns what
+/// the closure is.
+pub(crate) fn substitutes_closure(
+    nix: Nix,
+    substituter: &str,
+    trusted: &str,
+    root: &str,
+) -> Vec<String> {
     let world = World::new();
-    realise(nix, &world, substituter, trusted, closure()).success();
+    realise(nix, &world, substituter, trusted, root).success();
 
     let store = world.text_path("store");
-    let wanted = closure_of(&world, closure());
-    assert!(wanted.len() >= 300, "{} paths", wanted.len());
-    let query = ["--query", "--requisites", "--store", &store, closure()];
+    let wanted = closure_of(&world, root);
+    let query = ["--query", "--requisites", "--store", &store, root];
     let mut got = nix.lines(&world, "nix-store", &query);
     let mut all = wanted.clone();
     got.sort();
@@ -141,18 +151,12 @@ fn substitutes(nix: Nix, substituter: &str, trusted: &str) {
     )
     .run()
     .success();
-    let verify = [
-        "store",
-        "verify",
-        "--recursive",
-        "--store",
-        &store,
-        closure(),
-    ];
+    let verify = ["store", "verify", "--recursive", "--store", &store, root];
     let options = ["--option", "trusted-public-keys", trusted];
     nix.command(&world, "nix", &[&verify[..], &options].concat())
         .run()
         .success();
+    wanted
 }
 
 #[test]

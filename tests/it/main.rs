@@ -23,6 +23,7 @@ mod guide_real;
 mod interop;
 mod large;
 mod model;
+mod move_real;
 mod nights;
 mod s3;
 mod seeds;

@@ -34,7 +34,10 @@ use aws_sdk_s3::{
     },
 };
 
-use super::world::{Run, World};
+use super::{
+    output::shown,
+    world::{Run, World},
+};
 
 /// A real S3 server.
 #[derive(Clone, Debug)]
@@ -454,6 +457,28 @@ pub(crate) fn closure() -> &'static str {
         );
         String::from_utf8(output.stdout).unwrap().trim().to_owned()
     })
+}
+
+/// The root of a closure of 1,003 store paths: texts, a path of 12 MB, and one that was built.
+pub(crate) fn texts(world: &World) -> String {
+    let mut seed = 1_u64;
+    let large: Vec<u8> = std::iter::repeat_with(|| {
+        // Xorshift: numbers that no codec makes smaller.
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        seed.to_le_bytes()
+    })
+    .take(12_000_000 / 8)
+    .flatten()
+    .collect();
+    let large = world.write("large", large);
+    let expression = script("texts.nix");
+    let link = world.path("texts");
+    let [expression, large, link] = [expression, large, link].map(|path| shown(&path));
+    let args = [&expression, "--arg", "large", &large, "-o", &link];
+    let built = Nix::V2_34.lines(world, "nix-build", &args);
+    built[0].clone()
 }
 
 /// The store paths of the closure of a root, references first, as the machine's own Nix says.
