@@ -42,6 +42,7 @@ pub mod store;
 pub mod sweep_errors;
 pub mod sweep_page;
 pub mod sweep_request;
+pub mod sweep_unread;
 pub mod sweep_words;
 pub mod times;
 pub mod timing;

@@ -4,10 +4,11 @@ use std::time::SystemTime;
 
 use crate::{
     cli::{
-        error::{Failure, in_a_line},
+        error::Failure,
         metrics::Metric,
         names::MAX_NAMES,
         page::{Bar, Content, Page, Section},
+        sweep_unread,
         sweep_words::{About, Sums, count, reason, warnings, why_expired, why_spared},
         times::{Moment, Span},
         units::{Count, Size, Took},
@@ -53,7 +54,7 @@ pub fn page(about: About<'_>, report: &Report) -> Page {
         ],
         sections: vec![sizes(report, sums)],
     };
-    page.sections.extend(unread(report));
+    page.sections.extend(sweep_unread::section(about, report));
     let notes = warnings(about, report);
     if !notes.is_empty() {
         page.sections.push(Section {
@@ -91,26 +92,6 @@ pub fn refused(place: &str, when: SystemTime, failure: &Failure) -> Page {
         figures: Vec::new(),
         sections,
     }
-}
-
-/// The narinfos that could not be read, for which nothing was taken away.
-fn unread(report: &Report) -> Option<Section> {
-    if report.n_unreadable == 0 {
-        return None;
-    }
-    let rows = report.unreadable.iter().take(MAX_NAMES);
-    let rows = rows.map(|item| vec![item.key.to_string(), in_a_line(&item.why)]);
-    Some(Section {
-        title: "What could not be read".to_owned(),
-        note: format!(
-            "{} could not be read. What they refer to would look dead, so nothing was taken away.",
-            Count::of(report.n_unreadable, "narinfo")
-        ),
-        content: Content::Table {
-            head: vec!["object", "why"],
-            rows: rows.collect(),
-        },
-    })
 }
 
 /// The root records and pins that are kept no more.
@@ -335,7 +316,7 @@ pub fn metrics(about: About<'_>, report: &Report) -> Vec<Metric> {
         ),
         metric(
             "sweep_unreadable",
-            "Narinfos that could not be read.",
+            "Narinfos, and texts of buried ones, that could not be read.",
             count(report.n_unreadable),
         ),
         metric(

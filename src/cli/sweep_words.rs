@@ -18,16 +18,13 @@ use crate::{
         holes::Gone,
         names::Names,
         site::Site,
-        sweep_errors,
+        sweep_errors, sweep_unread,
         times::{Span, rfc3339},
         ui::Format,
         units::{Count, Size, Took},
     },
     ledger::{RunId, config::Config, journal::Reason},
-    nix::{
-        object_key::{LEDGER_PREFIX, ObjectKey},
-        store_path::HashPart,
-    },
+    nix::{object_key::ObjectKey, store_path::HashPart},
     plan::{
         cost::{self, CacheSize, Cost, Provider},
         retention,
@@ -40,7 +37,7 @@ use crate::{
 };
 
 /// How many of the items that failed are told; the others are counted.
-const MAX_CAUSES: usize = 10;
+pub(super) const MAX_CAUSES: usize = 10;
 
 /// What a report is about, in the words of the person who asked for it.
 #[derive(Clone, Copy, Debug)]
@@ -519,7 +516,7 @@ fn failure(about: About<'_>, report: &Report) -> Option<Failure> {
         Some(Stopped::Failed(error)) => {
             partly(format!("the sweep of `{place}` was not finished")).because(error.as_ref())
         }
-        None if report.n_unreadable > 0 => return Some(unreadable(about, report)),
+        None if report.n_unreadable > 0 => sweep_unread::failure(about, report),
         None if report.not_deleted.is_empty() => return None,
         None => partly(format!(
             "{} of `{place}` could not be deleted",
@@ -539,47 +536,17 @@ fn failure(about: About<'_>, report: &Report) -> Option<Failure> {
     if let Some(hint) = first.and_then(|left| backend_hint(&about.site.typed, &left.why)) {
         failure = failure.hint(hint);
     }
+    if report.stopped.is_none() && report.n_unreadable > 0 {
+        return Some(failure);
+    }
     Some(failure.hint("no closure is broken; run the same command again to continue"))
 }
 
-fn partly(message: String) -> Failure {
+pub(super) fn partly(message: String) -> Failure {
     Failure {
         exit: Exit::Partly,
         ..Failure::new(message)
     }
-}
-
-/// A cache in which something could not be read, so that nothing was taken away.
-fn unreadable(about: About<'_>, report: &Report) -> Failure {
-    let mut failure = partly(format!(
-        "nothing was taken out of `{}`: {} of {} could not be read",
-        about.site.place,
-        report.n_unreadable,
-        Count(
-            report.seen.n_narinfos + count(report.n_unreadable),
-            "narinfo"
-        ),
-    ));
-    for unreadable in report.unreadable.iter().take(MAX_CAUSES) {
-        let (key, why) = (&unreadable.key, in_a_line(&unreadable.why));
-        failure = failure.cause(format!("`{key}`: {why}"));
-    }
-    let n_told = report.unreadable.len().min(MAX_CAUSES);
-    if report.n_unreadable > n_told {
-        failure = failure.cause(format!("and {} more", report.n_unreadable - n_told));
-    }
-    let first: Option<&ObjectKey> = report.unreadable.first().map(|unreadable| &unreadable.key);
-    let first = first.map(ToString::to_string).unwrap_or_default();
-    // A journal holds the texts of everything that its sweep has buried: nobody may be told to remove it.
-    if first.starts_with(LEDGER_PREFIX) {
-        return failure.hint(format!(
-            "what they refer to would look dead; leave `{first}` as it is, and copy the path again"
-        ));
-    }
-    failure.hint(format!(
-        "what they refer to would look dead; if they stay unreadable, look at `{first}`, and copy the \
-         path again or remove that object"
-    ))
 }
 
 /// Tells what was taken back.
@@ -724,6 +691,7 @@ fn as_json(about: About<'_>, report: &Report) -> serde_json::Value {
         "expired": keys(&report.expired),
         "aborted": keys(&report.aborted),
         "unreadable": report.n_unreadable,
+        "unread": sweep_unread::as_json(about, report),
         "notDeleted": not_deleted.collect::<Vec<_>>(),
         "unknown": report.unknown.n_keys + count(report.unknown.folders.len()),
         "warnings": warnings(about, report),

@@ -220,7 +220,7 @@ impl Context {
                 Err(why) => {
                     found.wrecks.insert(part);
                     if found.unreadable.len() < MAX_NAMED {
-                        found.unreadable.push(Unreadable { key, why });
+                        found.unreadable.push(Unreadable { key, part, why });
                     }
                 }
             }

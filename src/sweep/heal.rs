@@ -64,7 +64,7 @@ impl Context {
     /// in doubt: nobody knows what else it needs.
     pub(super) async fn follow(&self, sight: &mut Sight, books: &Books) -> Result<Needed, Error> {
         let mut needed = Needed::default();
-        sight.unread.clear();
+        let mut unread = BTreeMap::new();
         let wrecks = &sight.found.wrecks;
         let census = &sight.found.census;
         let dangling = census.dangling().map(|node| census.part(node));
@@ -72,6 +72,7 @@ impl Context {
         let mut wanted: BTreeSet<HashPart> = dangling.chain(named).collect();
         wanted.retain(|part| is_missing(census, *part) && !wrecks.contains(part));
         if wanted.is_empty() {
+            sight.see_texts(unread);
             return Ok(needed);
         }
         let mut builder = mem::take(&mut sight.found.census).amend();
@@ -98,7 +99,7 @@ impl Context {
                         // What has no body does not come back, and needs nothing.
                         if !sight.bulk.lacks(&tombstone.entry.body) {
                             let key = Name::journal(&tombstone.run, JournalFile::Text).key();
-                            sight.unread.insert(part, Unreadable { key, why });
+                            unread.insert(part, Unreadable { key, part, why });
                         }
                     }
                 }
@@ -111,7 +112,7 @@ impl Context {
             });
         }
         sight.found.census = builder.build();
-        sight.has_doubted |= !sight.unread.is_empty();
+        sight.see_texts(unread);
         Ok(needed)
     }
 

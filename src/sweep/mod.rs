@@ -13,6 +13,7 @@
 //! | S5 condemn, S6 bury | `condemn`, `bury` |
 //! | S8, S9 delete bodies and what nobody names | `delete`, `companions` |
 //! | S8f narinfos without a body | `dangling` |
+//! | what any of them could not read | `doubts` |
 //!
 //! What a caller may rely on:
 //!
@@ -34,6 +35,7 @@ mod condemn;
 mod context;
 mod dangling;
 mod delete;
+mod doubts;
 mod finish;
 mod heal;
 mod living;

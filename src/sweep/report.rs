@@ -12,7 +12,7 @@ use crate::{
     ledger::{RunId, journal},
     nix::{
         narinfo,
-        object_key::{InvalidKey, ObjectKey},
+        object_key::{InvalidKey, LEDGER_PREFIX, ObjectKey},
         store_path::{HashPart, StorePath},
     },
     plan::{
@@ -38,10 +38,12 @@ pub struct Report {
     pub missing: Vec<Missing>,
     /// Dead sweeps whose journals were brought to an end.
     pub adopted: Vec<Adopted>,
-    /// What stops this run from condemning anything.
+    /// What any look could not read, so that nothing was taken away from then on.
     pub unreadable: Vec<Unreadable>,
-    /// How many narinfos could not be read; `unreadable` names the first of them.
+    /// How many narinfos and texts in journals could not be read; `unreadable` names the first of them.
     pub n_unreadable: usize,
+    /// How many of those are texts in journals.
+    pub n_unreadable_texts: usize,
     /// What was condemned, with what became of it since.
     pub condemned: Vec<Condemned>,
     /// Where the texts of the condemned are kept, if anything was.
@@ -83,6 +85,7 @@ impl Report {
             adopted: Vec::new(),
             unreadable: Vec::new(),
             n_unreadable: 0,
+            n_unreadable_texts: 0,
             condemned: Vec::new(),
             journal: None,
             bodies: Vec::new(),
@@ -179,13 +182,23 @@ pub enum How {
     Closed,
 }
 
-/// A narinfo that could not be read.
+/// A narinfo that could not be read, or its text in a journal.
 #[derive(Clone, Debug)]
 pub struct Unreadable {
-    /// Which.
+    /// The object that it is in: of a buried path the journal's, which has the texts of many.
     pub key: ObjectKey,
+    /// The path that it is about.
+    pub part: HashPart,
     /// Why.
     pub why: WhyUnreadable,
+}
+
+impl Unreadable {
+    /// Returns whether it is the text of a buried path, in a journal.
+    #[must_use]
+    pub fn is_in_journal(&self) -> bool {
+        self.key.as_str().starts_with(LEDGER_PREFIX)
+    }
 }
 
 /// Why a narinfo could not be read.

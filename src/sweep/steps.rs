@@ -16,6 +16,8 @@ use super::{
     adopt::Orphaned,
     census::{Bulk, Narinfos},
     condemn::Journal,
+    doubts::Doubts,
+    finish::Last,
     heal::{Healing, foresee},
     living::{Living, Records},
     report::{Condemned, Fate, Missing, Planned, Report, Unreadable, Warning, WhyMissing},
@@ -57,9 +59,9 @@ pub(super) struct Sight {
     /// The texts of journals that make no sense, of paths that something needs and whose bodies may be
     /// there: a newer version may be able to put those back, and all that they refer to. By the last look.
     pub(super) unread: BTreeMap<HashPart, Unreadable>,
-    /// Whether any look of this run has met something that it could not read: who was in doubt once stays
-    /// so, since what was decided by that look holds for the rest of the run.
-    pub(super) has_doubted: bool,
+    /// What any look of this run could not read: who was in doubt once stays so, since what was decided by
+    /// that look holds for the rest of the run.
+    pub(super) doubts: Doubts,
     /// In a dry run: the journal that would have been written, and when.
     pub(super) foreseen: Option<(Index, SystemTime)>,
 }
@@ -67,13 +69,19 @@ pub(super) struct Sight {
 impl Sight {
     /// Whether all that was looked at could be read: in doubt nothing goes.
     pub(super) fn is_readable(&self) -> bool {
-        !self.has_doubted && self.knows_last
+        self.doubts.is_empty() && self.knows_last
     }
 
     /// Takes in a look at the narinfos.
     pub(super) fn see(&mut self, found: Narinfos) {
-        self.has_doubted |= !found.wrecks.is_empty();
+        self.doubts.add_wrecks(&found.wrecks, &found.unreadable);
         self.found = found;
+    }
+
+    /// Takes in which texts of journals, of all that is needed, make no sense.
+    pub(super) fn see_texts(&mut self, unread: BTreeMap<HashPart, Unreadable>) {
+        self.doubts.add_texts(&unread);
+        self.unread = unread;
     }
 }
 
@@ -97,21 +105,34 @@ pub(super) async fn run(context: &mut Context, report: &mut Report) -> Result<()
         knows_last: last.is_readable,
         ..Sight::default()
     };
+    let done = from_census(context, report, &mut sight, last).await;
+    // Also of a run that ended early: a doubt is met at any look, and stays.
+    sight.doubts.tell(report);
+    done
+}
+
+/// S1 to S10, from the first look at the narinfos on.
+async fn from_census(
+    context: &Context,
+    report: &mut Report,
+    sight: &mut Sight,
+    last: Last,
+) -> Result<(), Error> {
     sight.see(context.narinfos(last.census.clone()).await?);
-    let (orphaned, healing) = first_heal(context, report, &mut sight).await?;
+    let (orphaned, healing) = first_heal(context, report, sight).await?;
     sight.living = context.living(&mut sight.records).await?;
     report.adopted = orphaned.told();
-    tell_found(&sight, report);
+    tell_found(sight, report);
     let known = Known {
         ended: context.ended(&last, &sight.living).await?,
         named: last.named.clone(),
     };
-    let planned = plan(context, report, &mut sight, &known)?;
+    let planned = plan(context, report, sight, &known)?;
     sight.ended = known.ended;
-    tell_missing(&sight, &healing, report);
-    bury(context, report, &mut sight, &planned).await?;
-    context.delete_bodies(report, &mut sight, &orphaned).await?;
-    context.finish(report, &mut sight, &planned, last).await
+    tell_missing(sight, &healing, report);
+    bury(context, report, sight, &planned).await?;
+    context.delete_bodies(report, sight, &orphaned).await?;
+    context.finish(report, sight, &planned, last).await
 }
 
 /// S1, S1b: puts back what is needed and ends what the dead have begun.
@@ -367,9 +388,6 @@ fn tell_condemned(
 
 fn tell_found(sight: &Sight, report: &mut Report) {
     report.seen = sight.bulk.totals(&sight.found.census);
-    report.unreadable = sight.found.unreadable.clone();
-    report.unreadable.extend(sight.unread.values().cloned());
-    report.n_unreadable = sight.found.wrecks.len() + sight.unread.len();
     report.unknown = sight.found.unknown.clone();
     report.unknown.n_keys += sight.bulk.n_foreign;
 }

@@ -522,7 +522,7 @@ fn mistakes_in_a_sweep_are_explained() {
     );
     insta::assert_snapshot!(said(&FAST), @r"
     --- stderr
-    error: nothing was taken out of `file://[DIR]/served`: 1 of 2 narinfos could not be read
+    error: nothing was taken out of `file://[DIR]/served`: 1 narinfo could not be read
     cause: `0c5b8vw40dy178xlpddw65q9gf1h2186.narinfo`: it is no narinfo: no `URL`
 
     hint: what they refer to would look dead; if they stay unreadable, look at `0c5b8vw40dy178xlpddw65q9gf1h2186.narinfo`, and copy the path again or remove that object

@@ -1,7 +1,7 @@
 //! A sweep beside mistakes, as a person meets it: lists that are forgotten, cut off or of another cache,
 //! roots that have lost a body, a folder that is no cache; and what the page tells of it.
 
-use std::fs;
+use std::{fs, thread, time::Duration};
 
 use crate::sweep_cli::{Cache, words};
 
@@ -258,6 +258,109 @@ fn the_page_tells_what_was_refused_what_could_not_be_read_and_what_expired() {
     let unread = page(&[]);
     assert!(unread.contains("What could not be read"), "{unread}");
     assert!(unread.contains(strange), "{unread}");
+}
+
+/// Whether metrics tell that the sweep was no success.
+fn has_failed(metrics: &str) -> bool {
+    let mut lines = metrics.lines();
+    let told = lines.find(|line| line.starts_with("narhaul_sweep_success{"));
+    told.is_some_and(|line| line.ends_with(" 0"))
+}
+
+#[test]
+fn a_sweep_that_comes_to_doubt_after_it_has_buried_is_no_success() {
+    let cache = Cache::new();
+    cache.copy("old", "g");
+    cache.age(40);
+    cache.age_roots("g");
+    cache.copy("new", "g");
+    let files = ["--html", "page.html", "--metrics", "sweep.prom"];
+    let strange = "0c5b8vw40dy178xlpddw65q9gf1h2186.narinfo";
+    let has_buried = || {
+        let journals = fs::read_dir(cache.world.path("served/narhaul/journal"));
+        let mut journals = journals.into_iter().flatten().flatten();
+        journals.any(|journal| journal.path().join("buried").exists())
+    };
+    let met = thread::scope(|scope| {
+        // Before the look that comes when the sweep has lingered a while.
+        scope.spawn(|| {
+            for _ in 0..10_000 {
+                if has_buried() {
+                    break;
+                }
+                thread::sleep(Duration::from_millis(5));
+            }
+            let file = format!("served/{strange}");
+            cache.world.write(&file, "StorePath: x\n");
+        });
+        let flags = ["--guard", "60%", "--json", "--quiet"];
+        cache.narhaul(&[&["sweep"], &flags[..], &files].concat())
+    });
+    let report: serde_json::Value = serde_json::from_str(&met.stdout).unwrap();
+    assert_eq!(report["buried"], 1, "{report}");
+    assert_eq!(report["unreadable"], 1, "{report}");
+    assert_eq!(report["unread"][0]["key"], strange, "{report}");
+    let told = words(&met);
+    insta::assert_snapshot!(told.split_once("--- stderr").unwrap().1, @r"
+
+    error: the sweep of `file://[DIR]/served` was not finished: 1 narinfo could not be read
+    cause: `0c5b8vw40dy178xlpddw65q9gf1h2186.narinfo`: it is no narinfo: no `URL`
+
+    hint: what they refer to would look dead; if they stay unreadable, look at `0c5b8vw40dy178xlpddw65q9gf1h2186.narinfo`, and copy the path again or remove that object
+    --- exit 3
+    ");
+    let page = cache.world.read("page.html");
+    assert!(page.contains("nothing more was taken away"), "{page}");
+    let metrics = cache.world.read("sweep.prom");
+    assert!(has_failed(&metrics), "{metrics}");
+}
+
+#[test]
+fn nobody_is_told_to_remove_a_journal_of_which_a_text_makes_no_sense() {
+    let cache = Cache::new();
+    let old = cache.copy("old", "g");
+    cache.age(40);
+    cache.age_roots("g");
+    let new = cache.copy("new", "g");
+    cache.world.write("list", format!("{new}\n"));
+    let sweep = ["sweep", "--roots-from", "list"];
+    cache
+        .narhaul(&[&sweep[..], &["--guard", "60%"]].concat())
+        .success();
+    let journals = fs::read_dir(cache.world.path("served/narhaul/journal")).unwrap();
+    let text = journals
+        .map(|journal| journal.unwrap().path().join("text"))
+        .find(|text| text.exists())
+        .unwrap();
+    let n_bytes = fs::read(&text).unwrap().len();
+    fs::write(&text, "x".repeat(n_bytes)).unwrap();
+    cache.world.write("list", format!("{old}\n{new}\n"));
+    let files = ["--html", "page.html", "--metrics", "sweep.prom"];
+    insta::assert_snapshot!(words(&cache.narhaul(&[&sweep[..], &files].concat())), @r"
+    --- stderr
+    error: nothing was taken out of `file://[DIR]/served`: the text of 1 buried path could not be read
+    cause: the text of `a6xgymmpvb8lyi2b6apbhzyycnxlc55w` in `narhaul/journal/[RUN]/text`: it is no narinfo: line 1: no line break at its end; the file is cut off
+
+    hint: something needs `a6xgymmpvb8lyi2b6apbhzyycnxlc55w`, and what that refers to would look dead: copy it again with all that it needs, or sweep with the newest narhaul; leave `narhaul/journal/[RUN]/text` as it is, since it holds the texts of everything that its sweep took away
+    --- exit 3
+    ");
+    let page = cache.world.read("page.html");
+    assert!(
+        page.contains("the text of 1 buried path could not be read"),
+        "{page}"
+    );
+    let metrics = cache.world.read("sweep.prom");
+    assert!(has_failed(&metrics), "{metrics}");
+    let met = cache.narhaul(&[&sweep[..], &["--json", "--quiet"]].concat());
+    let report: serde_json::Value = serde_json::from_str(&met.stdout).unwrap();
+    let unread = report["unread"].as_array().unwrap();
+    let key = unread[0]["key"].as_str().unwrap();
+    assert!(key.ends_with("/text") && unread.len() == 1, "{report}");
+    assert!(
+        old.contains(unread[0]["path"].as_str().unwrap()),
+        "{report}"
+    );
+    assert!(text.exists());
 }
 
 #[test]

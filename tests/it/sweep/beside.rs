@@ -426,6 +426,46 @@ async fn who_has_met_an_unreadable_narinfo_deletes_nothing_though_it_is_mended_s
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_narinfo_that_is_first_found_unreadable_late_in_a_run_is_told_in_the_end() {
+    for (is_second, mark) in [(false, "/condemned"), (false, "/buried"), (true, "/doom-0")] {
+        let world = with_garbage().await;
+        if is_second {
+            world.sweep().await;
+            world.days(32).await;
+        }
+        let wreck = narinfo_key("wreck");
+        let name = wreck.clone();
+        let writes = move |asked: &Asked<'_>| asked.verb == Verb::Put && asked.name.ends_with(mark);
+        let dest = Beside::after(&world, writes, move |memory| {
+            memory.plant(&wreck, "StorePath: nonsense\n");
+        });
+        let report = world.sweep_over(dest, world.request()).await.unwrap();
+        assert_eq!(report.n_unreadable, 1, "after `{mark}`");
+        assert_eq!(report.unreadable[0].key.as_str(), name);
+        assert!(world.has_body("old") && world.has_body("lib"), "{mark}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_narinfo_that_is_mended_before_the_look_after_healing_is_told_in_the_end() {
+    let world = with_garbage().await;
+    world.sweep().await;
+    world.days(20).await;
+    // A writer that goes by what it remembers.
+    world.push("app -> lib");
+    let wreck = narinfo_key("wreck");
+    world.memory.plant(&wreck, "StorePath: nonsense\n");
+    let name = wreck.clone();
+    let reads = move |asked: &Asked<'_>| asked.verb == Verb::Get && asked.name == name;
+    let dest = Beside::after(&world, reads, move |memory| {
+        memory.remove(&wreck);
+    });
+    let report = world.sweep_over(dest, world.request()).await.unwrap();
+    assert!(!report.healed.is_empty() && world.has("lib"));
+    assert_eq!((report.n_unreadable, report.unreadable.len()), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn repair_takes_away_what_nothing_can_make_whole() {
     let world = World::with_modes(Modes::garage());
     world.push("app -> glibc nowhere; glibc; sys -> glibc");

@@ -255,6 +255,7 @@ async fn a_buried_text_that_makes_no_sense_keeps_the_bodies_that_it_may_need() {
         request.options.repair = repair;
         let report = world.sweep_as(request).await.unwrap();
         assert_eq!(report.unreadable[0].key.as_str(), text);
+        assert!(report.unreadable[0].is_in_journal() && report.n_unreadable_texts == 1);
         assert_eq!(report.missing[0].why, WhyMissing::Unreadable);
         assert!(world.has_body("base") && world.has("app"));
     }
