@@ -58,6 +58,10 @@ pub struct Output {
     /// Read this configuration file instead of `narhaul.toml` [env: NARHAUL_CONFIG]
     #[arg(long, global = true, value_name = "FILE", hide_short_help = true)]
     pub config: Option<PathBuf>,
+
+    /// What sends small requests to a bucket: thin, or sdk if that fails [env: NARHAUL_S3_CLIENT]
+    #[arg(long, global = true, value_name = "NAME", hide_short_help = true)]
+    pub s3_client: Option<String>,
 }
 
 impl Output {

@@ -326,6 +326,7 @@ fn s3_config(
             .unwrap_or(usize::MAX)
             .max(DEFAULT_MAX_CONNECTIONS),
         proxies: proxies(context),
+        client: resolve::s3_client(layers)?,
         ..S3Config::new(url.show_place(), bucket)
     })
 }

@@ -117,6 +117,13 @@ pub const SETTINGS: &[Setting] = &[
         what: "certificate authorities to trust",
     },
     Setting {
+        name: "s3-client",
+        variable: Some(&env::NARHAUL_S3_CLIENT),
+        parameter: None,
+        default: "thin",
+        what: "what sends small requests to a bucket: thin, or sdk for Amazon's SDK, which sends all others",
+    },
+    Setting {
         name: "netrc-file",
         variable: Some(&env::NARHAUL_NETRC_FILE),
         parameter: None,
@@ -298,12 +305,14 @@ pub struct Layers<'a> {
 impl<'a> Layers<'a> {
     /// Reads the configuration file; flags and parameters are added as they become known.
     pub fn new(context: &'a Context) -> Result<Self, Failure> {
-        Ok(Self {
+        let mut layers = Self {
             context,
             flags: BTreeMap::new(),
             parameters: BTreeMap::new(),
             file: File::find(context)?,
-        })
+        };
+        layers.set_flag("s3-client", context.s3_client.clone());
+        Ok(layers)
     }
 
     /// Adds a flag; an empty list is a flag that was not given.
@@ -492,6 +501,7 @@ mod tests {
             env,
             clock: Clock::system(),
             config: None,
+            s3_client: None,
         };
         let mut layers = Layers::new(&context).unwrap();
         layers.file = parse("compression = 'br'\nlevel = 3").unwrap();

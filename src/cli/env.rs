@@ -55,6 +55,7 @@ variables! {
     NARHAUL_GUARD Ours "the largest share that a sweep takes, as `--guard`";
     NARHAUL_MAX_SIZE Ours "the size that a sweep fits the cache into, as `--max-size`";
     NARHAUL_CA_FILE Ours "certificate authorities to trust, as `--ca-file`";
+    NARHAUL_S3_CLIENT Ours "what sends small requests to a bucket, as `--s3-client`";
     NARHAUL_NETRC_FILE Ours "the file with names and passwords for web servers";
     NARHAUL_LOG Ours "logs for developers on standard error, in the syntax of `RUST_LOG`: `narhaul=debug`";
     XDG_CONFIG_HOME Ours "the configuration home; `~/.config` where it is not set";

@@ -77,6 +77,8 @@ pub struct Context {
     pub ui: Ui,
     /// `--config`, as it was typed.
     pub config: Option<std::path::PathBuf>,
+    /// `--s3-client`, as it was typed.
+    pub s3_client: Option<String>,
 }
 
 /// Runs the program, and returns the code that it ends with.
@@ -98,6 +100,7 @@ pub fn main() -> ExitCode {
         clock: Clock::system(),
         ui,
         config: cli.output.config,
+        s3_client: cli.output.s3_client,
     });
     match error::catch_panic(|| run(&context, cli.command)) {
         Ok(exit) => exit.into(),

@@ -7,6 +7,7 @@
 use std::{num::NonZero, path::Path};
 
 use crate::{
+    backend::s3::ClientChoice,
     cli::{
         Context,
         commands::key,
@@ -121,6 +122,23 @@ fn without_keys(layers: &Layers<'_>) -> Result<CopySettings, Failure> {
 pub fn requests(layers: &Layers<'_>) -> Result<u32, Failure> {
     Ok(count(layers, "requests")?.unwrap_or(DEFAULT_REQUESTS))
 }
+
+/// Settles what sends small requests to a bucket.
+pub fn s3_client(layers: &Layers<'_>) -> Result<ClientChoice, Failure> {
+    match layers.get("s3-client") {
+        None => Ok(ClientChoice::default()),
+        Some(picked) => picked.parse(|text| match text {
+            "thin" => Ok(ClientChoice::Thin),
+            "sdk" => Ok(ClientChoice::Sdk),
+            _ => Err(NoClientError),
+        }),
+    }
+}
+
+/// A name that no client has.
+#[derive(Debug, thiserror::Error)]
+#[error("want `thin` or `sdk`")]
+struct NoClientError;
 
 impl CopySettings {
     fn words(&self) -> String {

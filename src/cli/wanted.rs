@@ -310,6 +310,7 @@ mod tests {
             env,
             clock: Clock::system(),
             config: None,
+            s3_client: None,
         };
         let mut layers = Layers::new(&context)?;
         for (name, values) in flags {

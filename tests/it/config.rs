@@ -31,6 +31,7 @@ fn each_setting_is_shown_with_the_place_it_comes_from() {
     # limit-upload: none
     group = "ci" # [DIR]/config/narhaul/narhaul.toml
     # ca-file: AWS_CA_BUNDLE, NIX_SSL_CERT_FILE, SSL_CERT_FILE, the system's
+    # s3-client: thin
     # netrc-file: `netrc` in Nix's folder of settings, then ~/.netrc
     # window: the cache's own, from its first sweep; 30d
     # grace: the cache's own, from its first sweep; 31d

@@ -6,6 +6,10 @@
     clippy::print_stderr,
     reason = "helpers of tests are tests too, which clippy does not see"
 )]
+#![expect(
+    clippy::duplicate_mod,
+    reason = "the tests of S3 run once for each client that small requests go by"
+)]
 
 mod support;
 
@@ -26,6 +30,8 @@ mod model;
 mod move_real;
 mod nights;
 mod s3;
+#[path = "s3/mod.rs"]
+mod s3_by_sdk;
 mod seeds;
 mod serve;
 mod siege;

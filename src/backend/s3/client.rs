@@ -29,11 +29,12 @@ use aws_sdk_s3::{
 
 use super::{
     S3,
-    config::{Checksums, HttpVersions, PayloadSigning, S3Config},
+    config::{Checksums, ClientChoice, HttpVersions, PayloadSigning, S3Config},
     connect,
     credentials::{self, CredentialSource},
     dialect::Provider,
     errors::{Failure, classify},
+    thin::Thin,
     watch::{AddHeader, OnlyHttp1, Watch, Watcher},
 };
 use crate::{
@@ -101,16 +102,23 @@ pub async fn open(config: S3Config) -> Result<S3, Error> {
         provider => watch.note_provider(provider),
     }
     let client = client(&config, &region, &counted, &found, &watch);
+    let thin = match config.client {
+        ClientChoice::Thin => Thin::new(&config, &counted.s3, &found, &watch)?,
+        ClientChoice::Sdk => None,
+    };
+    let base = connect::base(&config, &region)?;
     Ok(S3(Arc::new(Shared {
         prefix: match config.prefix.trim_matches('/') {
             "" => String::new(),
             prefix => format!("{prefix}/"),
         },
         is_unsigned: is_unsigned(&config),
+        thin,
         config,
         connection: Mutex::new(Connection {
             client,
             region,
+            base,
             has_moved: false,
         }),
         watch,
@@ -131,6 +139,8 @@ pub(super) struct Shared {
     pub(super) is_unsigned: bool,
     /// A lock for writers that are rare (a change of region) and readers that hold it for a clone.
     pub(super) connection: Mutex<Connection>,
+    /// Sends small requests; none where they go by the SDK as all others do.
+    pub(super) thin: Option<Thin>,
     pub(super) watch: Arc<Watch>,
     pub(super) warnings: Mutex<Vec<String>>,
     pub(super) source: CredentialSource,
@@ -146,6 +156,8 @@ pub(super) struct Shared {
 pub(super) struct Connection {
     pub(super) client: Client,
     pub(super) region: String,
+    /// The bucket's URL there, without a final slash, for requests that are not the SDK's.
+    pub(super) base: Arc<str>,
     /// Whether the server has named another region than the first. A second change would be a circle.
     pub(super) has_moved: bool,
 }
@@ -184,17 +196,19 @@ impl S3 {
         F: Fn(Client) -> Sent<T, E>,
     {
         let before = self.connection();
-        let failure = match self.once(act, allowed, request(before.client)).await {
-            Ok(answer) => return Ok(answer),
-            Err(failure) => failure,
-        };
-        match &failure.error.kind {
-            Kind::Region(named) if self.move_to(&before.region, named) => {
+        match self.once(act, allowed, request(before.client)).await {
+            Err(failure) if self.is_elsewhere(&before.region, &failure) => {
                 let client = self.connection().client;
                 self.once(act, allowed, request(client)).await
             }
-            _ => Err(failure),
+            other => other,
         }
+    }
+
+    /// Returns whether what failed in region `used` is worth repeating in another one, to which the
+    /// server has sent us.
+    pub(super) fn is_elsewhere(&self, used: &str, failure: &Failure) -> bool {
+        matches!(&failure.error.kind, Kind::Region(named) if self.move_to(used, named))
     }
 
     pub(super) async fn once<T, E>(
@@ -209,11 +223,16 @@ impl S3 {
         match tokio::time::timeout(allowed, request).await {
             Err(_elapsed) => Err(Failure::timed_out(act, allowed)),
             Ok(Ok(answer)) => {
-                self.0.is_bucket_seen.store(true, Relaxed);
+                self.note_bucket();
                 Ok(answer)
             }
             Ok(Err(source)) => Err(classify(act, &source, self.time())),
         }
+    }
+
+    /// Notes that the bucket exists.
+    pub(super) fn note_bucket(&self) {
+        self.0.is_bucket_seen.store(true, Relaxed);
     }
 
     /// Like [`Self::call`], for requests that change something.
@@ -227,13 +246,17 @@ impl S3 {
         E: ProvideErrorMetadata + std::error::Error + 'static,
         F: Fn(Client) -> Sent<T, E>,
     {
-        self.call(act, allowed, request).await.map_err(|failure| {
-            let mut error = failure.error;
-            if error.kind == Kind::Denied && self.0.is_missing {
-                error.kind = Kind::Credentials;
-            }
-            error
-        })
+        let answer = self.call(act, allowed, request).await;
+        answer.map_err(|failure| self.of_writing(failure))
+    }
+
+    /// Returns what a failure means for somebody who wanted to change something.
+    pub(super) fn of_writing(&self, failure: Failure) -> Error {
+        let mut error = failure.error;
+        if error.kind == Kind::Denied && self.0.is_missing {
+            error.kind = Kind::Credentials;
+        }
+        error
     }
 
     /// Like [`Self::call`], for HEAD, whose failures have no body and hence no code.
@@ -242,21 +265,28 @@ impl S3 {
         E: ProvideErrorMetadata + std::error::Error + 'static,
         F: Fn(Client) -> Sent<T, E>,
     {
-        let failure = match self.call(act, SMALL, &request).await {
-            Ok(answer) => return Ok(answer),
-            Err(failure) => failure,
-        };
+        match self.call(act, SMALL, &request).await {
+            Err(failure) => {
+                self.find_region(act, failure).await?;
+                self.call(act, SMALL, request).await
+            }
+            found => found,
+        }
+    }
+
+    /// Asks for the true region behind a failed HEAD; fails with what is wrong unless that was it.
+    pub(super) async fn find_region(&self, act: &str, failure: Failure) -> Result<(), Failure> {
         if failure.status != Some(400) || failure.code.is_some() {
             return Err(failure);
         }
-        // Perhaps the region is wrong: a LIST would be told so, and moves us.
+        // A LIST would be told so, and moves us.
         let before = self.region();
         let listed = self.call(act, SMALL, |client| {
             let list = client.list_objects_v2().bucket(self.bucket()).max_keys(1);
             Box::pin(list.send())
         });
         match listed.await {
-            _ if self.region() != before => self.call(act, SMALL, request).await,
+            _ if self.region() != before => Ok(()),
             Err(telling) => Err(telling),
             Ok(_) => Err(failure),
         }
@@ -276,6 +306,9 @@ impl S3 {
         if connection.has_moved || named == used {
             return false;
         }
+        let Ok(base) = connect::base(&self.0.config, named) else {
+            return false; // What it names is no region.
+        };
         let config = connection
             .client
             .config()
@@ -283,6 +316,7 @@ impl S3 {
             .region(Region::new(named.to_owned()))
             .build();
         connection.client = Client::from_conf(config);
+        connection.base = base;
         connection.has_moved = true;
         connection.region = named.to_owned();
         drop(connection);

@@ -50,6 +50,8 @@ pub struct S3Config {
     pub checksums: Checksums,
     /// Which versions of HTTP may be spoken.
     pub http: HttpVersions,
+    /// What sends small requests.
+    pub client: ClientChoice,
     /// Who we are.
     pub credentials: CredentialChoice,
 }
@@ -74,6 +76,7 @@ impl S3Config {
             payload_signing: PayloadSigning::Auto,
             checksums: Checksums::Auto,
             http: HttpVersions::Http1,
+            client: ClientChoice::Thin,
             credentials: CredentialChoice::Chain,
         }
     }
@@ -132,6 +135,16 @@ pub enum HttpVersions {
     Http1,
     /// HTTP/2 too, if the server wants it: all requests share one connection.
     Http2Too,
+}
+
+/// What sends small requests: HEAD, GET, PUT, and single parts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ClientChoice {
+    /// Requests of our own, with the SDK's signatures and connections: a third of the work.
+    #[default]
+    Thin,
+    /// The AWS SDK, as for all other requests.
+    Sdk,
 }
 
 /// Who we are.

@@ -18,10 +18,15 @@ use std::{
     time::Duration,
 };
 
+use aws_sdk_s3::{
+    config::endpoint::{DefaultResolver, Params, ResolveEndpoint as _},
+    error::DisplayErrorContext,
+};
 use aws_smithy_http_client::{
     pool::{self, ConnectionEvent, ConnectionPool},
     tls::{Provider, TlsContext, rustls_provider::CryptoMode},
 };
+use futures::FutureExt as _;
 
 use super::config::S3Config;
 use crate::{
@@ -102,6 +107,27 @@ pub(super) fn needs_tls(config: &S3Config) -> bool {
             .proxies
             .choose(Scheme::Http)
             .is_some_and(|proxy| proxy.starts_with("https:"))
+}
+
+/// Returns a bucket's URL in a region, as the SDK has it, without a final slash.
+pub(super) fn base(config: &S3Config, region: &str) -> Result<Arc<str>, Error> {
+    let bad = |problem: String| Error::new(Kind::Other, "find the server").with_detail(problem);
+    let endpoint = config.endpoint.as_ref().map(ToString::to_string);
+    let params = Params::builder()
+        .bucket(&config.bucket)
+        .region(region)
+        .set_endpoint(endpoint)
+        .force_path_style(config.is_path_style())
+        .disable_s3_express_session_auth(true)
+        .build()
+        .map_err(|source| bad(source.to_string()))?;
+    let resolver = DefaultResolver::new();
+    // It computes; nothing is waited for.
+    let Some(resolved) = resolver.resolve_endpoint(&params).now_or_never() else {
+        return Err(bad("the address is not known at once".to_owned()));
+    };
+    let resolved = resolved.map_err(|source| bad(DisplayErrorContext(&*source).to_string()))?;
+    Ok(resolved.url().trim_end_matches('/').into())
 }
 
 fn builder(tls: &TlsContext) -> pool::HttpsBuilder {

@@ -37,8 +37,13 @@ impl Failure {
     /// No answer within the time that we allow.
     pub(super) fn timed_out(act: &str, allowed: Duration) -> Self {
         let detail = format!("none within {} s", allowed.as_secs());
+        Self::without_answer(Error::new(Kind::TimedOut, act).with_detail(detail))
+    }
+
+    /// A failure before, or beside, an answer.
+    pub(super) fn without_answer(error: Error) -> Self {
         Self {
-            error: Error::new(Kind::TimedOut, act).with_detail(detail),
+            error,
             status: None,
             code: None,
         }
@@ -51,11 +56,7 @@ where
     E: ProvideErrorMetadata + StdError + 'static,
 {
     if chain(source).any(<dyn StdError>::is::<Late>) {
-        return Failure {
-            error: Error::new(Kind::TooLate, act),
-            status: None,
-            code: None,
-        };
+        return Failure::without_answer(Error::new(Kind::TooLate, act));
     }
     match source {
         SdkError::ServiceError(service) => answered(
@@ -74,16 +75,11 @@ where
             }
             failure
         }
-        SdkError::TimeoutError(_) => Failure {
-            error: Error::new(Kind::TimedOut, act).with_detail(deepest(source)),
-            status: None,
-            code: None,
-        },
-        _ => Failure {
-            error: Error::new(on_the_way(source), act).with_detail(deepest(source)),
-            status: None,
-            code: None,
-        },
+        SdkError::TimeoutError(_) => {
+            Failure::without_answer(Error::new(Kind::TimedOut, act).with_detail(deepest(source)))
+        }
+        SdkError::DispatchFailure(failure) => unsent(act, source, failure.is_user()),
+        _ => unsent(act, source, true),
     }
 }
 
@@ -100,7 +96,7 @@ pub(super) fn of_code(act: String, code: Option<&str>, message: Option<&str>) ->
     Error::new(kind, act).with_detail(detail)
 }
 
-fn answered(
+pub(super) fn answered(
     act: &str,
     response: &HttpResponse,
     code: Option<&str>,
@@ -248,22 +244,18 @@ fn retry_after(response: &HttpResponse, now: SystemTime) -> Option<Duration> {
     SystemTime::try_from(date).ok()?.duration_since(now).ok()
 }
 
-/// Says what went wrong before there was an answer.
-fn on_the_way<E>(source: &SdkError<E, HttpResponse>) -> Kind
-where
-    E: StdError + 'static,
-{
-    if chain(source).any(<dyn StdError>::is::<CredentialsError>) {
-        return Kind::Credentials;
-    }
+/// Says what went wrong before there was an answer; `is_ours` if not on the way.
+pub(super) fn unsent(act: &str, source: &(dyn StdError + 'static), is_ours: bool) -> Failure {
+    let kind = if chain(source).any(<dyn StdError>::is::<CredentialsError>) {
+        Kind::Credentials
     // The HTTP client's own type for this is not public; its words are.
-    if chain(source).any(|error| error.to_string() == "TLS handshake failed") {
-        return Kind::Tls;
-    }
-    match source {
-        SdkError::DispatchFailure(failure) if failure.is_user() => Kind::Other,
+    } else if chain(source).any(|error| error.to_string() == "TLS handshake failed") {
+        Kind::Tls
+    } else if is_ours {
+        Kind::Other
+    } else {
         // A connect that takes too long has not sent the request.
-        SdkError::DispatchFailure(_) => Kind::Unreachable,
-        _ => Kind::Other,
-    }
+        Kind::Unreachable
+    };
+    Failure::without_answer(Error::new(kind, act).with_detail(deepest(source)))
 }

@@ -31,6 +31,7 @@ mod fenced;
 mod handshake;
 mod multipart;
 mod rules;
+mod thin;
 mod versions;
 mod watch;
 
@@ -52,14 +53,15 @@ use bytes::Bytes;
 use self::{
     answer::{decode, etag, metadata, size, time, user},
     client::{LISTING, SMALL, Shared, allowed},
+    errors::Failure,
     fenced::Look,
 };
 pub use self::{
     capability::Digest,
     client::open,
     config::{
-        Checksums, CredentialChoice, DEFAULT_MAX_CONNECTIONS, HttpVersions, Keys, PayloadSigning,
-        S3Config,
+        Checksums, ClientChoice, CredentialChoice, DEFAULT_MAX_CONNECTIONS, HttpVersions, Keys,
+        PayloadSigning, S3Config,
     },
     credentials::CredentialSource,
     dialect::Provider,
@@ -116,6 +118,21 @@ impl S3 {
     pub fn connections_opened(&self) -> u64 {
         self.0.opened.load(Relaxed)
     }
+
+    async fn sdk_head(&self, act: &str, key: &ObjectKey) -> Result<ObjectMeta, Failure> {
+        let asked = self.call_head(act, |client| {
+            let request = client.head_object().bucket(self.bucket());
+            Box::pin(request.key(self.full_key(key)).send())
+        });
+        let answer = asked.await?;
+        let size = size(answer.content_length(), act).map_err(Failure::without_answer)?;
+        Ok(ObjectMeta {
+            size,
+            etag: etag(answer.e_tag()),
+            last_modified: time(answer.last_modified()),
+            user: user(answer.metadata()),
+        })
+    }
 }
 
 #[async_trait]
@@ -134,6 +151,9 @@ impl Backend for S3 {
 
     async fn get(&self, key: &ObjectKey) -> Result<Object, Error> {
         let act = format!("get `{key}`");
+        if let Some(thin) = &self.0.thin {
+            return self.thin_get(thin, &act, key).await;
+        }
         let asked = self.call(&act, SMALL, |client| {
             let request = client.get_object().bucket(self.bucket());
             Box::pin(request.key(self.full_key(key)).send())
@@ -155,36 +175,28 @@ impl Backend for S3 {
         let Some(last) = range.end.checked_sub(1).filter(|last| *last >= range.start) else {
             return Ok(Bytes::new());
         };
+        if let Some(thin) = &self.0.thin {
+            return self.thin_get_range(thin, &act, key, range).await;
+        }
         let asked = self.call(&act, SMALL, |client| {
             let request = client.get_object().bucket(self.bucket());
             let request = request.range(format!("bytes={}-{last}", range.start));
             Box::pin(request.key(self.full_key(key)).send())
         });
         let answer = asked.await.map_err(|failure| failure.error)?;
-        let (told, wanted) = (
-            size(answer.content_length(), &act)?,
-            range.end - range.start,
-        );
-        if told != wanted {
-            let detail = format!("the server has {told} bytes of it, want {wanted}");
-            return Err(Error::new(Kind::Other, act).with_detail(detail));
-        }
+        let told = size(answer.content_length(), &act)?;
+        is_all(told, &range, &act)?;
         whole(answer.body, told, &act).await
     }
 
     async fn head(&self, key: &ObjectKey) -> Result<ObjectMeta, Error> {
         let act = format!("look at `{key}`");
-        let asked = self.call_head(&act, |client| {
-            let request = client.head_object().bucket(self.bucket());
-            Box::pin(request.key(self.full_key(key)).send())
-        });
-        match asked.await {
-            Ok(answer) => Ok(ObjectMeta {
-                size: size(answer.content_length(), &act)?,
-                etag: etag(answer.e_tag()),
-                last_modified: time(answer.last_modified()),
-                user: user(answer.metadata()),
-            }),
+        let asked = match &self.0.thin {
+            Some(thin) => self.thin_head(thin, &act, key).await,
+            None => self.sdk_head(&act, key).await,
+        };
+        match asked {
+            Ok(meta) => Ok(meta),
             Err(failure) => {
                 // The 404 of a HEAD does not say what is missing; ask, but once.
                 if failure.error.kind == Kind::NotFound && !self.0.is_bucket_seen.load(Relaxed) {
@@ -209,6 +221,9 @@ impl Backend for S3 {
         // Whoever has a token goes on from there.
         let behind = query.start_after.as_ref().filter(|_| query.token.is_none());
         let behind = behind.map(|name| format!("{}{name}", self.0.prefix));
+        if let Some(thin) = &self.0.thin {
+            return self.thin_list(thin, &act, query, behind).await;
+        }
         let asked = self.call(&act, LISTING, |client| {
             let request = client
                 .list_objects_v2()
@@ -250,10 +265,7 @@ impl Backend for S3 {
                 None => page.n_foreign += 1,
             }
         }
-        if answer.is_truncated() == Some(true) && page.token.is_none() {
-            let detail = "the list is cut off, but nothing says where it goes on";
-            return Err(Error::new(Kind::Malformed, act).with_detail(detail));
-        }
+        has_an_end(&page, answer.is_truncated(), &act)?;
         Ok(page)
     }
 
@@ -266,6 +278,9 @@ impl Backend for S3 {
         if options.if_same.is_some() && !self.limits().has_conditional_overwrite {
             let detail = format!("{} does not honor `If-Match`", self.provider().name());
             return Err(Error::new(Kind::Unsupported, act).with_detail(detail));
+        }
+        if let Some(thin) = &self.0.thin {
+            return self.thin_put(thin, &act, key, body, options).await;
         }
         let put = self.write(&act, allowed(body.len()), |client| {
             let request = client
@@ -390,11 +405,35 @@ async fn whole(body: ByteStream, wanted: u64, act: &str) -> Result<Bytes, Error>
         .collect()
         .await
         .map_err(|source| lost(deepest(&source)))?;
-    let body = body.into_bytes();
-    if u64::try_from(body.len()) != Ok(wanted) {
-        return Err(lost(format!("{} bytes came, want {wanted}", body.len())));
+    is_whole(body.into_bytes(), wanted, act)
+}
+
+/// Refuses a page that is cut off without saying where it goes on.
+fn has_an_end(page: &ListPage, is_truncated: Option<bool>, act: &str) -> Result<(), Error> {
+    if is_truncated != Some(true) || page.token.is_some() {
+        return Ok(());
     }
-    Ok(body)
+    let detail = "the list is cut off, but nothing says where it goes on";
+    Err(Error::new(Kind::Malformed, act).with_detail(detail))
+}
+
+/// Gives a body back if it is as long as was announced.
+fn is_whole(body: Bytes, wanted: u64, act: &str) -> Result<Bytes, Error> {
+    if u64::try_from(body.len()) == Ok(wanted) {
+        return Ok(body);
+    }
+    let detail = format!("{} bytes came, want {wanted}", body.len());
+    Err(Error::new(Kind::Unreachable, act).with_detail(detail))
+}
+
+/// Refuses an answer that announces more or less than `range`.
+fn is_all(told: u64, range: &Range<u64>, act: &str) -> Result<(), Error> {
+    let wanted = range.end - range.start;
+    if told == wanted {
+        return Ok(());
+    }
+    let detail = format!("the server has {told} bytes of it, want {wanted}");
+    Err(Error::new(Kind::Other, act).with_detail(detail))
 }
 
 /// Returns whether any key of ours can begin so. MinIO answers 400 to a prefix with a `..` in it.

@@ -69,6 +69,18 @@ impl S3 {
         let act = format!("put part {number} of `{}`", upload.key);
         let wire = wire_number(number, &act)?;
         let len = u64::try_from(body.len()).unwrap_or(u64::MAX);
+        let part = |tag: Option<&str>, crc: Option<&str>| {
+            Ok(Part {
+                number,
+                size: len,
+                etag: mark(tag, crc, &act)?,
+                checksum: None,
+            })
+        };
+        if let Some(thin) = &self.0.thin {
+            let (tag, crc) = self.thin_part(thin, &act, upload, wire, body).await?;
+            return part(tag.as_deref(), crc.as_deref());
+        }
         let sent = self.write(&act, allowed(body.len()), |client| {
             let request = client
                 .upload_part()
@@ -85,13 +97,7 @@ impl S3 {
             }
         });
         let answer = sent.await?;
-        let tag = mark(answer.e_tag(), answer.checksum_crc32(), &act)?;
-        Ok(Part {
-            number,
-            size: len,
-            etag: tag,
-            checksum: None,
-        })
+        part(answer.e_tag(), answer.checksum_crc32())
     }
 
     pub(super) async fn complete(&self, upload: &Upload, parts: &[Part]) -> Result<(), Error> {

@@ -86,6 +86,19 @@ impl Watch {
         self.provider.get_or_init(|| provider);
     }
 
+    /// Notes what an answer tells about its server.
+    pub(super) fn note(&self, answer: &HttpResponse) {
+        let headers = answer.headers();
+        if let Some(date) = headers.get("date") {
+            self.note_date(date, Source::of(answer));
+        }
+        if self.provider().is_none()
+            && let Some(provider) = headers.get("server").and_then(Provider::of_server_header)
+        {
+            self.note_provider(provider);
+        }
+    }
+
     /// Notes the time of an answer that is the server's own.
     fn note_date(&self, date: &str, source: Source) {
         match source {
@@ -147,15 +160,7 @@ impl Intercept for Watcher {
         _components: &RuntimeComponents,
         _bag: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        let headers = context.response().headers();
-        if let Some(date) = headers.get("date") {
-            self.0.note_date(date, Source::of(context.response()));
-        }
-        if self.0.provider().is_none()
-            && let Some(provider) = headers.get("server").and_then(Provider::of_server_header)
-        {
-            self.0.note_provider(provider);
-        }
+        self.0.note(context.response());
         Ok(())
     }
 }

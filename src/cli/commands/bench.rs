@@ -18,7 +18,7 @@ use clap::{Args, Subcommand};
 use crate::{
     backend::{
         Backend,
-        s3::{self, CredentialChoice, Keys, S3, S3Config},
+        s3::{self, ClientChoice, CredentialChoice, Keys, S3, S3Config},
         wrap::retry::Policy,
     },
     bench::{
@@ -276,7 +276,7 @@ async fn open(
     requests: u32,
 ) -> Result<Place, Failure> {
     let Some(typed) = &args.url else {
-        return embedded(args, requests).await;
+        return embedded(args, requests, resolve::s3_client(layers)?).await;
     };
     let url = cache::parse_url(context, typed)?;
     let cache: Cache = cache::open(context, &url, layers).await?;
@@ -303,7 +303,7 @@ impl Drop for Embedded {
 /// The bucket of the embedded server.
 const BUCKET: &str = "bench";
 
-async fn embedded(args: &BenchArgs, requests: u32) -> Result<Place, Failure> {
+async fn embedded(args: &BenchArgs, requests: u32, client: ClientChoice) -> Result<Place, Failure> {
     // Refused here, where a person reads it.
     args.shaping.shape(args.seed)?;
     let cannot =
@@ -336,6 +336,7 @@ async fn embedded(args: &BenchArgs, requests: u32) -> Result<Place, Failure> {
         max_connections: usize::try_from(requests)
             .unwrap_or(usize::MAX)
             .max(s3::DEFAULT_MAX_CONNECTIONS),
+        client,
         credentials: CredentialChoice::Keys(Keys {
             access_key_id: known.access_key,
             secret_access_key: known.secret_key,

@@ -18,7 +18,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::{BROKEN, Canned, answer, endpoint, key, keys_of, real, refusal};
+use super::{BROKEN, Canned, answer, client, endpoint, key, keys_of, real, refusal};
 
 fn standing() -> Fence {
     let clock = Clock::system();
@@ -158,6 +158,7 @@ async fn a_deletion_that_is_throttled_as_a_whole_may_happen_yet_and_leaves_its_d
 
 pub(crate) fn embedded(endpoint_url: &str) -> S3Config {
     let mut config = S3Config::new("s3://bucket", "bucket");
+    config.client = client();
     config.endpoint = Some(endpoint(endpoint_url));
     config.region = Some("us-east-1".to_owned());
     config.credentials = keys_of("narhaul", "narhaul-secret");

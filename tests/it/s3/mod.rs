@@ -3,6 +3,9 @@
 //! Real servers are named by the environment: `NARHAUL_TEST_GARAGE` and `NARHAUL_TEST_MINIO`, each
 //! `endpoint=http://…,region=…,key=…,secret=…`, and `ca=FILE` for a server with an authority of its own.
 //! The tests make buckets of their own there.
+//!
+//! All of this is compiled twice, once for each client that small requests may go by
+//! ([`ClientChoice`]): as `s3`, and as `s3_by_sdk`.
 
 mod admin;
 pub(crate) mod fenced;
@@ -19,8 +22,8 @@ use narhaul::{
     backend::{
         Backend, Kind, ListQuery, Part, PutOptions, Upload, listing,
         s3::{
-            CaBundle, CredentialChoice, CredentialSource, Keys, Provider, Proxies, S3, S3Config,
-            open,
+            CaBundle, ClientChoice, CredentialChoice, CredentialSource, Keys, Provider, Proxies,
+            S3, S3Config, open,
         },
     },
     nix::{
@@ -37,6 +40,23 @@ use tokio::{
 };
 
 use crate::backend::{Traits, conformance};
+
+/// What small requests go by here.
+fn client() -> ClientChoice {
+    if module_path!().contains("by_sdk") {
+        ClientChoice::Sdk
+    } else {
+        ClientChoice::Thin
+    }
+}
+
+/// Makes a bucket's name that the other client's tests do not use.
+fn own(name: &str) -> String {
+    match client() {
+        ClientChoice::Sdk => format!("{name}-sdk"),
+        ClientChoice::Thin => name.to_owned(),
+    }
+}
 
 /// A server that says what it is told to, and keeps what it was asked.
 struct Canned {
@@ -99,6 +119,7 @@ impl Canned {
 
     fn config(&self) -> S3Config {
         let mut config = S3Config::new("s3://b", "b");
+        config.client = client();
         config.endpoint = Some(endpoint(&format!("http://{}", self.address)));
         config.region = Some("us-east-1".to_owned());
         config.credentials = CredentialChoice::Keys(Keys {
@@ -256,7 +277,7 @@ async fn a_look_that_finds_nothing_asks_once_whether_the_bucket_is_there() {
 fn only_there(asked: &Asked) -> String {
     let authorization = asked.header("authorization").unwrap();
     match (authorization.contains("/there/s3/"), &*asked.line) {
-        (true, "GET /b/x?x-id=GetObject") => answer("200 OK", "", "body"),
+        (true, line) if line.starts_with("GET /b/x") => answer("200 OK", "", "body"),
         (true, _) => answer("404 Not Found", "", ""),
         (false, line) if line.starts_with("HEAD") => answer("400 Bad Request", "", ""),
         (false, _) => refusal(
@@ -466,7 +487,12 @@ async fn a_proxy_is_used_and_passed_by() {
     };
     let backend = open(config.clone()).await.unwrap();
     assert_eq!(backend.get(&key("x")).await.unwrap().body, "by proxy");
-    assert_eq!(server.lines(), ["GET http://s3.invalid/b/x?x-id=GetObject"]);
+    let lines = server.lines();
+    assert!(
+        lines[0].starts_with("GET http://s3.invalid/b/x"),
+        "{}",
+        lines[0]
+    );
     config.proxies.no = Some(".invalid".to_owned());
     let error = open(config)
         .await
@@ -574,7 +600,8 @@ fn servers_are_known_by_their_hosts_and_headers() {
 )]
 fn real(variable: &str) -> S3Config {
     let text = std::env::var(variable).unwrap();
-    let mut config = S3Config::new(format!("s3://{variable}"), "narhaul-conformance");
+    let mut config = S3Config::new(format!("s3://{variable}"), own("narhaul-conformance"));
+    config.client = client();
     let (mut key, mut secret) = (String::new(), String::new());
     for pair in text.split(',') {
         let (name, value) = pair.split_once('=').unwrap();
@@ -620,6 +647,7 @@ fn endpoint(text: &str) -> Endpoint {
 async fn the_embedded_server_keeps_the_contract_over_s3() {
     let server = Server::start(serve::Config::default()).await.unwrap();
     let mut config = S3Config::new("s3://embedded", "embedded");
+    config.client = client();
     config.endpoint = Some(endpoint(server.endpoint()));
     config.credentials = CredentialChoice::Keys(Keys {
         access_key_id: "narhaul".to_owned(),

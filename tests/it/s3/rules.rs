@@ -50,7 +50,7 @@ fn sdk(config: &S3Config) -> Client {
 
 /// A bucket of its own.
 pub(super) async fn bucket(mut config: S3Config, name: &str) -> (S3Config, S3, Client) {
-    config.bucket = format!("{name}-{}", std::process::id());
+    config.bucket = format!("{}-{}", super::own(name), std::process::id());
     let (backend, client) = (open(config.clone()).await.unwrap(), sdk(&config));
     backend.create().await.unwrap();
     (config, backend, client)
