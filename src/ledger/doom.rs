@@ -3,7 +3,8 @@
 //! Key: `narhaul/journal/<run>/doom-<n>`. A list belongs to the run that wrote it and is open until that
 //! run, or after its death a later one, writes `closed`. Contents: the line `narhaul doom 1`, then
 //! [packed](super::packed) entries: the body, and the hash part of the path that it belonged to, if one
-//! is known.
+//! is known. A listing or realisation that has outlived its path is named in the same way, by its own key
+//! and that path.
 
 use super::{
     file::{DecodeError, Kind},
@@ -19,10 +20,10 @@ const KIND: Kind = Kind {
 /// The least bytes of an entry: an empty key, and no hash part.
 const MIN_ENTRY: usize = 2 + 1;
 
-/// A body that is about to be deleted.
+/// A body, or what lies beside one, that is about to be deleted.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Doomed {
-    /// The body.
+    /// The body, or the key of what lies beside one.
     pub body: ObjectKey,
     /// The path that it belonged to; none for a body that no narinfo named.
     pub part: Option<HashPart>,

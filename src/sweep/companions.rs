@@ -3,105 +3,160 @@
 //! A listing belongs to its path, an index of debug infos to its body, a realisation to its output. They
 //! go when what they belong to is gone with its journal, since a path that is put back wants them back.
 //! What a file belongs to stands in it, so files are read only in runs that deleted something, and only
-//! old ones. The log of a build belongs to a derivation, whose outputs no narinfo tells by their
+//! old ones. They go while the doom lists of this run are open: a copy that would write them anew has an
+//! intent that the look after the list sees, or sees the list and waits. What no list names yet, since
+//! what it belongs to went earlier, gets a list of its own and a look after it. The log of a build belongs to a derivation, whose outputs no narinfo tells by their
 //! derivation alone; logs are left to a rule of the bucket's own.
 
-use futures::{StreamExt as _, stream};
+use std::{
+    collections::{BTreeSet, HashSet},
+    time::SystemTime,
+};
+
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::{
     Context, Error,
-    census::Listed,
     delete::journals,
     report::{Report, Warning},
-    steps::Sight,
+    steps::{Sight, look_again},
 };
 use crate::{
     backend::{Kind as Failure, Upload},
-    ledger::RunId,
+    ledger::{RunId, doom::Doomed},
     nix::{
         object_key::{BODY_PREFIX, LEDGER_PREFIX, ObjectKey},
         store_path::HashPart,
     },
-    plan::bodies::{self, Belongs, Companion, CompanionVerdict, JournalSeen, Kind},
+    plan::bodies::{self, Belongs, Companion, CompanionVerdict, Kind},
     tomb::Books,
 };
 
+/// What S8 has done by now.
+#[derive(Debug)]
+pub(super) struct Done<'a> {
+    pub(super) books: &'a Books,
+    /// The journals that were brought to their end.
+    pub(super) finished: &'a [RunId],
+    /// What the doom lists of this run name.
+    pub(super) doomed: &'a [Doomed],
+    pub(super) has_deleted: bool,
+}
+
 impl Context {
-    /// Deletes what followed a path or a body that is gone.
+    /// Deletes what followed a path or a body that is gone; returns whether that took a doom list.
+    ///
+    /// To be called while the doom lists of this run are open.
     pub(super) async fn companions(
         &self,
         report: &mut Report,
-        sight: &Sight,
-        (books, finished): (&Books, &[RunId]),
-        has_deleted: bool,
-    ) -> Result<(), Error> {
-        let listings = sight.found.ls.iter().map(|(part, meta)| {
-            let belongs = vec![Belongs::Path(*part)];
-            companion(ObjectKey::listing(*part), meta, belongs)
-        });
-        let mut companions: Vec<Companion> = listings.flatten().collect();
-        if has_deleted || !finished.is_empty() {
-            let oldest = self.ages().orphans + self.ages().margin;
-            let is_old = |(_, listed): &&(ObjectKey, Listed)| {
-                let age = listed.modified.map(|date| books.now.duration_since(date));
-                matches!(age, Some(Ok(age)) if age >= oldest)
-            };
-            let old: Vec<_> = sight.bulk.families.iter().filter(is_old).cloned().collect();
-            let mut reading = stream::iter(old)
-                .map(|(key, meta)| async move {
-                    self.go_on()?;
-                    let belongs = self.owner(&key).await?.into_iter().collect();
-                    Ok::<_, Error>(companion(key, &meta, belongs))
-                })
-                .buffered(self.request.n_requests);
-            while let Some(read) = reading.next().await {
-                companions.extend(read?);
-            }
+        sight: &mut Sight,
+        done: &Done<'_>,
+    ) -> Result<bool, Error> {
+        let mut companions = listings(sight);
+        if done.has_deleted || !done.finished.is_empty() {
+            companions.extend(self.families(sight, done.books.now).await?);
         }
-        let seen = journals(books, sight, &self.request.run);
-        let unfinished = |journal: &JournalSeen<'_>| !finished.contains(journal.run);
-        let seen: Vec<JournalSeen<'_>> = seen.into_iter().filter(unfinished).collect();
-        let look = self.look(sight, &seen, &[], books.now);
-        let verdicts = bodies::companions(&look, &companions);
-        let gone = companions.into_iter().zip(verdicts);
-        let gone = gone.filter(|(_, verdict)| *verdict == CompanionVerdict::Delete);
-        let mut keys: Vec<ObjectKey> = gone.map(|(companion, _)| companion.key).collect();
-        if !keys.is_empty() && !self.is_dry_run() {
-            let left = self.delete(&keys).await?.left;
-            keys.retain(|key| !left.iter().any(|left| left.key == *key));
+        let mut going = self.going(sight, done.books, done.finished, companions);
+        let unnamed = unnamed(&going, done.doomed);
+        if !going.is_empty() && !self.is_dry_run() {
+            report.has_begun = true;
+            let look = self.look_at_companions(report, sight, done, (going, &unnamed));
+            going = look.await?;
+            let keys: Vec<ObjectKey> = going.iter().map(|one| one.key.clone()).collect();
+            let deletion = self.delete(&keys).await?;
+            let left = self.settle(deletion).await?;
+            going.retain(|one| !left.iter().any(|left| left.key == one.key));
             report.not_deleted.extend(left);
         }
-        keys.sort();
-        report.companions = keys;
-        Ok(())
+        let keys = going.into_iter().map(|companion| companion.key);
+        report.companions = keys.collect();
+        report.companions.sort();
+        Ok(!unnamed.is_empty() && !self.is_dry_run())
     }
 
-    /// Returns what a file of the families belongs to, if that can be told.
-    async fn owner(&self, key: &ObjectKey) -> Result<Option<Belongs>, Error> {
-        let field = match bodies::kind(key) {
-            Kind::Debug => "archive",
-            Kind::Realisation | Kind::BuildTrace(_) => "outPath",
-            Kind::Narinfo(_)
-            | Kind::Listing(_)
-            | Kind::Body
-            | Kind::CacheInfo
-            | Kind::Ledger
-            | Kind::Log(_)
-            | Kind::Unknown => return Ok(None),
-        };
-        let Some(object) = self.get(key).await? else {
-            return Ok(None);
-        };
-        let json: Option<serde_json::Value> = serde_json::from_slice(&object.body).ok();
-        let text = json.as_ref().and_then(|json| json.get(field)?.as_str());
-        Ok(text.and_then(|text| match field {
-            "archive" => {
-                // Relative to the folder that the file lies in.
-                let key = ObjectKey::parse(text.strip_prefix("../")?).ok()?;
-                Some(Belongs::Body(key))
-            }
-            _ => path_part(text).map(Belongs::Path),
-        }))
+    /// Looks at what is to go once more, after a doom list names it; returns what may go still.
+    ///
+    /// Where the doom lists of this run name all of it, the look of S8d came after them already.
+    async fn look_at_companions(
+        &self,
+        report: &Report,
+        sight: &mut Sight,
+        done: &Done<'_>,
+        (going, unnamed): (Vec<Companion>, &[Doomed]),
+    ) -> Result<Vec<Companion>, Error> {
+        let mut newer = None;
+        if !unnamed.is_empty() {
+            let n_lists = self.doom_chunks(done.doomed).count();
+            self.doom(n_lists, unnamed).await?;
+            self.live_again(report, sight).await?;
+            look_again(self, sight).await?;
+            let books = self.books().await?;
+            self.follow(sight, &books).await?;
+            newer = Some(books);
+        }
+        let books = newer.as_ref().unwrap_or(done.books);
+        let is_listing = |one: &Companion| matches!(bodies::kind(&one.key), Kind::Listing(_));
+        let (old, families): (Vec<Companion>, Vec<Companion>) =
+            going.into_iter().partition(is_listing);
+        let old: HashSet<ObjectKey> = old.into_iter().map(|listing| listing.key).collect();
+        let mut again = listings(sight);
+        again.retain(|listing| old.contains(&listing.key));
+        // Another path's may have been written over it: a build id may be that of several.
+        let files = families.into_iter().map(|one| (one.key, one.modified));
+        again.extend(self.read_companions(files.collect()).await?);
+        Ok(self.going(sight, books, done.finished, again))
+    }
+
+    /// Returns what is to be deleted, by one look.
+    fn going(
+        &self,
+        sight: &Sight,
+        books: &Books,
+        finished: &[RunId],
+        companions: Vec<Companion>,
+    ) -> Vec<Companion> {
+        let mut seen = journals(books, sight, &self.request.run);
+        seen.retain(|journal| !finished.contains(journal.run));
+        let look = self.look(sight, &seen, &[], books.now);
+        let verdicts = bodies::companions(&look, &companions);
+        let both = companions.into_iter().zip(verdicts);
+        both.filter(|(_, verdict)| *verdict == CompanionVerdict::Delete)
+            .map(|(companion, _)| companion)
+            .collect()
+    }
+
+    /// Reads the old files of the families: what each belongs to stands in it.
+    async fn families(&self, sight: &Sight, now: SystemTime) -> Result<Vec<Companion>, Error> {
+        let oldest = self.ages().orphans + self.ages().margin;
+        let dated = sight.bulk.families.iter();
+        let dated = dated.filter_map(|(key, listed)| Some((key.clone(), listed.modified?)));
+        let is_old = |(_, date): &(ObjectKey, SystemTime)| matches!(now.duration_since(*date), Ok(age) if age >= oldest);
+        self.read_companions(dated.filter(is_old).collect()).await
+    }
+
+    /// Reads files of the families, each given with its date.
+    async fn read_companions(
+        &self,
+        files: Vec<(ObjectKey, SystemTime)>,
+    ) -> Result<Vec<Companion>, Error> {
+        let reading = stream::iter(files).map(|(key, listed)| async move {
+            self.go_on()?;
+            let Some(object) = self.get(&key).await? else {
+                return Ok(None);
+            };
+            Ok::<_, Error>(Some(Companion {
+                belongs: owner(&key, &object.body).into_iter().collect(),
+                // It may have been written again since it was listed.
+                modified: object
+                    .meta
+                    .last_modified
+                    .map_or(listed, |date| date.max(listed)),
+                key,
+            }))
+        });
+        let read = reading.buffered(self.request.n_requests);
+        read.try_filter_map(async |one| Ok(one)).try_collect().await
     }
 
     /// Aborts uploads that were begun long ago.
@@ -136,13 +191,63 @@ impl Context {
     }
 }
 
-fn companion(key: ObjectKey, listed: &Listed, belongs: Vec<Belongs>) -> Option<Companion> {
-    Some(Companion {
-        key,
-        // Without a date it has no age, and stays.
-        modified: listed.modified?,
-        belongs,
-    })
+fn listings(sight: &Sight) -> Vec<Companion> {
+    let listings = sight.found.ls.iter().filter_map(|(part, listed)| {
+        Some(Companion {
+            key: ObjectKey::listing(*part),
+            // Without a date it has no age, and stays.
+            modified: listed.modified?,
+            belongs: vec![Belongs::Path(*part)],
+        })
+    });
+    listings.collect()
+}
+
+/// Returns what a file of the families belongs to, if that can be told.
+fn owner(key: &ObjectKey, text: &[u8]) -> Option<Belongs> {
+    let field = match bodies::kind(key) {
+        Kind::Debug => "archive",
+        Kind::Realisation | Kind::BuildTrace(_) => "outPath",
+        Kind::Narinfo(_)
+        | Kind::Listing(_)
+        | Kind::Body
+        | Kind::CacheInfo
+        | Kind::Ledger
+        | Kind::Log(_)
+        | Kind::Unknown => return None,
+    };
+    let json: serde_json::Value = serde_json::from_slice(text).ok()?;
+    let text = json.get(field)?.as_str()?;
+    if field == "archive" {
+        // Relative to the folder that the file lies in.
+        let key = ObjectKey::parse(text.strip_prefix("../")?).ok()?;
+        return Some(Belongs::Body(key));
+    }
+    path_part(text).map(Belongs::Path)
+}
+
+/// Returns what a doom list has to say for copies of what these belong to to wait, beside what the lists
+/// of this run say already: the path with the companion's own key, or the body.
+fn unnamed(companions: &[Companion], doomed: &[Doomed]) -> Vec<Doomed> {
+    let parts: HashSet<HashPart> = doomed.iter().filter_map(|doomed| doomed.part).collect();
+    let named: HashSet<&ObjectKey> = doomed.iter().map(|doomed| &doomed.body).collect();
+    let mut unnamed = BTreeSet::new();
+    for companion in companions {
+        for owner in &companion.belongs {
+            match owner {
+                Belongs::Path(part) if !parts.contains(part) => unnamed.insert(Doomed {
+                    body: companion.key.clone(),
+                    part: Some(*part),
+                }),
+                Belongs::Body(body) if !named.contains(body) => unnamed.insert(Doomed {
+                    body: body.clone(),
+                    part: None,
+                }),
+                Belongs::Path(_) | Belongs::Body(_) => false,
+            };
+        }
+    }
+    unnamed.into_iter().collect()
 }
 
 /// Returns the hash part of a store path, whole or as a base name.

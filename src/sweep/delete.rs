@@ -17,6 +17,7 @@ use super::{
     Context, Error,
     adopt::Orphaned,
     census::{Bulk, Listed, MAX_NAMED, count},
+    companions::Done,
     report::{Body, BodyFate, Report},
     steps::{Sight, look_again, named},
 };
@@ -69,7 +70,7 @@ impl Context {
             verdicts = self.judge(sight, &books);
             if !verdicts.doomed.is_empty() {
                 report.has_begun = true;
-                self.doom(&verdicts.doomed).await?;
+                self.doom(0, &verdicts.doomed).await?;
                 self.live_again(report, sight).await?;
                 look_again(self, sight).await?;
                 books = self.books().await?;
@@ -97,14 +98,19 @@ impl Context {
         let since = sight.bulk.since;
         let is_whole = self.dangling(report, sight, &books).await?;
         sight.looked_for_bodies = since.filter(|_| is_whole);
+        let done = Done {
+            books: &books,
+            finished: &finished,
+            doomed: &verdicts.doomed,
+            has_deleted: !gone.is_empty(),
+        };
+        let has_list = self.companions(report, sight, &done).await?;
         if !self.is_dry_run() {
-            let own = (!verdicts.doomed.is_empty()).then(|| self.request.run.clone());
+            let has_list = has_list || !verdicts.doomed.is_empty();
+            let own = has_list.then(|| self.request.run.clone());
             let open: Vec<RunId> = orphaned.open.iter().cloned().chain(own).collect();
             self.close(&open).await?;
         }
-        let done = (&books, finished.as_slice());
-        self.companions(report, sight, done, !gone.is_empty())
-            .await?;
         self.uploads(report, &books).await?;
         sight.orphans = verdicts.orphans.found;
         // What was struck has been named since: it is no orphan that has waited.
@@ -180,11 +186,21 @@ impl Context {
         }
     }
 
-    /// S8c: writes the doom lists and reads them back, all of them before anything is deleted.
-    async fn doom(&self, doomed: &[Doomed]) -> Result<(), Error> {
-        let chunks = doomed.chunks(self.timing().doom_chunk.max(1));
-        let chunks = chunks.map(<[Doomed]>::to_vec).collect::<Vec<_>>();
-        let mut writing = stream::iter((0..).zip(chunks))
+    /// Returns what each doom list is to name.
+    pub(super) fn doom_chunks<'a>(
+        &self,
+        doomed: &'a [Doomed],
+    ) -> impl Iterator<Item = &'a [Doomed]> + use<'a> {
+        doomed.chunks(self.timing().doom_chunk.max(1))
+    }
+
+    /// S8c: writes the doom lists and reads them back, all of them before anything is deleted; `first` is
+    /// how many this run has written before.
+    pub(super) async fn doom(&self, first: usize, doomed: &[Doomed]) -> Result<(), Error> {
+        let chunks = self.doom_chunks(doomed).map(<[Doomed]>::to_vec);
+        let numbers = u32::try_from(first).unwrap_or(u32::MAX)..;
+        let lists: Vec<(u32, Vec<Doomed>)> = numbers.zip(chunks).collect();
+        let mut writing = stream::iter(lists)
             .map(|(number, bodies)| self.doom_list(number, DoomList { bodies }))
             .buffer_unordered(self.request.n_requests);
         let mut end = Ok(());

@@ -16,7 +16,10 @@ use crate::{
         intent::Relied,
         journal::{Entry, Reason},
     },
-    nix::{object_key::ObjectKey, store_path::HashPart},
+    nix::{
+        object_key::{BODY_PREFIX, ObjectKey},
+        store_path::HashPart,
+    },
 };
 
 /// A closure that somebody relies on.
@@ -35,7 +38,9 @@ fn contents(body: &ObjectKey) -> &str {
 
 /// Whether a doomed body may be that of a path that neither its key nor its list tells.
 fn may_be_anybodys(body: &ObjectKey, part: Option<&HashPart>) -> bool {
-    part.is_none() || body.body_contents().is_none()
+    // What lies elsewhere is no body: its list names the path that it belonged to.
+    let tells = body.body_contents().is_some() || !body.as_str().starts_with(BODY_PREFIX);
+    part.is_none() || !tells
 }
 
 impl Concern {

@@ -327,6 +327,25 @@ async fn a_body_concerns_whoever_may_have_it_too() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_list_that_names_a_listing_is_waited_for_and_makes_nobody_ask_for_all_bodies() {
+    let (memory, timing) = (memory(), Timing::default());
+    let list = DoomList {
+        bodies: vec![Doomed {
+            body: ObjectKey::listing(part("lib")),
+            part: Some(part("lib")),
+        }],
+    };
+    let name = Name::journal(&run("a"), JournalFile::Doom(0));
+    memory.plant(name.key().as_str(), list.encode());
+    plant_beat(&memory, &run("a"));
+    let books = books::read(&*memory, &timing).await.unwrap();
+    assert!(concern(&["lib"]).must_wait_to_look(&books));
+    assert!(!concern(&["app"]).is_named(&books));
+    assert_eq!(books.nameless_since(), None);
+    assert!(books.nameless_doomed().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_sweep_that_deletes_dangling_narinfos_is_waited_for_before_the_first_look() {
     let (memory, timing) = (memory(), Timing::default());
     let part = run("a").part('f');

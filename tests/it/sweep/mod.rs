@@ -1,6 +1,7 @@
 //! The sweep engine over the memory back end, in virtual time: what goes, what stays, what is put back.
 
 mod beside;
+mod companions;
 mod crash;
 mod folder;
 mod signing;
