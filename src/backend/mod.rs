@@ -20,6 +20,7 @@ mod admin;
 mod encoding;
 mod fence;
 pub mod file;
+pub mod first_byte;
 pub mod http;
 pub mod listing;
 pub mod memory;

@@ -103,6 +103,7 @@ mod tests {
             name: name.to_owned(),
             runs,
             requests: BTreeMap::new(),
+            answers: None,
         };
         let copied = |seconds: &f64| Run {
             seconds: *seconds,
@@ -138,6 +139,8 @@ mod tests {
                 requests: 64,
                 memory: 1,
                 object_bytes: 1,
+                rate: None,
+                sizes: Vec::new(),
             },
             ceilings: Vec::new(),
             phases: vec![

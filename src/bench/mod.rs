@@ -9,27 +9,33 @@
 //! - Everything that is written lies below `narhaul-bench/<id>/`, and goes again, also where the run
 //!   fails or is stopped. What a killed run leaves, [`clean`] removes.
 //! - Each run goes through wrappers of its own, so none profits from what another learnt.
-//! - Latencies are those of requests as they are sent, and percentiles are of all of them together.
+//! - Latencies are told twice: of requests as they are sent, and from when they were due (`loops`).
+//!   Percentiles are of all of them together.
 //!
-//! Not here: what the server does meanwhile, and time to the first byte, which the back end does not
-//! tell. `stats` says what repeated figures mean, `diff` what two reports do.
+//! Not here: what the server does meanwhile. `stats` says what repeated figures mean, `diff` what two reports do.
 
 pub mod ceilings;
 pub mod copies;
 pub mod diff;
 pub mod ground;
+mod loops;
 pub mod operations;
 pub mod report;
 pub mod spend;
 pub mod stats;
 mod watch;
 
-use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::SystemTime,
+};
 
 pub use self::ground::clean;
 use self::{
     copies::Closures,
     ground::Ground,
+    loops::Answers,
     operations::Load,
     report::{Ceiling, Machine, Micros, Phase, Report, Requests, Run, Workload},
     watch::{Seen, Stack},
@@ -42,8 +48,13 @@ use crate::{
     clock::Clock,
     copy,
     ledger::{Timing, root::Group},
-    nix::{path_info::PathInfo, signature::SecretKey, store_path::StorePath},
-    plan::recipe::Recipe,
+    nix::{
+        object_key::ObjectKey, path_info::PathInfo, signature::SecretKey, store_path::StorePath,
+    },
+    plan::{
+        copy::body_key,
+        recipe::{FRAME_SIZE, Recipe},
+    },
     source,
     stop::Stop,
 };
@@ -202,14 +213,16 @@ pub async fn run(
 }
 
 async fn measure(bench: &Bench, ground: &Ground) -> Result<Report, Error> {
-    let closure = closure(bench).await?;
+    let walked = walk(bench).await?;
+    let large = walked.large(&bench.request.recipe);
     let drift = drift(bench).await?;
-    let ceilings = ceilings(bench, Arc::clone(&closure)).await?;
+    let ceilings = ceilings(bench, Arc::clone(&walked.whole)).await?;
     let mut phases = Phases::default();
     for repetition in 0..bench.request.n_repetitions {
         let corner = format!("{repetition}");
         if bench.request.has_copies {
             bench.go_on()?;
+            ground.announce(&corner, &large).await?;
             let runs = copies::repeat(bench, ground, &corner).await?;
             phases.take(runs);
         }
@@ -227,7 +240,7 @@ async fn measure(bench: &Bench, ground: &Ground) -> Result<Report, Error> {
             drift_ms: Some(drift),
             ..bench.request.machine.clone()
         },
-        workload: workload(&bench.request, &closure),
+        workload: workload(&bench.request, &walked.whole),
         ceilings,
         phases: phases.finish(),
     })
@@ -235,20 +248,37 @@ async fn measure(bench: &Bench, ground: &Ground) -> Result<Report, Error> {
 
 /// What was seen so far, phase by phase, in the order in which they began.
 #[derive(Debug, Default)]
-struct Phases(Vec<(&'static str, Vec<Run>, BTreeMap<Verb, Measured>)>);
+struct Phases(Vec<SoFar>);
+
+/// What was seen of one phase.
+#[derive(Debug)]
+struct SoFar {
+    name: &'static str,
+    runs: Vec<Run>,
+    measured: BTreeMap<Verb, Measured>,
+    answers: Option<Answers>,
+}
 
 impl Phases {
     fn take(&mut self, all: Vec<Seen>) {
         for seen in all {
-            let place = self.0.iter().position(|(name, ..)| *name == seen.phase);
+            let place = self.0.iter().position(|phase| phase.name == seen.phase);
             let place = place.unwrap_or_else(|| {
-                self.0.push((seen.phase, Vec::new(), BTreeMap::new()));
+                self.0.push(SoFar {
+                    name: seen.phase,
+                    runs: Vec::new(),
+                    measured: BTreeMap::new(),
+                    answers: None,
+                });
                 self.0.len() - 1
             });
-            let (_, runs, measured) = &mut self.0[place];
-            runs.push(seen.run);
+            let phase = &mut self.0[place];
+            phase.runs.push(seen.run);
             for (verb, more) in seen.measured {
-                measured.entry(verb).or_default().add(&more);
+                phase.measured.entry(verb).or_default().add(&more);
+            }
+            if let Some(more) = seen.answers {
+                phase.answers.get_or_insert_default().add(&more);
             }
         }
     }
@@ -256,13 +286,15 @@ impl Phases {
     fn finish(self) -> Vec<Phase> {
         let phases = self.0.into_iter();
         phases
-            .map(|(name, runs, measured)| Phase {
-                name: name.to_owned(),
-                runs,
-                requests: measured
-                    .into_iter()
-                    .map(|(verb, measured)| (verb.name().to_owned(), requests(&measured)))
+            .map(|phase| Phase {
+                name: phase.name.to_owned(),
+                runs: phase.runs,
+                requests: phase
+                    .measured
+                    .iter()
+                    .map(|(verb, measured)| (verb.name().to_owned(), requests(measured)))
                     .collect(),
+                answers: phase.answers.as_ref().map(answers),
             })
             .collect()
     }
@@ -270,24 +302,63 @@ impl Phases {
 
 fn requests(measured: &Measured) -> Requests {
     let errors = measured.errors.iter();
+    let first_bytes = measured.first_bytes.histogram();
     Requests {
-        n: measured.latencies.len(),
-        micros: Micros::of(&measured.latencies),
+        n: measured.latencies.histogram().len(),
+        micros: Micros::of(measured.latencies.histogram()),
+        first_byte: (!first_bytes.is_empty()).then(|| Micros::of(first_bytes)),
         errors: errors.map(|(kind, n)| ((*kind).to_owned(), *n)).collect(),
     }
 }
 
-/// Walks the closure, which also makes up what is made up, so that no run has to.
-async fn closure(bench: &Bench) -> Result<Arc<Vec<PathInfo>>, Error> {
+fn answers(answers: &Answers) -> report::Answers {
+    let times = answers.times.histogram();
+    report::Answers {
+        n: times.len() - answers.n_unbegun,
+        unbegun: answers.n_unbegun,
+        micros: Micros::of(times),
+    }
+}
+
+/// The closures, as they were walked.
+#[derive(Debug)]
+struct Walked {
+    whole: Arc<Vec<PathInfo>>,
+    /// Empty where none has changed.
+    changed: Vec<PathInfo>,
+}
+
+impl Walked {
+    /// Returns the keys of the bodies that may be sent in parts: those of NARs that are not handled whole.
+    fn large(&self, recipe: &Recipe) -> Vec<ObjectKey> {
+        let all = self.whole.iter().chain(&self.changed);
+        let large = all.filter(|info| is_large(info));
+        let keys: BTreeSet<_> = large.map(|info| body_key(info, recipe)).collect();
+        keys.into_iter().collect()
+    }
+}
+
+/// Returns whether a NAR is larger than what is handled whole.
+fn is_large(info: &PathInfo) -> bool {
+    usize::try_from(info.nar_size).unwrap_or(usize::MAX) > FRAME_SIZE
+}
+
+/// Walks the closures, which also makes up what is made up, so that no run has to.
+async fn walk(bench: &Bench) -> Result<Walked, Error> {
     let closures = bench.request.closures.clone();
     let walked = tokio::task::spawn_blocking(move || {
-        if let Some(changed) = &closures.changed {
-            changed.source.closure(&changed.roots)?;
-        }
-        closures.whole.source.closure(&closures.whole.roots)
+        let changed = match &closures.changed {
+            Some(changed) => changed.source.closure(&changed.roots)?,
+            None => Vec::new(),
+        };
+        let whole = closures.whole.source.closure(&closures.whole.roots)?;
+        Ok::<_, source::Error>(Walked {
+            whole: Arc::new(whole),
+            changed,
+        })
     });
     match walked.await {
-        Ok(closure) => Ok(Arc::new(closure?)),
+        Ok(walked) => Ok(walked?),
         Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
     }
 }
@@ -336,5 +407,7 @@ fn workload(request: &Request, closure: &[PathInfo]) -> Workload {
         object_bytes: load.map_or(0, |load| {
             u64::try_from(load.object_bytes).unwrap_or(u64::MAX)
         }),
+        rate: load.and_then(|load| load.rate),
+        sizes: report::size_classes(closure.iter().map(|info| info.nar_size)),
     }
 }

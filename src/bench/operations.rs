@@ -1,9 +1,6 @@
 //! Single requests, as many as the bucket bears: put, head, get, list, delete.
 //!
-//! A closed loop: as many workers as requests may be under way, each sending its next request when the
-//! last one was answered. What it tells is a rate; its latencies are those of a server under full load.
-//! An open loop begins requests at a fixed rate instead, whether or not earlier ones were answered. Their
-//! time is that of each attempt too: what a request waits for its turn at a server that stalls is not in it.
+//! Who asks when is the business of `loops`: as many at once as may be, or so many a second.
 //!
 //! Each kind runs until its rate is steady ([`stats::steady_from`]), and is measured from there. Puts
 //! leave the objects that the others ask for; deletions take them away again, a thousand at a time, and
@@ -25,6 +22,7 @@ use tokio::task::JoinSet;
 use super::{
     Bench, Error,
     ground::Ground,
+    loops::{self, Waits},
     stats,
     watch::{Seen, Stack, Watch, rates},
 };
@@ -86,25 +84,39 @@ pub(super) async fn repeat(
     let mut runs = Vec::new();
     let mut n_objects = 0;
     for kind in Kind::ALL {
-        let stack = bench.stack();
-        let dest: Arc<dyn Backend> = Arc::new(ground.corner(stack.top(), corner)?);
-        let work = Arc::new(Work {
-            dest,
-            kind,
-            n_objects,
-            next: AtomicU64::new(0),
-            n_keys: AtomicU64::new(0),
-            has_ended: AtomicBool::new(false),
-            failed: Mutex::new(None),
-            body: body(bench.request.seed, load.object_bytes),
-        });
-        runs.push(keep_going(bench, &stack, &work, load).await?);
+        let (seen, n_asked) = one_kind(bench, ground, (corner, n_objects), kind, load).await?;
+        runs.push(seen);
         if kind == Kind::Put {
-            n_objects = work.next.load(Relaxed);
+            n_objects = n_asked;
         }
     }
     runs.push(delete(bench, ground, corner, n_objects).await?);
     Ok(runs)
+}
+
+/// Makes one kind of request in a corner with so many objects; also returns how many were made in all.
+async fn one_kind(
+    bench: &Bench,
+    ground: &Ground,
+    (corner, n_objects): (&str, u64),
+    kind: Kind,
+    load: Load,
+) -> Result<(Seen, u64), Error> {
+    let stack = bench.stack();
+    let dest: Arc<dyn Backend> = Arc::new(ground.corner(stack.top(), corner)?);
+    let work = Arc::new(Work {
+        dest,
+        kind,
+        n_objects,
+        next: AtomicU64::new(0),
+        n_keys: AtomicU64::new(0),
+        has_ended: AtomicBool::new(false),
+        failed: Mutex::new(None),
+        waits: Waits::new(bench.request.clock.clone()),
+        body: body(bench.request.seed, load.object_bytes),
+    });
+    let seen = keep_going(bench, &stack, &work, load).await?;
+    Ok((seen, work.next.load(Relaxed)))
 }
 
 /// Incompressible, so that no server and no line makes it smaller.
@@ -115,7 +127,7 @@ fn body(seed: u64, len: usize) -> Vec<u8> {
 }
 
 /// What the workers share.
-struct Work {
+pub(super) struct Work {
     dest: Arc<dyn Backend>,
     kind: Kind,
     /// Objects that are there to be asked for.
@@ -126,18 +138,28 @@ struct Work {
     n_keys: AtomicU64,
     has_ended: AtomicBool,
     failed: Mutex<Option<backend::Error>>,
+    pub(super) waits: Waits,
     body: Vec<u8>,
 }
 
 impl Work {
-    /// Makes one request, and notes the first one that fails for good, which ends the run.
-    async fn one(&self) {
+    /// Makes one request that was due at a moment of the clock, and notes the first one that fails for
+    /// good, which ends the run.
+    pub(super) async fn one(&self, due: Duration) {
         let number = self.next.fetch_add(1, Relaxed);
-        if let Err(error) = self.ask(number).await {
-            let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
-            failed.get_or_insert(error);
-            self.has_ended.store(true, Relaxed);
+        match self.ask(number).await {
+            Ok(()) => self.waits.note(due),
+            Err(error) => {
+                let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+                failed.get_or_insert(error);
+                self.has_ended.store(true, Relaxed);
+            }
         }
+    }
+
+    /// Returns whether nothing more is to be asked.
+    pub(super) fn has_ended(&self) -> bool {
+        self.has_ended.load(Relaxed)
     }
 
     async fn ask(&self, number: u64) -> Result<(), backend::Error> {
@@ -191,11 +213,11 @@ async fn keep_going(
     match load.rate {
         None => {
             for _ in 0..bench.request.n_requests {
-                workers.spawn(closed(Arc::clone(work)));
+                workers.spawn(loops::closed(Arc::clone(work)));
             }
         }
         Some(rate) => {
-            workers.spawn(open(Arc::clone(work), rate));
+            workers.spawn(loops::open(Arc::clone(work), rate));
         }
     }
     let warming = Watch::begin(bench, stack);
@@ -211,13 +233,17 @@ async fn keep_going(
     let (bytes, keys) = (stack.recorder.flow().bytes, work.n_keys.load(Relaxed));
     let done = stack.recorder.flow().done;
     let watch = Watch::begin(bench, stack);
+    work.waits.begin();
     while watch.elapsed() < load.duration && !work.is_over(bench) {
         tokio::time::sleep(GLANCE).await;
     }
     let flow = stack.recorder.flow();
     let mut seen = watch.end(work.kind.name());
+    work.waits.end();
     work.has_ended.store(true, Relaxed);
+    // Also those that are answered late: leaving them out would hide what held them up.
     while workers.join_next().await.is_some() {}
+    seen.answers = Some(work.waits.take());
     if let Some(source) = work
         .failed
         .lock()
@@ -239,34 +265,8 @@ async fn keep_going(
 
 impl Work {
     fn is_over(&self, bench: &Bench) -> bool {
-        self.has_ended.load(Relaxed) || bench.stop.is_set()
+        self.has_ended() || bench.stop.is_set()
     }
-}
-
-async fn closed(work: Arc<Work>) {
-    while !work.has_ended.load(Relaxed) {
-        work.one().await;
-    }
-}
-
-/// Requests under way at once in an open loop: where a server keeps up with none, memory is the bound.
-const MOST_OPEN: usize = 4096;
-
-async fn open(work: Arc<Work>, rate: u32) {
-    let period = Duration::from_secs_f64(1.0 / f64::from(rate.max(1)));
-    let mut ticks = tokio::time::interval(period);
-    // Late beginnings are made up for, as many at once as were missed.
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Burst);
-    let mut requests = JoinSet::new();
-    while !work.has_ended.load(Relaxed) {
-        ticks.tick().await;
-        while requests.try_join_next().is_some() {}
-        if requests.len() < MOST_OPEN {
-            let work = Arc::clone(&work);
-            requests.spawn(async move { work.one().await });
-        }
-    }
-    while requests.join_next().await.is_some() {}
 }
 
 /// Takes the objects away, and measures that.
@@ -302,4 +302,150 @@ async fn delete(
     seen.run.items = n_objects;
     bench.go_on()?;
     Ok(seen)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+    use crate::{
+        backend::{
+            memory::Memory,
+            wrap::{
+                around::{Around, Asked, Attempt},
+                count::Verb,
+                measure::Times,
+                retry::Policy,
+            },
+        },
+        bench::{
+            Request, Told,
+            copies::{Closures, Part},
+            report::Machine,
+        },
+        clock::Clock,
+        ledger::Timing,
+        nix::compression::Compression,
+        plan::recipe::Recipe,
+        source::synthetic::Synthetic,
+        stop::Stop,
+    };
+
+    /// What each answer takes, and how the server stalls: for a second in each five.
+    const ANSWER: Duration = Duration::from_millis(5);
+    const EVERY: Duration = Duration::from_secs(5);
+    const STALL: Duration = Duration::from_secs(1);
+
+    /// A server that answers nothing for a while, again and again.
+    #[derive(Debug)]
+    struct Stalling(Memory, Clock);
+
+    impl Around for Stalling {
+        fn inner(&self) -> &dyn Backend {
+            &self.0
+        }
+
+        async fn around<'a, T: Send + 'a>(
+            &'a self,
+            _asked: Asked<'a>,
+            attempt: impl Attempt<'a, T> + 'a,
+        ) -> Result<T, backend::Error> {
+            let millis = |time: Duration| time.as_millis();
+            let into = millis(self.1.elapsed()) % millis(EVERY);
+            let left = (into < millis(STALL)).then(|| millis(STALL) - into);
+            let left = u64::try_from(left.unwrap_or_default()).unwrap();
+            tokio::time::sleep(Duration::from_millis(left) + ANSWER).await;
+            attempt().await
+        }
+    }
+
+    fn request(clock: &Clock, rate: Option<u32>) -> Request {
+        let source = Synthetic::from_text("a").unwrap();
+        Request {
+            closures: Closures {
+                whole: Part {
+                    roots: source.root().cloned().into_iter().collect(),
+                    source: Arc::new(source),
+                },
+                changed: None,
+            },
+            has_copies: false,
+            load: Some(Load {
+                object_bytes: 16,
+                duration: EVERY,
+                rate,
+            }),
+            n_repetitions: 1,
+            keys: Vec::new(),
+            recipe: Recipe::new(Compression::None, None).unwrap(),
+            memory: 64 << 20,
+            n_threads: 1,
+            n_requests: 4,
+            group: "bench".parse().unwrap(),
+            run_id: "0a".to_owned(),
+            seed: 1,
+            policy: Policy::default(),
+            clock: clock.clone(),
+            timing: Timing::default(),
+            closure: "one path".to_owned(),
+            machine: Machine::default(),
+        }
+    }
+
+    /// Asks the server about one object, again and again.
+    async fn heads(rate: Option<u32>) -> Seen {
+        let clock = Clock::paused(SystemTime::UNIX_EPOCH);
+        let memory = Memory::new(clock.clone());
+        let bench = Bench {
+            base: Arc::new(Stalling(memory.clone(), clock.clone())),
+            request: request(&clock, rate),
+            connections: Told(Arc::new(|| None)),
+            stop: Stop::default(),
+        };
+        memory.plant(&format!("narhaul-bench/0a/0/{}", key(0)), "x");
+        let ground = Ground::claim(Arc::new(Memory::new(clock)), "0a").await;
+        let (ground, load) = (ground.unwrap(), bench.request.load.unwrap());
+        let seen = one_kind(&bench, &ground, ("0", 1), Kind::Head, load).await;
+        seen.unwrap().0
+    }
+
+    /// In milliseconds.
+    fn at(times: &Times, quantile: f64) -> u64 {
+        times.histogram().value_at_quantile(quantile) / 1000
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stall_that_a_closed_loop_hides_is_seen_by_an_open_one() {
+        let (closed, open) = (heads(None).await, heads(Some(200)).await);
+        let hidden = closed.answers.unwrap().times;
+        // Four workers waited through the stall once each: one request in a thousand.
+        assert!(at(&hidden, 0.99) <= 7, "{hidden:?}");
+        assert!(at(&hidden, 1.0) >= 900, "{hidden:?}");
+        let shown = open.answers.unwrap();
+        // A fifth of the time nothing was answered, and what was due then waited.
+        assert!(at(&shown.times, 0.5) <= 10, "{shown:?}");
+        assert!(at(&shown.times, 0.9) >= 400, "{shown:?}");
+        assert!(at(&shown.times, 0.99) >= 900, "{shown:?}");
+        assert_eq!(shown.n_unbegun, 0);
+        // Five seconds at two hundred a second: none was left out.
+        let n = shown.times.histogram().len();
+        assert!((990..=1010).contains(&n), "{n}");
+        // Attempt by attempt, the same server looks well.
+        let attempts = &open.measured[&Verb::Head].latencies;
+        assert!(at(attempts, 0.9) <= 7, "{attempts:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_server_never_keeps_up_with_is_counted_with_the_time_that_it_waited() {
+        // Four at once with 5 ms each are 800 a second at most; 3,200 are due.
+        let seen = heads(Some(3_200)).await;
+        let answers = seen.answers.unwrap();
+        let n = answers.times.histogram().len();
+        assert!((15_900..=16_100).contains(&n), "{n}");
+        assert!(answers.n_unbegun > 0);
+        assert!(at(&answers.times, 1.0) >= 4_000);
+        let limiter = seen.run.limiter.unwrap();
+        assert_eq!((limiter.highest, limiter.throttled), (4, 0));
+    }
 }

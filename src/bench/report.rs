@@ -74,6 +74,49 @@ pub struct Workload {
     pub memory: u64,
     /// Bytes of each object that single requests wrote and read.
     pub object_bytes: u64,
+    /// Single requests that were due in a second, in an open loop; without it the loop was closed.
+    pub rate: Option<u32>,
+    /// How large the closure's NARs are, the small ones first.
+    pub sizes: Vec<SizeClass>,
+}
+
+/// NARs of about one size.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct SizeClass {
+    /// Each of them has fewer bytes than this, and at least a quarter of it.
+    pub below: u64,
+    /// How many there are.
+    pub n: u64,
+    /// Their bytes together.
+    pub bytes: u64,
+}
+
+/// The first class holds all NARs of less than a kibibyte.
+const SMALLEST_CLASS: u64 = 1 << 10;
+
+/// Returns how many NARs of which size there are, up to the class of the largest.
+#[must_use]
+pub fn size_classes(sizes: impl IntoIterator<Item = u64>) -> Vec<SizeClass> {
+    let class = |below| SizeClass {
+        below,
+        ..SizeClass::default()
+    };
+    let mut classes = vec![class(SMALLEST_CLASS)];
+    for size in sizes {
+        while let Some(last) = classes.last()
+            && size >= last.below
+            && let Some(below) = last.below.checked_mul(4)
+        {
+            classes.push(class(below));
+        }
+        let fits = classes.iter_mut().find(|class| size < class.below);
+        if let Some(fits) = fits {
+            fits.n += 1;
+            fits.bytes += size;
+        }
+    }
+    classes
 }
 
 /// The most that one stage could do on this machine, with all threads.
@@ -104,6 +147,8 @@ pub struct Phase {
     pub runs: Vec<Run>,
     /// What all runs together asked for, by the verb.
     pub requests: BTreeMap<String, Requests>,
+    /// How long the single requests of all runs took from when they were due.
+    pub answers: Option<Answers>,
 }
 
 /// Something done once.
@@ -128,11 +173,27 @@ pub struct Run {
     pub retries: u64,
     /// Connections opened.
     pub connections: Option<u64>,
+    /// What was found out about how much the server bears, since the first request before the warm-up.
+    pub limiter: Option<Limiter>,
     /// How it went, at even distances.
     pub flow: Vec<Point>,
     /// Where single requests had become steady: what came before is not in the figures. `None` if they
     /// never did, or if the whole was measured.
     pub steady_after: Option<f64>,
+}
+
+/// What was found out about how many requests at once the server bears.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Limiter {
+    /// The most that were allowed.
+    pub highest: u32,
+    /// How many were allowed at the end.
+    pub at_end: u32,
+    /// How often their number was halved because the server asked to slow down.
+    pub throttled: u64,
+    /// How often because bodies did not arrive in their time.
+    pub late: u64,
 }
 
 /// How things stood at one moment of a run.
@@ -157,10 +218,25 @@ pub struct Point {
 pub struct Requests {
     /// How many were answered.
     pub n: u64,
-    /// How long that took.
+    /// How long each attempt took, without the time that it waited for its turn.
     pub micros: Micros,
+    /// How long the first bytes of their answers took. `None` where there is no line on which they come.
+    pub first_byte: Option<Micros>,
     /// Those that failed, by what that meant.
     pub errors: BTreeMap<String, u64>,
+}
+
+/// How long single requests took from when they were due: with the time that they waited for their turn,
+/// and with all tries.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Answers {
+    /// How many were answered.
+    pub n: u64,
+    /// How many were due in an open loop and never begun, because too many waited already.
+    pub unbegun: u64,
+    /// How long it took; for what was never begun, how long it had waited by the end.
+    pub micros: Micros,
 }
 
 /// Percentiles of latencies, of all requests together, in microseconds.
@@ -169,8 +245,11 @@ pub struct Requests {
 #[expect(missing_docs, reason = "they are percentiles, and called so")]
 pub struct Micros {
     pub min: u64,
+    pub p25: u64,
     pub p50: u64,
+    pub p75: u64,
     pub p90: u64,
+    pub p95: u64,
     pub p99: u64,
     pub p999: u64,
     pub max: u64,
@@ -185,8 +264,11 @@ impl Micros {
         }
         Self {
             min: latencies.min(),
+            p25: latencies.value_at_quantile(0.25),
             p50: latencies.value_at_quantile(0.5),
+            p75: latencies.value_at_quantile(0.75),
             p90: latencies.value_at_quantile(0.9),
+            p95: latencies.value_at_quantile(0.95),
             p99: latencies.value_at_quantile(0.99),
             p999: latencies.value_at_quantile(0.999),
             max: latencies.max(),
@@ -321,6 +403,7 @@ mod tests {
             name: "cold".to_owned(),
             runs: vec![run(2.0, 1.0), run(4.0, 1.5), run(3.0, 1.25)],
             requests: BTreeMap::new(),
+            answers: None,
         };
         assert_eq!(phase.sample(Figure::Seconds).median(), Some(3.0));
         assert_eq!(
@@ -329,5 +412,17 @@ mod tests {
         );
         assert_eq!(phase.sample(Figure::Requests).spread(), Some(0.0));
         assert_eq!(phase.sample(Figure::ItemsPerSecond).len(), 3);
+    }
+
+    #[test]
+    fn every_size_is_in_one_class() {
+        let sizes = [0, 1023, 1024, 5000, u64::MAX - 1];
+        let classes = size_classes(sizes);
+        let small: Vec<_> = classes[..3].iter().map(|class| class.n).collect();
+        assert_eq!(small, [2, 1, 1]);
+        assert_eq!(classes[2].bytes, 5000);
+        // No class is larger than what a number holds, so the largest number of all has none.
+        assert_eq!(classes.iter().map(|class| class.n).sum::<u64>(), 4);
+        assert_eq!(size_classes([]).len(), 1);
     }
 }

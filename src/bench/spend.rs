@@ -1,6 +1,6 @@
 //! What a bench asks of a bucket at most, before it begins: for those who pay for it.
 
-use super::{Request, operations::Load};
+use super::{Request, is_large, operations::Load};
 use crate::{
     nix::path_info::PathInfo,
     plan::cost::{Cost, PER_REQUEST},
@@ -37,13 +37,16 @@ pub fn most(request: &Request, closure: &[PathInfo]) -> Cost {
 fn copies(closure: &[PathInfo]) -> Cost {
     let n_paths = u64::try_from(closure.len()).unwrap_or(u64::MAX);
     let bytes: u64 = closure.iter().map(|info| info.nar_size).sum();
+    // They are announced, and then asked for one by one.
+    let n_large = closure.iter().filter(|info| is_large(info)).count();
+    let n_large = u64::try_from(n_large).unwrap_or(u64::MAX);
     // Into an empty cache, again, and with one in a hundred built anew; each asks about every path.
     let written = n_paths + n_paths.div_ceil(100) + 1;
     Cost {
-        n_puts: 2 * written + 3 * LEDGER,
-        n_lists: 3 * LEDGER,
-        n_gets: 3 * (n_paths + LEDGER),
-        n_deletes: (2 * written).div_ceil(PER_REQUEST) + 3,
+        n_puts: 2 * written + 3 * LEDGER + 1,
+        n_lists: 3 * LEDGER + n_large,
+        n_gets: 3 * (n_paths + LEDGER) + 1,
+        n_deletes: (2 * written).div_ceil(PER_REQUEST) + 4,
         bytes_in: bytes + bytes.div_ceil(100),
         ..Cost::default()
     }

@@ -15,7 +15,8 @@ use tokio::task::JoinSet;
 
 use super::{
     Bench,
-    report::{Point, Run, float},
+    loops::Answers,
+    report::{Limiter, Point, Run, float},
 };
 use crate::{
     backend::{
@@ -86,6 +87,8 @@ pub(super) struct Seen {
     pub(super) run: Run,
     /// Its requests.
     pub(super) measured: BTreeMap<Verb, Measured>,
+    /// How long single requests took from when they were due.
+    pub(super) answers: Option<Answers>,
 }
 
 /// Watches one run.
@@ -93,6 +96,7 @@ pub(super) struct Watch<'a> {
     bench: &'a Bench,
     recorder: Arc<Recorder>,
     counts: Arc<Counts>,
+    limiting: Arc<Limiting>,
     meter: Arc<Meter>,
     start: Duration,
     cpu: Duration,
@@ -127,6 +131,7 @@ impl<'a> Watch<'a> {
             bench,
             recorder: Arc::clone(&stack.recorder),
             counts: Arc::clone(&stack.counts),
+            limiting: Arc::clone(&stack.limiting),
             meter: Arc::clone(&stack.meter),
             requests: stack.counts.requests(),
             retries: stack.meter.retries(),
@@ -169,6 +174,7 @@ impl<'a> Watch<'a> {
                 .connections()
                 .zip(self.connections)
                 .map(|(now, before)| now - before),
+            limiter: Some(self.limiter()),
             flow: self.flow(),
             ..Run::default()
         };
@@ -176,6 +182,17 @@ impl<'a> Watch<'a> {
             phase,
             run,
             measured: self.recorder.take(),
+            answers: None,
+        }
+    }
+
+    fn limiter(&self) -> Limiter {
+        let decisions = self.limiting.decisions();
+        Limiter {
+            highest: decisions.highest,
+            at_end: decisions.allowed,
+            throttled: decisions.n_throttled,
+            late: decisions.n_late,
         }
     }
 }

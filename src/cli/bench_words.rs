@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use crate::{
     bench::{
         diff::{Line, Verdict},
-        report::{Ceiling, Figure, Phase, Report, Requests, float},
+        report::{Ceiling, Figure, Limiter, Micros, Phase, Report, Requests, float},
         stats::Sample,
     },
     cli::units::{Count, Size},
@@ -24,8 +24,15 @@ const COPIES: [&str; 7] = [
 ];
 
 /// The columns of the table of requests.
-const REQUESTS: [&str; 7] = [
-    "requests", "a second", "spread", "median", "90 %", "99 %", "errors",
+const REQUESTS: [&str; 8] = [
+    "requests",
+    "a second",
+    "spread",
+    "first byte",
+    "median",
+    "90 %",
+    "99 %",
+    "errors",
 ];
 
 /// A figure whose runs lie too far apart is not told.
@@ -61,11 +68,86 @@ pub fn report(report: &Report) -> String {
         .filter(|phase| !phase.is_copy())
         .collect();
     if !requests.is_empty() {
-        let rows = requests.iter().map(|phase| request_row(phase));
+        let is_open = work.rate.is_some();
+        let rows = requests.iter().map(|phase| request_row(phase, is_open));
         text.push('\n');
         text.push_str(&table(REQUESTS, rows.collect()));
+        text.push_str(&pace(report, &requests));
+    }
+    text.push_str(&limits(report));
+    text
+}
+
+/// What the times of single requests are of.
+fn pace(report: &Report, requests: &[&Phase]) -> String {
+    let Some(rate) = report.workload.rate else {
+        return "\nmedian and percentiles are of each attempt, at a server that is fully loaded\n"
+            .to_owned();
+    };
+    let mut text = format!(
+        "\n{rate} requests were due in a second; median and percentiles are from then to the answer\n"
+    );
+    for phase in requests {
+        if let Some(answers) = phase.answers.as_ref().filter(|answers| answers.unbegun > 0) {
+            let due = Count(answers.n + answers.unbegun, "request");
+            writeln!(
+                text,
+                "`{}`: {} of {due} were never begun, so long was the queue; they count with what they had waited",
+                phase.name, answers.unbegun,
+            )
+            .unwrap_or_default();
+        }
     }
     text
+}
+
+/// What the limiter decided: a sentence for each phase in which the number of requests was halved, or one
+/// if it never was.
+fn limits(report: &Report) -> String {
+    let phases = report.phases.iter();
+    let text: String = phases.filter_map(halvings).collect();
+    if !text.is_empty() {
+        return text;
+    }
+    let runs = report.phases.iter().flat_map(|phase| &phase.runs);
+    let highest = runs.filter_map(|run| Some(run.limiter?.highest)).max();
+    highest.map_or_else(String::new, |highest| {
+        format!("limiter: nothing was halved, and up to {highest} requests at once were allowed\n")
+    })
+}
+
+fn halvings(phase: &Phase) -> Option<String> {
+    let runs: Vec<Limiter> = phase.runs.iter().filter_map(|run| run.limiter).collect();
+    let whys = [
+        (
+            runs.iter().map(|run| run.throttled).sum::<u64>(),
+            "because the server asked to slow down",
+        ),
+        (
+            runs.iter().map(|run| run.late).sum(),
+            "because bodies did not arrive in their time",
+        ),
+    ];
+    let whys = whys.iter().filter(|(n, _)| *n > 0);
+    let whys: Vec<_> = whys
+        .map(|(n, why)| format!("{} {why}", Count(*n, "time")))
+        .collect();
+    if whys.is_empty() {
+        return None;
+    }
+    let highest = runs.iter().map(|run| run.highest).max()?;
+    let least = runs.iter().map(|run| run.at_end).min()?;
+    let most = runs.iter().map(|run| run.at_end).max()?;
+    let end = if least == most {
+        least.to_string()
+    } else {
+        format!("{least} to {most}")
+    };
+    Some(format!(
+        "limiter: `{}` went up to {highest} requests at once, was halved {}, and ended at {end}\n",
+        phase.name,
+        whys.join(" and "),
+    ))
 }
 
 fn copy_row(phase: &Phase) -> [String; 7] {
@@ -96,11 +178,13 @@ fn speed(phase: &Phase) -> Option<f64> {
     sample.median()
 }
 
-fn request_row(phase: &Phase) -> [String; 7] {
+fn request_row(phase: &Phase, is_open: bool) -> [String; 8] {
     let rates = phase.sample(Figure::ItemsPerSecond);
     let verb = phase.requests.get(&phase.name);
     let none = Requests::default();
     let requests = verb.unwrap_or(&none);
+    let answers = phase.answers.as_ref().filter(|_| is_open);
+    let micros: Micros = answers.map_or(requests.micros, |answers| answers.micros);
     let unit = match phase.name.as_str() {
         "list" | "delete" => " keys",
         _ => "",
@@ -114,9 +198,12 @@ fn request_row(phase: &Phase) -> [String; 7] {
         phase.name.clone(),
         middle(&rates, |rate| format!("{rate:.0}{unit}")),
         spread(&rates),
-        millis(requests.micros.p50),
-        millis(requests.micros.p90),
-        millis(requests.micros.p99),
+        requests
+            .first_byte
+            .map_or_else(|| "–".to_owned(), |first| millis(first.p50)),
+        millis(micros.p50),
+        millis(micros.p90),
+        millis(micros.p99),
         if errors.is_empty() {
             "none".to_owned()
         } else {
@@ -264,4 +351,110 @@ fn table<const N: usize>(head: [&str; N], rows: Vec<[String; N]>) -> String {
         text.push('\n');
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::bench::report::{Answers, FORMAT, Machine, Run, Workload};
+
+    fn micros(p50: u64) -> Micros {
+        Micros {
+            min: p50 / 2,
+            p50,
+            p90: p50 * 2,
+            p99: p50 * 4,
+            max: p50 * 8,
+            ..Micros::default()
+        }
+    }
+
+    /// A report of one kind of request, made up.
+    fn made_up(rate: Option<u32>, limiter: Limiter, unbegun: u64) -> Report {
+        let requests = Requests {
+            n: 4000,
+            micros: micros(2_000),
+            first_byte: Some(micros(1_500)),
+            errors: BTreeMap::from([("throttled".to_owned(), 7)]),
+        };
+        let run = Run {
+            seconds: 2.0,
+            cpu_seconds: 1.0,
+            items: 2000,
+            requests: 2000,
+            limiter: Some(limiter),
+            ..Run::default()
+        };
+        Report {
+            format: FORMAT,
+            narhaul: "0".to_owned(),
+            place: "s3://cache".to_owned(),
+            machine: Machine::default(),
+            workload: Workload {
+                closure: "x".to_owned(),
+                n_paths: 100,
+                nar_bytes: 1 << 20,
+                seed: 1,
+                compression: "zstd".to_owned(),
+                level: 3,
+                jobs: 2,
+                requests: 64,
+                memory: 1,
+                object_bytes: 1,
+                rate,
+                sizes: Vec::new(),
+            },
+            ceilings: Vec::new(),
+            phases: vec![Phase {
+                name: "put".to_owned(),
+                runs: vec![run.clone(), run],
+                requests: BTreeMap::from([("put".to_owned(), requests)]),
+                answers: Some(Answers {
+                    n: 4000 - unbegun,
+                    unbegun,
+                    micros: micros(90_000),
+                }),
+            }],
+        }
+    }
+
+    #[test]
+    fn a_closed_loop_tells_attempts_and_that_nothing_was_halved() {
+        let calm = Limiter {
+            highest: 64,
+            at_end: 64,
+            ..Limiter::default()
+        };
+        insta::assert_snapshot!(report(&made_up(None, calm, 0)), @r"
+        100 paths with 1.00 MiB of NARs, zstd at level 3; 2 threads, at most 64 requests at once
+
+        requests  a second  spread  first byte  median    90 %    99 %       errors
+        put           1000   ± 0 %      1.5 ms  2.0 ms  4.0 ms  8.0 ms  7 throttled
+
+        median and percentiles are of each attempt, at a server that is fully loaded
+        limiter: nothing was halved, and up to 64 requests at once were allowed
+        ");
+    }
+
+    #[test]
+    fn an_open_loop_tells_times_from_when_they_were_due_and_what_was_never_begun() {
+        let hurried = Limiter {
+            highest: 40,
+            at_end: 11,
+            throttled: 3,
+            late: 1,
+        };
+        insta::assert_snapshot!(report(&made_up(Some(500), hurried, 12)), @r"
+        100 paths with 1.00 MiB of NARs, zstd at level 3; 2 threads, at most 64 requests at once
+
+        requests  a second  spread  first byte   median      90 %      99 %       errors
+        put           1000   ± 0 %      1.5 ms  90.0 ms  180.0 ms  360.0 ms  7 throttled
+
+        500 requests were due in a second; median and percentiles are from then to the answer
+        `put`: 12 of 4000 requests were never begun, so long was the queue; they count with what they had waited
+        limiter: `put` went up to 40 requests at once, was halved 6 times because the server asked to slow down and 2 times because bodies did not arrive in their time, and ended at 11
+        ");
+    }
 }

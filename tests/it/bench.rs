@@ -7,7 +7,11 @@ use std::fs;
 
 use narhaul::bench::report::Report;
 
-use crate::support::{output::Output, world::World};
+use crate::support::{
+    output::Output,
+    real::{Bucket, Server},
+    world::World,
+};
 
 /// A bench that takes a second.
 fn bench(world: &World, args: &[&str]) -> Output {
@@ -208,4 +212,72 @@ fn two_reports_are_compared_beyond_their_noise() {
         .narhaul(["bench", "diff", "old.json", "missing.json"])
         .run();
     none.expect_code(1);
+}
+
+#[test]
+fn an_open_loop_tells_when_requests_were_due_and_when_their_first_bytes_came() {
+    let world = World::new();
+    let open = ["--only", "requests", "--rate", "50", "--latency", "3ms"];
+    let run = bench(&world, &[&open[..], &["--out", "r.json"]].concat()).success();
+    assert!(run.says("50 requests were due in a second"));
+    let report = Report::parse(&world.read("r.json")).unwrap();
+    assert_eq!(report.workload.rate, Some(50));
+    for phase in &report.phases[..4] {
+        let (answers, requests) = (
+            phase.answers.as_ref().unwrap(),
+            &phase.requests[&phase.name],
+        );
+        let first = requests.first_byte.unwrap();
+        // Two runs of a second each.
+        assert!((90..=110).contains(&answers.n), "{answers:?}");
+        assert!(
+            first.min >= 3000 && first.p50 <= requests.micros.p50,
+            "{requests:?}"
+        );
+        assert!(answers.micros.p50 >= requests.micros.min, "{answers:?}");
+        assert!(
+            phase
+                .runs
+                .iter()
+                .all(|run| run.limiter.unwrap().highest >= 8)
+        );
+    }
+}
+
+/// What a killed bench leaves on a server, finished and not, and what is somebody else's.
+fn a_killed_bench_leaves_nothing(server: Server) {
+    let world = World::new();
+    let bucket = Bucket::new(server, "bench-clean");
+    bucket.create();
+    bucket.put("nar/mine", "mine");
+    let (run, before) = ("narhaul-bench/0123", bucket.list_all());
+    bucket.put(
+        &format!("{run}/marker.json"),
+        r#"{"format":1,"narhaul":"0.1.0"}"#,
+    );
+    let announcement = r#"{"format":1,"keys":["nar/large","nar/other"]}"#;
+    bucket.put(&format!("{run}/parts/4.json"), announcement);
+    bucket.put(&format!("{run}/4/nar/body"), "b");
+    let theirs = [format!("{run}/4/nar/large"), format!("{run}/4/nar/large")];
+    for key in theirs.iter().map(String::as_str).chain(["nar/large"]) {
+        bucket.begin_upload(key);
+    }
+    let args = ["bench", &bucket.url(), "--clean"];
+    let run = bucket.server.narhaul(&world, &args).run().success();
+    assert!(run.says("removed 3 objects of 1 run"), "{}", run.text());
+    assert_eq!(bucket.list_all(), before);
+    assert_eq!(bucket.n_uploads(&theirs[0]), 0);
+    assert_eq!(bucket.n_uploads("nar/large"), 1);
+}
+
+#[test]
+#[ignore = "real: needs Garage"]
+fn a_killed_bench_leaves_nothing_on_garage() {
+    a_killed_bench_leaves_nothing(Server::garage());
+}
+
+#[test]
+#[ignore = "real: needs MinIO"]
+fn a_killed_bench_leaves_nothing_on_minio() {
+    a_killed_bench_leaves_nothing(Server::minio());
 }

@@ -323,3 +323,28 @@ fn a_copy_asks_the_daemon_that_is_named() {
     --- exit 1
     ");
 }
+
+#[test]
+fn a_bench_reads_its_closure_where_a_copy_does() {
+    let (daemon, [app, ..]) = daemon(Version::NEWEST);
+    let world = World::new();
+    world.write("served/nar/mine", "mine");
+    let url = format!("file://{}", world.text_path("served"));
+    let full = StoreDir::default().show(&app).to_string();
+    let socket = daemon.endpoint().socket;
+    let bench = |args: &[&str]| {
+        let short = ["bench", &url, "--only", "copies", "--repetitions", "1"];
+        let args = [&short[..], &["--closure", &full], args].concat();
+        world.narhaul(args).env("NIX_DAEMON_SOCKET_PATH", &socket)
+    };
+    for run in [
+        bench(&["--store", "daemon"]),
+        bench(&[]).env("NIX_REMOTE", "daemon"),
+        bench(&[]).env("NARHAUL_STORE", "daemon"),
+    ] {
+        let run = run.run().success();
+        assert!(run.says("3 paths with"), "{}", run.text());
+    }
+    let alone = world.narhaul(["bench", &url, "--store", "daemon"]);
+    alone.run().expect_code(2);
+}

@@ -322,6 +322,9 @@ async fn requests_at_once_grow_with_success_and_are_halved_once_for_all_under_wa
     assert!(kinds.iter().all(|kind| *kind == Kind::Throttled));
     let after = backend.allowed();
     assert!((1..=32).contains(&after), "{after}");
+    let decisions = backend.decisions();
+    assert_eq!((decisions.highest, decisions.allowed), (64, after));
+    assert!(decisions.n_throttled >= 1 && decisions.n_late == 0);
     for _ in 0..after {
         head().await;
     }

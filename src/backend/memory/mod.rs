@@ -25,7 +25,7 @@ use sha2::{Digest, Sha256};
 
 use self::{admin::Admin, versions::Versions};
 pub use self::{
-    modes::{Modes, Settable},
+    modes::{Modes, Settable, Uploads},
     versions::Kept,
 };
 use super::{
@@ -591,7 +591,11 @@ impl Backend for Memory {
 
     async fn uploads(&self, prefix: &str) -> Result<Vec<Upload>, Error> {
         drop(self.ask(Verb::Uploads, prefix)?);
-        Ok(self.unfinished(prefix))
+        let mut found = self.unfinished(prefix);
+        if self.modes.uploads == Uploads::ByKey {
+            found.retain(|upload| upload.key.as_str() == prefix);
+        }
+        Ok(found)
     }
 
     async fn parts(&self, upload: &Upload) -> Result<Vec<Part>, Error> {

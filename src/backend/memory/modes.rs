@@ -18,6 +18,17 @@ pub struct Modes {
     pub is_versioned: bool,
     /// What a bucket can be told as a whole.
     pub settable: Settable,
+    /// How unfinished uploads are listed.
+    pub uploads: Uploads,
+}
+
+/// How unfinished uploads are listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Uploads {
+    /// All whose keys begin with what was asked for.
+    ByPrefix,
+    /// Those of the key that was asked for.
+    ByKey,
 }
 
 /// What a bucket can be told as a whole.
@@ -52,6 +63,7 @@ impl Modes {
                 upload_rule: true,
                 website: true,
             },
+            uploads: Uploads::ByPrefix,
         }
     }
 
@@ -74,12 +86,14 @@ impl Modes {
         modes
     }
 
-    /// MinIO: it drops unfinished uploads after a day, takes no rule for that, and has no websites.
+    /// MinIO: it lists unfinished uploads by whole keys, drops them after a day, takes no rule for that, and
+    /// has no websites.
     #[must_use]
     pub const fn minio() -> Self {
         let mut modes = Self::aws();
         modes.settable.upload_rule = false;
         modes.settable.website = false;
+        modes.uploads = Uploads::ByKey;
         modes
     }
 

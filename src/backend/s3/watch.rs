@@ -29,7 +29,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use md5::{Digest as _, Md5};
 
 use super::dialect::Provider;
-use crate::clock::Clock;
+use crate::{backend::first_byte, clock::Clock};
 
 /// Stands for "no answer seen yet"; no clock is wrong by 292 million years.
 const UNKNOWN: i64 = i64::MIN;
@@ -152,6 +152,17 @@ pub(super) struct Watcher(pub(super) Arc<Watch>);
 impl Intercept for Watcher {
     fn name(&self) -> &'static str {
         "narhaul: note the server's time and make"
+    }
+
+    fn read_after_transmit(
+        &self,
+        _context: &BeforeDeserializationInterceptorContextRef<'_>,
+        _components: &RuntimeComponents,
+        _bag: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        // The headers are there, and nobody has read the body yet.
+        first_byte::seen();
+        Ok(())
     }
 
     fn read_before_deserialization(

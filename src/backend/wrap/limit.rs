@@ -43,6 +43,26 @@ pub struct Caps {
     pub upload_bytes_per_s: Option<u64>,
 }
 
+/// What was found out about a server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Decisions {
+    /// The most requests that were allowed at once.
+    pub highest: u32,
+    /// How many are allowed now.
+    pub allowed: u32,
+    /// How often their number was halved because the server asked to slow down.
+    pub n_throttled: u64,
+    /// How often because bodies did not arrive in their time.
+    pub n_late: u64,
+}
+
+/// Why the number is halved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cut {
+    Throttled,
+    Late,
+}
+
 /// A back end that is asked for no more at once than it bears.
 #[derive(Debug)]
 pub struct Limiting {
@@ -66,6 +86,8 @@ struct State {
     is_starting: bool,
     /// Counts the halvings: of the requests under way at one only one halves.
     n_cuts: u64,
+    /// What was decided so far; how many are allowed is not kept here.
+    decisions: Decisions,
 }
 
 /// A place for one request; given back, or taken away, when it is dropped.
@@ -102,6 +124,10 @@ impl Limiting {
             n_excess: 0,
             is_starting: true,
             n_cuts: 0,
+            decisions: Decisions {
+                highest: first,
+                ..Decisions::default()
+            },
         };
         Self {
             inner,
@@ -116,6 +142,16 @@ impl Limiting {
     #[must_use]
     pub fn allowed(&self) -> u32 {
         whole(self.lock().allowed)
+    }
+
+    /// Returns what was decided so far.
+    #[must_use]
+    pub fn decisions(&self) -> Decisions {
+        let state = self.lock();
+        Decisions {
+            allowed: whole(state.allowed),
+            ..state.decisions
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -146,7 +182,7 @@ impl Limiting {
     /// Learns from an answer, and gives its place back.
     fn learn<T>(&self, place: Place<'_>, done: Result<T, Error>) -> Result<T, Error> {
         match &done {
-            Err(error) if error.kind == Kind::Throttled => self.halve(place.n_cuts),
+            Err(error) if error.kind == Kind::Throttled => self.halve(place.n_cuts, Cut::Throttled),
             // A server that fails or is silent says nothing about how much it bears.
             Err(error) if matches!(error.kind, Kind::Unreachable | Kind::TimedOut) => {}
             // Nor does one that was not asked.
@@ -157,10 +193,14 @@ impl Limiting {
         done
     }
 
-    fn halve(&self, n_cuts: u64) {
+    fn halve(&self, n_cuts: u64, why: Cut) {
         let mut state = self.lock();
         if state.n_cuts != n_cuts {
             return;
+        }
+        match why {
+            Cut::Throttled => state.decisions.n_throttled += 1,
+            Cut::Late => state.decisions.n_late += 1,
         }
         let before = whole(state.allowed);
         state.allowed = (state.allowed / 2.0).max(1.0);
@@ -181,6 +221,7 @@ impl Limiting {
             1.0 / state.allowed
         };
         state.allowed = (state.allowed + step).min(f64::from(self.caps.max_requests));
+        state.decisions.highest = state.decisions.highest.max(whole(state.allowed));
         for _ in before..whole(state.allowed) {
             if state.n_excess > 0 {
                 state.n_excess -= 1;
@@ -223,7 +264,7 @@ impl Around for Limiting {
         let place = self.seat().await;
         let done = attempt().await;
         if has_body && matches!(&done, Err(error) if error.kind == Kind::TimedOut) {
-            self.halve(place.n_cuts);
+            self.halve(place.n_cuts, Cut::Late);
         }
         self.learn(place, done)
     }
@@ -242,7 +283,7 @@ impl Around for Limiting {
         match &done {
             // S3 can ask to slow down about single keys of an answer that went well.
             Ok(failed) if is_throttled(failed) => {
-                self.halve(place.n_cuts);
+                self.halve(place.n_cuts, Cut::Throttled);
                 done
             }
             _ => self.learn(place, done),

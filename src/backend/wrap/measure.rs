@@ -14,6 +14,7 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
 use hdrhistogram::Histogram;
@@ -23,7 +24,7 @@ use super::{
     count::Verb,
 };
 use crate::{
-    backend::{Backend, Error, Kind},
+    backend::{Backend, Error, Kind, first_byte},
     clock::Clock,
 };
 
@@ -33,31 +34,54 @@ const LONGEST: u64 = 3_600_000_000;
 /// Three digits: a percentile is told to a thousandth of itself.
 const DIGITS: u8 = 3;
 
-/// What was measured about one verb.
+/// How long things took, in microseconds.
 #[derive(Clone, Debug)]
-pub struct Measured {
-    /// How long answers took, in microseconds.
-    pub latencies: Histogram<u64>,
-    /// Attempts that failed, by what that meant.
-    pub errors: BTreeMap<&'static str, u64>,
-}
+pub struct Times(Histogram<u64>);
 
-impl Default for Measured {
+impl Default for Times {
     fn default() -> Self {
         // Invariant: the bounds are constants that the histogram takes.
-        let latencies = Histogram::new_with_bounds(1, LONGEST, DIGITS);
-        Self {
-            latencies: latencies.unwrap_or_else(|_| unreachable!("the bounds are sound")),
-            errors: BTreeMap::new(),
-        }
+        let times = Histogram::new_with_bounds(1, LONGEST, DIGITS);
+        Self(times.unwrap_or_else(|_| unreachable!("the bounds are sound")))
     }
+}
+
+impl Times {
+    /// Adds one.
+    pub fn note(&mut self, took: Duration) {
+        let micros = u64::try_from(took.as_micros()).unwrap_or(LONGEST);
+        self.0.saturating_record(micros.clamp(1, LONGEST));
+    }
+
+    /// Adds those that were noted elsewhere.
+    pub fn add(&mut self, more: &Self) {
+        // Both have the same bounds, so nothing can lie outside.
+        self.0.add(&more.0).unwrap_or_default();
+    }
+
+    /// Returns all of them.
+    #[must_use]
+    pub const fn histogram(&self) -> &Histogram<u64> {
+        &self.0
+    }
+}
+
+/// What was measured about one verb.
+#[derive(Clone, Debug, Default)]
+pub struct Measured {
+    /// How long answers took.
+    pub latencies: Times,
+    /// How long their first bytes took, where that was seen.
+    pub first_bytes: Times,
+    /// Attempts that failed, by what that meant.
+    pub errors: BTreeMap<&'static str, u64>,
 }
 
 impl Measured {
     /// Adds what was measured elsewhere.
     pub fn add(&mut self, more: &Self) {
-        // Both have the same bounds, so nothing can lie outside.
-        self.latencies.add(&more.latencies).unwrap_or_default();
+        self.latencies.add(&more.latencies);
+        self.first_bytes.add(&more.first_bytes);
         for (kind, n) in &more.errors {
             *self.errors.entry(kind).or_default() += n;
         }
@@ -115,13 +139,16 @@ impl Recorder {
         self.verbs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn note(&self, verb: Verb, micros: u64, kind: Option<&Kind>) {
+    fn note(&self, verb: Verb, took: Duration, first: Option<Duration>, kind: Option<&Kind>) {
         let mut verbs = self.lock();
         let measured = verbs.entry(verb).or_default();
         match kind {
-            None | Some(Kind::NotFound) => measured
-                .latencies
-                .saturating_record(micros.clamp(1, LONGEST)),
+            None | Some(Kind::NotFound) => {
+                measured.latencies.note(took);
+                if let Some(first) = first {
+                    measured.first_bytes.note(first);
+                }
+            }
             Some(kind) => *measured.errors.entry(kind.name()).or_default() += 1,
         }
     }
@@ -171,15 +198,11 @@ impl Around for Measuring {
         let recorder = &*self.recorder;
         let under_way = UnderWay::of(recorder);
         let start = recorder.clock.elapsed();
-        let done = attempt().await;
+        let (done, first) = first_byte::watch(&recorder.clock, attempt()).await;
         let took = recorder.clock.elapsed().saturating_sub(start);
         drop(under_way);
-        let micros = u64::try_from(took.as_micros()).unwrap_or(LONGEST);
-        recorder.note(
-            asked.verb,
-            micros,
-            done.as_ref().err().map(|error| &error.kind),
-        );
+        let kind = done.as_ref().err().map(|error| &error.kind);
+        recorder.note(asked.verb, took, first, kind);
         recorder.done.fetch_add(1, Relaxed);
         if done.is_ok() {
             recorder.bytes.fetch_add(asked.bytes, Relaxed);
@@ -194,7 +217,7 @@ impl Around for Measuring {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, SystemTime};
+    use std::time::SystemTime;
 
     use bytes::Bytes;
 
@@ -226,9 +249,11 @@ mod tests {
         };
         assert_eq!(recorder.flow(), flow);
         let taken = recorder.take();
-        assert_eq!(taken[&Verb::Put].latencies.len(), 1);
-        assert_eq!(taken[&Verb::Head].latencies.len(), 1);
-        assert_eq!(taken[&Verb::Get].latencies.len(), 1);
+        for verb in [Verb::Put, Verb::Head, Verb::Get] {
+            assert_eq!(taken[&verb].latencies.histogram().len(), 1, "{verb:?}");
+            // Memory has no line on which a first byte could come.
+            assert!(taken[&verb].first_bytes.histogram().is_empty());
+        }
         assert_eq!(taken[&Verb::Get].errors[none.kind.name()], 1);
         assert!(recorder.take().is_empty());
     }
@@ -237,11 +262,16 @@ mod tests {
     fn percentiles_are_those_of_all_requests_together() {
         let recorder = Recorder::new(Clock::by_hand(SystemTime::UNIX_EPOCH));
         for millis in 1..=1000 {
-            let micros = Duration::from_millis(millis).as_micros();
-            recorder.note(Verb::Get, u64::try_from(micros).unwrap(), None);
+            let took = Duration::from_millis(millis);
+            recorder.note(Verb::Get, took, Some(took / 2), None);
         }
         let taken = recorder.take();
-        let at = |quantile| taken[&Verb::Get].latencies.value_at_quantile(quantile);
+        let at = |quantile| {
+            let latencies = taken[&Verb::Get].latencies.histogram();
+            latencies.value_at_quantile(quantile)
+        };
+        let first_bytes = taken[&Verb::Get].first_bytes.histogram();
+        assert_eq!((first_bytes.len(), first_bytes.min()), (1000, 500));
         assert!((499_000..=501_000).contains(&at(0.5)), "{}", at(0.5));
         assert!((989_000..=991_000).contains(&at(0.99)), "{}", at(0.99));
     }

@@ -37,6 +37,7 @@ use crate::{
         resolve::{self, CopySettings},
         run::{self, Ended},
         shaping::ShapingArgs,
+        store,
         times::rfc3339,
         ui::Format,
         units::{Count, parse_size},
@@ -46,11 +47,7 @@ use crate::{
     nix::{cache_url::Params, signature::SecretKey},
     plan::cost::{Cost, Provider},
     serve,
-    source::{
-        Source as _,
-        nix_db::{NixDb, resolve_store},
-        synthetic::{Shape, Synthetic},
-    },
+    source::synthetic::{Shape, Synthetic},
     stop::Stop,
 };
 
@@ -75,6 +72,16 @@ pub struct BenchArgs {
     /// Copy the closure of this store path, instead of a made-up one; may be repeated
     #[arg(long, value_name = "PATH", help_heading = "What is done")]
     closure: Vec<String>,
+
+    /// Read `--closure` from this Nix store: auto, daemon, local, `unix:///socket`, or a root such as
+    /// `/mnt` [env: NARHAUL_STORE]
+    #[arg(
+        long,
+        value_name = "STORE",
+        requires = "closure",
+        help_heading = "What is done"
+    )]
+    store: Option<String>,
 
     /// Paths in the made-up closure
     #[arg(
@@ -234,7 +241,15 @@ pub fn run(context: &Arc<Context>, args: &BenchArgs) -> Result<Exit, Failure> {
         if args.clean {
             return clean(context, &place).await;
         }
-        Box::pin(measure(context, args, settings, place, stop.clone())).await
+        Box::pin(measure(
+            context,
+            args,
+            &layers,
+            settings,
+            place,
+            stop.clone(),
+        ))
+        .await
     })?;
     match done {
         Ended::ByItself(done) => done,
@@ -246,6 +261,7 @@ pub fn run(context: &Arc<Context>, args: &BenchArgs) -> Result<Exit, Failure> {
 fn layers<'a>(context: &'a Context, args: &BenchArgs) -> Result<Layers<'a>, Failure> {
     let mut layers = Layers::new(context)?;
     for (name, flag) in [
+        ("store", &args.store),
         ("compression", &args.compression),
         ("level", &args.level),
         ("memory", &args.memory),
@@ -388,12 +404,14 @@ async fn clean(context: &Context, place: &Place) -> Result<Exit, Failure> {
 async fn measure(
     context: &Arc<Context>,
     args: &BenchArgs,
+    layers: &Layers<'_>,
     settings: CopySettings,
     place: Place,
     stop: Stop,
 ) -> Result<Exit, Failure> {
     run::set_threads(settings.jobs)?;
-    let request = request(context, args, settings, place.policy)?;
+    let closures = closures(context, args, layers)?;
+    let request = request(context, args, settings, closures, place.policy)?;
     if let Some(provider) = &place.provider {
         let whole = &request.closures.whole;
         let closure = whole.source.closure(&whole.roots);
@@ -456,6 +474,7 @@ fn request(
     context: &Context,
     args: &BenchArgs,
     settings: CopySettings,
+    (closures, closure): (Closures, String),
     policy: Policy,
 ) -> Result<Request, Failure> {
     let object_bytes = parse_size(&args.object_size)
@@ -467,7 +486,6 @@ fn request(
         duration: Duration::from_secs(args.seconds.max(1).into()),
         rate: args.rate,
     };
-    let (closures, closure) = closures(context, args)?;
     let mut keys = settings.keys;
     if keys.is_empty() {
         keys.push(key()?);
@@ -503,24 +521,27 @@ fn key() -> Result<SecretKey, Failure> {
     Ok(SecretKey::from_seed(name, bytes))
 }
 
-fn closures(context: &Context, args: &BenchArgs) -> Result<(Closures, String), Failure> {
+/// What is copied, and what that is in words.
+fn closures(
+    context: &Context,
+    args: &BenchArgs,
+    layers: &Layers<'_>,
+) -> Result<(Closures, String), Failure> {
     if args.closure.is_empty() {
         return Ok(made_up(args.paths.max(1), args.seed));
     }
-    let store = resolve_store(None, None, None).map_err(|error| Failure::from_error(&error))?;
+    let choice = store::chosen(context, layers)?;
     let mut roots = Vec::new();
     for text in &args.closure {
-        roots.push(paths::store_path(&store, text)?);
+        roots.push(paths::store_path(&choice.config, text)?);
     }
-    let db = NixDb::open(store).map_err(|error| words::of_source(&error))?;
-    context.ui.detail(&format!("reading {}", db.describe()));
+    roots.sort();
+    roots.dedup();
+    let source = store::open(context, &choice)?;
+    context.ui.detail(&format!("reading {}", source.describe()));
     let closure = format!("the closure of {}", Count::of(roots.len(), "path"));
-    let whole = Part {
-        source: Arc::new(db),
-        roots,
-    };
     let closures = Closures {
-        whole,
+        whole: Part { source, roots },
         changed: None,
     };
     Ok((closures, closure))

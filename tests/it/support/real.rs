@@ -313,6 +313,21 @@ impl Bucket {
         self.runtime.block_on(request.send()).unwrap();
     }
 
+    /// Begins an upload that nobody finishes.
+    pub(crate) fn begin_upload(&self, key: &str) {
+        let request = self.client.create_multipart_upload();
+        let request = request.bucket(&self.name).key(key);
+        self.runtime.block_on(request.send()).unwrap();
+    }
+
+    /// How many uploads of a key are unfinished.
+    pub(crate) fn n_uploads(&self, key: &str) -> usize {
+        let request = self.client.list_multipart_uploads();
+        let request = request.bucket(&self.name).prefix(key);
+        let answer = self.runtime.block_on(request.send()).unwrap();
+        answer.uploads().len()
+    }
+
     /// All objects but narhaul's own records, which change with every copy.
     pub(crate) fn list(&self) -> Listing {
         let mut listing = self.list_all();
