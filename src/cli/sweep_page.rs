@@ -263,7 +263,7 @@ pub fn metrics(about: About<'_>, report: &Report) -> Vec<Metric> {
         let since = time.duration_since(SystemTime::UNIX_EPOCH);
         since.map_or(0, |since| since.as_secs())
     };
-    let is_whole = report.stopped.is_none() && report.n_unreadable == 0;
+    let is_whole = report.stopped.is_none() && !report.is_in_doubt();
     let mut metrics = vec![
         metric(
             "sweep_last_run_timestamp_seconds",

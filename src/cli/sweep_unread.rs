@@ -14,6 +14,10 @@ use crate::{
     sweep::{Report, report::Unreadable},
 };
 
+/// What is wrong with a snapshot that makes no sense.
+const NO_SNAPSHOT: &str =
+    "it makes no sense, so nobody knows whether roots or pins that it named have vanished";
+
 /// Tells of a sweep that came to its end in doubt.
 pub(super) fn failure(about: About<'_>, report: &Report) -> Failure {
     let (place, what) = (&about.site.place, what(report));
@@ -26,6 +30,9 @@ pub(super) fn failure(about: About<'_>, report: &Report) -> Failure {
         let (name, why) = (name(about, item), in_a_line(&item.why));
         failure = failure.cause(format!("{name}: {why}"));
     }
+    for key in &report.unread_snapshots {
+        failure = failure.cause(format!("`{key}`: {NO_SNAPSHOT}"));
+    }
     let n_told = report.unreadable.len().min(MAX_CAUSES);
     if report.n_unreadable > n_told {
         failure = failure.cause(format!("and {} more", report.n_unreadable - n_told));
@@ -37,7 +44,7 @@ pub(super) fn failure(about: About<'_>, report: &Report) -> Failure {
 
 /// The same on a page.
 pub(super) fn section(about: About<'_>, report: &Report) -> Option<Section> {
-    if report.n_unreadable == 0 {
+    if !report.is_in_doubt() {
         return None;
     }
     let rows = report.unreadable.iter().take(MAX_NAMES);
@@ -45,6 +52,9 @@ pub(super) fn section(about: About<'_>, report: &Report) -> Option<Section> {
         let path = about.names.short(item.part);
         vec![item.key.to_string(), path, in_a_line(&item.why)]
     });
+    let snapshots = report.unread_snapshots.iter();
+    let snapshots =
+        snapshots.map(|key| vec![key.to_string(), String::new(), NO_SNAPSHOT.to_owned()]);
     let more = if has_taken(about, report) {
         "more "
     } else {
@@ -53,17 +63,17 @@ pub(super) fn section(about: About<'_>, report: &Report) -> Option<Section> {
     Some(Section {
         title: "What could not be read".to_owned(),
         note: format!(
-            "{} could not be read. What they refer to would look dead, so nothing {more}was taken away.",
+            "{} could not be read. What they name or refer to would look dead, so nothing {more}was taken away.",
             what(report)
         ),
         content: Content::Table {
             head: vec!["object", "path", "why"],
-            rows: rows.collect(),
+            rows: rows.chain(snapshots).collect(),
         },
     })
 }
 
-/// The first of them, for programs; `unreadable` counts all.
+/// The first of them and the snapshots, for programs; `unreadable` counts all narinfos and texts.
 pub(super) fn as_json(about: About<'_>, report: &Report) -> Vec<serde_json::Value> {
     let tell = |item: &Unreadable| {
         serde_json::json!({
@@ -72,7 +82,12 @@ pub(super) fn as_json(about: About<'_>, report: &Report) -> Vec<serde_json::Valu
             "why": in_a_line(&item.why),
         })
     };
-    report.unreadable.iter().map(tell).collect()
+    let snapshots = report
+        .unread_snapshots
+        .iter()
+        .map(|key| serde_json::json!({ "key": key.to_string(), "path": null, "why": NO_SNAPSHOT }));
+    let unreadable = report.unreadable.iter().map(tell);
+    unreadable.chain(snapshots).collect()
 }
 
 /// Whether something was taken away before the doubt.
@@ -81,7 +96,7 @@ fn has_taken(about: About<'_>, report: &Report) -> bool {
     !about.is_dry_run && sums.n_buried + sums.n_deleted > 0
 }
 
-/// How many narinfos and texts of buried paths could not be read.
+/// How many narinfos, texts of buried paths and snapshots could not be read.
 fn what(report: &Report) -> String {
     let n_texts = report.n_unreadable_texts;
     let n_narinfos = report.n_unreadable.saturating_sub(n_texts);
@@ -90,8 +105,13 @@ fn what(report: &Report) -> String {
         let texts = if n_texts == 1 { "text" } else { "texts" };
         format!("the {texts} of {}", Count::of(n_texts, "buried path"))
     });
-    let what: Vec<String> = narinfos.into_iter().chain(texts).collect();
-    what.join(" and ")
+    let snapshots = match report.unread_snapshots.len() {
+        0 => None,
+        1 => Some("the snapshot of an earlier sweep".to_owned()),
+        n => Some(format!("{n} snapshots of earlier sweeps")),
+    };
+    let what = [narinfos, texts, snapshots].into_iter().flatten();
+    what.collect::<Vec<String>>().join(" and ")
 }
 
 fn name(about: About<'_>, item: &Unreadable) -> String {
@@ -124,5 +144,12 @@ fn hints(about: About<'_>, report: &Report) -> Vec<String> {
             item.key
         )
     });
-    narinfo.into_iter().chain(text).collect()
+    let snapshot = report.unread_snapshots.first().map(|_| {
+        let url = &about.site.typed;
+        format!(
+            "see whether all is there that should be kept: `narhaul roots '{url}'`, `narhaul pins '{url}'`; \
+             copy again or pin what is not, remove `narhaul/snapshot/` of `{url}`, and sweep again"
+        )
+    });
+    [narinfo, text, snapshot].into_iter().flatten().collect()
 }

@@ -496,7 +496,6 @@ fn warning(report: &Report, warning: &Warning) -> String {
         }
         Warning::Versioned
         | Warning::ObjectLock
-        | Warning::NoSnapshot
         | Warning::RulesUnseen
         | Warning::OtherRun(_)
         | Warning::Uploads(_)
@@ -516,7 +515,7 @@ fn failure(about: About<'_>, report: &Report) -> Option<Failure> {
         Some(Stopped::Failed(error)) => {
             partly(format!("the sweep of `{place}` was not finished")).because(error.as_ref())
         }
-        None if report.n_unreadable > 0 => sweep_unread::failure(about, report),
+        None if report.is_in_doubt() => sweep_unread::failure(about, report),
         None if report.not_deleted.is_empty() => return None,
         None => partly(format!(
             "{} of `{place}` could not be deleted",
@@ -536,7 +535,7 @@ fn failure(about: About<'_>, report: &Report) -> Option<Failure> {
     if let Some(hint) = first.and_then(|left| backend_hint(&about.site.typed, &left.why)) {
         failure = failure.hint(hint);
     }
-    if report.stopped.is_none() && report.n_unreadable > 0 {
+    if report.stopped.is_none() && report.is_in_doubt() {
         return Some(failure);
     }
     Some(failure.hint("no closure is broken; run the same command again to continue"))

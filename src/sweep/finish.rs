@@ -2,6 +2,9 @@
 //!
 //! The snapshot is written before root records go: it is what says that they were meant to. Files that
 //! say that something is finished go last, so that a run that dies in between leaves nothing half.
+//!
+//! A snapshot that cannot be read stays, and puts every sweep in doubt until a person removes it: nobody
+//! knows which roots it named, so one that has vanished since would be forgotten with it.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
@@ -44,8 +47,8 @@ pub(super) struct Last {
     pub(super) lists: BTreeMap<String, u64>,
     /// The roots and pins that were there.
     pub(super) named: Vec<ObjectKey>,
-    /// Whether it could be read. If not, nobody knows whether a root has vanished.
-    pub(super) is_readable: bool,
+    /// Those that cannot be read. Where there is one, nobody knows whether a root has vanished.
+    pub(super) unread: Vec<ObjectKey>,
     /// All snapshots.
     keys: Vec<ObjectKey>,
 }
@@ -55,57 +58,74 @@ impl Last {
     pub(super) fn is_there(&self) -> bool {
         !self.keys.is_empty()
     }
+
+    /// Takes in what was read of the newest snapshot.
+    fn take(&mut self, newest: Snapshot) {
+        self.census = newest.census;
+        self.orphans = newest.orphans;
+        self.lists = newest.lists;
+        self.named = newest.roots.into_iter().chain(newest.pins).collect();
+    }
 }
 
 impl Context {
-    /// Reads the newest snapshot.
-    pub(super) async fn read_snapshot(&self, report: &mut Report) -> Result<Last, Error> {
+    /// Reads the newest snapshot, and sees whether older ones that were left make sense.
+    pub(super) async fn read_snapshot(&self) -> Result<Last, Error> {
         for _ in 0..MAX_TRIES {
             let listed = self.list("narhaul/snapshot/", false).await?.objects;
-            let keys: Vec<ObjectKey> = listed.into_iter().map(|(key, _)| key).collect();
-            let nothing = Last {
+            let mut last = Last {
                 census: Census::default(),
                 orphans: BTreeMap::new(),
                 lists: BTreeMap::new(),
                 named: Vec::new(),
-                is_readable: true,
-                keys: keys.clone(),
+                unread: Vec::new(),
+                keys: listed.into_iter().map(|(key, _)| key).collect(),
             };
             // Names sort by the server's time.
-            let Some(key) = keys.last() else {
-                return Ok(nothing);
+            let Some((newest, older)) = last.keys.split_last() else {
+                return Ok(last);
             };
-            let Some(Name::Snapshot(_)) = Name::parse(key) else {
-                return Err(Error::Foreign(key.clone()));
-            };
-            let Some(object) = self.get(key).await? else {
+            let Some(read) = self.snapshot(newest).await? else {
                 continue;
             };
-            return match Snapshot::decode(&object.body) {
-                Ok(last) => Ok(Last {
-                    census: last.census,
-                    orphans: last.orphans,
-                    lists: last.lists,
-                    named: last.roots.into_iter().chain(last.pins).collect(),
-                    is_readable: true,
-                    keys,
-                }),
-                Err(source @ DecodeError::Newer { .. }) => Err(Error::Ledger {
-                    key: key.clone(),
-                    source,
-                }),
-                Err(_) => {
-                    report.warnings.push(Warning::NoSnapshot);
-                    Ok(Last {
-                        is_readable: false,
-                        ..nothing
-                    })
+            // There are some only where sweeps ran side by side or died, or where one makes no sense.
+            let mut unread = Vec::new();
+            for key in older {
+                if let Some(Err(_)) = self.snapshot(key).await? {
+                    unread.push(key.clone());
                 }
-            };
+            }
+            match read {
+                Ok(newest) => last.take(newest),
+                Err(_) => unread.push(newest.clone()),
+            }
+            last.unread = unread;
+            return Ok(last);
         }
         Err(Error::NotKept(
             Name::Snapshot(self.request.run.clone()).key(),
         ))
+    }
+
+    /// Reads a snapshot, if it is there and whether it makes sense or not; one of a newer version ends
+    /// the run.
+    async fn snapshot(
+        &self,
+        key: &ObjectKey,
+    ) -> Result<Option<Result<Snapshot, DecodeError>>, Error> {
+        let Some(Name::Snapshot(_)) = Name::parse(key) else {
+            return Err(Error::Foreign(key.clone()));
+        };
+        let Some(object) = self.get(key).await? else {
+            return Ok(None);
+        };
+        match Snapshot::decode(&object.body) {
+            Err(source @ DecodeError::Newer { .. }) => Err(Error::Ledger {
+                key: key.clone(),
+                source,
+            }),
+            read => Ok(Some(read)),
+        }
     }
 
     /// Returns which of the roots and pins that were there and are gone have been ended by a sweep.
@@ -198,7 +218,8 @@ impl Context {
             let files = [IntentFile::Closure, IntentFile::Beat, IntentFile::Ended];
             first.extend(files.map(|file| Name::intent(&book.id, file).key()));
         }
-        first.extend(last.keys.into_iter().filter(|key| *key < snapshot));
+        let is_old = |key: &ObjectKey| *key < snapshot && !last.unread.contains(key);
+        first.extend(last.keys.iter().filter(|key| is_old(key)).cloned());
         first.extend(expired.iter().cloned());
         report.expired = expired.into_iter().collect();
         for keys in [first, then] {

@@ -44,6 +44,9 @@ pub struct Report {
     pub n_unreadable: usize,
     /// How many of those are texts in journals.
     pub n_unreadable_texts: usize,
+    /// The snapshots of earlier sweeps that make no sense, so that nothing was taken away either: nobody
+    /// knows which roots and pins they named.
+    pub unread_snapshots: Vec<ObjectKey>,
     /// What was condemned, with what became of it since.
     pub condemned: Vec<Condemned>,
     /// Where the texts of the condemned are kept, if anything was.
@@ -73,6 +76,12 @@ pub struct Report {
 }
 
 impl Report {
+    /// Returns whether something could not be read, so that nothing was taken away from then on.
+    #[must_use]
+    pub const fn is_in_doubt(&self) -> bool {
+        self.n_unreadable > 0 || !self.unread_snapshots.is_empty()
+    }
+
     /// Makes a report of a sweep that has done nothing yet.
     pub(super) fn new(run: RunId, began: SystemTime) -> Self {
         Self {
@@ -86,6 +95,7 @@ impl Report {
             unreadable: Vec::new(),
             n_unreadable: 0,
             n_unreadable_texts: 0,
+            unread_snapshots: Vec::new(),
             condemned: Vec::new(),
             journal: None,
             bodies: Vec::new(),
@@ -332,9 +342,6 @@ pub enum Warning {
     /// Objects can be protected.
     #[error("the bucket has object lock: what is protected cannot be deleted before its time")]
     ObjectLock,
-    /// The last snapshot is of no use.
-    #[error("the snapshot of the last sweep cannot be read, so every narinfo is read again")]
-    NoSnapshot,
     /// Another sweep is at work, and was not waited for.
     #[error("the sweep `{0}` is running too")]
     OtherRun(RunId),

@@ -54,7 +54,7 @@ pub(super) struct Sight {
     pub(super) finished: Vec<RunId>,
     /// The roots and pins that other sweeps have ended since the last snapshot.
     pub(super) ended: Vec<ObjectKey>,
-    /// Whether the last snapshot could be read, or there was none.
+    /// Whether all snapshots that there are could be read.
     pub(super) knows_last: bool,
     /// The texts of journals that make no sense, of paths that something needs and whose bodies may be
     /// there: a newer version may be able to put those back, and all that they refer to. By the last look.
@@ -87,7 +87,8 @@ impl Sight {
 
 /// Carries out the steps S1 to S10.
 pub(super) async fn run(context: &mut Context, report: &mut Report) -> Result<(), Error> {
-    let last = context.read_snapshot(report).await?;
+    let last = context.read_snapshot().await?;
+    report.unread_snapshots.clone_from(&last.unread);
     if context.known.config.is_none() && last.is_there() {
         // Another first sweep may have left both since this one began. Settings are written before any
         // snapshot, so whoever sees that finds them by now.
@@ -102,7 +103,7 @@ pub(super) async fn run(context: &mut Context, report: &mut Report) -> Result<()
     let mut sight = Sight {
         orphans: last.orphans.clone(),
         bulk: context.bulk().await?,
-        knows_last: last.is_readable,
+        knows_last: last.unread.is_empty(),
         ..Sight::default()
     };
     let done = from_census(context, report, &mut sight, last).await;

@@ -316,6 +316,34 @@ fn a_sweep_that_comes_to_doubt_after_it_has_buried_is_no_success() {
 }
 
 #[test]
+fn a_snapshot_that_makes_no_sense_is_told_every_night() {
+    let cache = Cache::new();
+    cache.copy("old", "g");
+    cache.narhaul(&["sweep"]).success();
+    let snapshots = cache.world.path("served/narhaul/snapshot");
+    let snapshot = fs::read_dir(&snapshots).unwrap().next().unwrap();
+    fs::write(snapshot.unwrap().path(), "nonsense").unwrap();
+    let night = ["sweep", "--metrics", "sweep.prom"];
+    insta::assert_snapshot!(words(&cache.narhaul(&night)), @r"
+    --- stderr
+    error: nothing was taken out of `file://[DIR]/served`: the snapshot of an earlier sweep could not be read
+    cause: `narhaul/snapshot/[RUN]`: it makes no sense, so nobody knows whether roots or pins that it named have vanished
+
+    hint: see whether all is there that should be kept: `narhaul roots 'file://[DIR]/served'`, `narhaul pins 'file://[DIR]/served'`; copy again or pin what is not, remove `narhaul/snapshot/` of `file://[DIR]/served`, and sweep again
+    --- exit 3
+    ");
+    assert!(has_failed(&cache.world.read("sweep.prom")));
+    let met = cache.narhaul(&["sweep", "--json", "--quiet"]);
+    met.clone().expect_code(3);
+    let report: serde_json::Value = serde_json::from_str(&met.stdout).unwrap();
+    let key = report["unread"][0]["key"].as_str().unwrap();
+    assert!(key.starts_with("narhaul/snapshot/"), "{report}");
+    fs::remove_dir_all(&snapshots).unwrap();
+    cache.narhaul(&night).success();
+    assert!(!has_failed(&cache.world.read("sweep.prom")));
+}
+
+#[test]
 fn nobody_is_told_to_remove_a_journal_of_which_a_text_makes_no_sense() {
     let cache = Cache::new();
     let old = cache.copy("old", "g");

@@ -14,6 +14,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use narhaul::{
     backend::memory::Modes,
     ledger::Name,
+    nix::object_key::ObjectKey,
     plan::sweep::Refusal,
     stop::Stop,
     sweep::{
@@ -321,6 +322,45 @@ async fn a_vanished_root_is_refused_and_an_expired_one_is_not() {
         matches!(error, Error::Refused(Refusal::Vanished { n_gone: 1, .. })),
         "{error:?}"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_root_that_vanished_with_the_snapshot_that_named_it_is_not_forgotten_by_the_next_night() {
+    let world = with_garbage().await;
+    world.sweep().await;
+    world.days(32).await;
+    let snapshots = || {
+        let ledger = world.ledger().into_iter();
+        let names = ledger.filter(|name| name.contains("/snapshot/"));
+        names.collect::<Vec<_>>()
+    };
+    let unread = snapshots().remove(0);
+    world.memory.plant(&unread, "narhaul snapshot 1\nnonsense");
+    let ledger = world.ledger().into_iter();
+    let roots: Vec<_> = ledger.filter(|name| name.contains("/roots/")).collect();
+    for root in &roots {
+        world.memory.remove(root);
+    }
+    world.root("other", &["glibc"]);
+    for _ in 0..3 {
+        let report = world.sweep().await;
+        let told: Vec<_> = report
+            .unread_snapshots
+            .iter()
+            .map(ObjectKey::as_str)
+            .collect();
+        assert_eq!(told, [&unread]);
+        assert!(report.condemned.is_empty() && world.has("sys") && world.has_body("old"));
+        // The new one is there beside it, so that not all is read again every night.
+        assert_eq!(snapshots().len(), 2);
+        world.days(1).await;
+    }
+    // Somebody has seen that nothing is missing.
+    for snapshot in snapshots() {
+        world.memory.remove(&snapshot);
+    }
+    let report = world.sweep().await;
+    assert!(report.unread_snapshots.is_empty() && !world.has("sys"));
 }
 
 #[tokio::test(start_paused = true)]
