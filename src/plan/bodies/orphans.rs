@@ -3,7 +3,8 @@
 //! Most are left by copies that died before they published. But one may have lost its narinfo a moment
 //! ago to another that names another body, and whoever read the old one is owed a grace (G4). No date in
 //! the bucket tells when that was. So a sweep notes the orphans that it finds in its snapshot, and one
-//! goes when sweeps have found it so for a grace.
+//! goes when sweeps have found it so for a grace. A sweep that could not read all narinfos finds no new ones,
+//! and forgets none.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -76,20 +77,27 @@ pub fn orphans<'a>(
         let age = look.now.duration_since(seen.modified).unwrap_or_default();
         let verdict = if !matches!(kind(body), Kind::Body) {
             OrphanVerdict::Unknown
-        } else if !look.is_readable {
-            OrphanVerdict::Doubt
         } else if age < look.ages.orphans + look.ages.margin {
             OrphanVerdict::Young
+        } else if !look.is_readable {
+            OrphanVerdict::Doubt
         } else if is_due(look, body) {
             OrphanVerdict::Doom
         } else {
             OrphanVerdict::Waiting
         };
-        if matches!(verdict, OrphanVerdict::Doom | OrphanVerdict::Waiting) {
-            let found = look.orphans.get(body).copied();
-            let found = found.unwrap_or_else(|| Seconds::from(look.now));
-            orphans.found.insert(body.clone(), found);
-        }
+        let known = look.orphans.get(body).copied();
+        let found = match verdict {
+            OrphanVerdict::Doom | OrphanVerdict::Waiting => {
+                Some(known.unwrap_or_else(|| Seconds::from(look.now)))
+            }
+            // Nobody was seen to name it, so a night in doubt ends no grace and begins none.
+            OrphanVerdict::Doubt => known,
+            OrphanVerdict::Young | OrphanVerdict::Unknown => None,
+        };
+        orphans
+            .found
+            .extend(found.map(|found| (body.clone(), found)));
         orphans.items.push(Orphan {
             body: body.clone(),
             size: seen.size,

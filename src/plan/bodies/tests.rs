@@ -315,8 +315,34 @@ fn an_old_body_that_nobody_names_is_an_orphan() {
     };
     assert_eq!(old.doomed(), [line]);
     assert_eq!(decide(&books, 7).items[0].verdict, OrphanVerdict::Young);
+}
+
+#[test]
+fn a_night_in_doubt_does_not_begin_the_grace_of_an_orphan_anew() {
+    let mut books = books("a", Vec::new());
     books.is_readable = false;
-    assert_eq!(decide(&books, 99).items[0].verdict, OrphanVerdict::Doubt);
+    let keys = ["known", "new"].map(body);
+    let decide = |books: &Books, days: u32| {
+        let modified = days_ago(days);
+        let seen = BodySeen { size: 1, modified };
+        books.look(|look| orphans(look, keys.iter().map(|key| (key, seen))))
+    };
+    let noted = BTreeMap::from([(body("known"), Seconds::from(days_ago(40)))]);
+    books.orphans.clone_from(&noted);
+    let doubted = decide(&books, 99);
+    let verdicts: Vec<_> = doubted.items.iter().map(|item| item.verdict).collect();
+    assert_eq!(verdicts, [OrphanVerdict::Doubt, OrphanVerdict::Doubt]);
+    assert_eq!(doubted.found, noted);
+    // One that was written anew is another.
+    assert!(decide(&books, 3).found.is_empty());
+    books.orphans = doubted.found;
+    books.is_readable = true;
+    let verdicts: Vec<_> = decide(&books, 99)
+        .items
+        .iter()
+        .map(|item| item.verdict)
+        .collect();
+    assert_eq!(verdicts, [OrphanVerdict::Doom, OrphanVerdict::Waiting]);
 }
 
 #[test]
