@@ -105,7 +105,6 @@ impl Context {
             .collect();
         report.dangling.sort_by_key(|item| item.part);
         forget(sight, &fates);
-        let is_gone = |fate: &Fate| matches!(fate, Fate::Buried | Fate::Vanished);
         let is_whole = fates.len() == nodes.len() && fates.values().all(is_gone);
         Ok(is_whole && sight.is_readable())
     }
@@ -212,12 +211,17 @@ impl Context {
                 }
             }
             let mut keys = Vec::new();
-            for (node, is_unchanged) in self.are_unchanged(census, open).await? {
-                if !is_unchanged {
-                    fates.insert(node, Fate::Spared(Spared::Changed));
+            for (node, state) in self.states(census, open).await? {
+                let fate = match state {
+                    State::Unchanged => Fate::Buried,
+                    State::Changed => Fate::Spared(Spared::Changed),
+                    // Nothing is sent: what is published from now on is not what was condemned.
+                    State::Gone => Fate::Vanished,
+                };
+                fates.insert(node, fate);
+                if state != State::Unchanged {
                     continue;
                 }
-                fates.insert(node, Fate::Buried);
                 let part = census.part(node);
                 keys.push(ObjectKey::narinfo(part));
                 if sight.found.ls.contains_key(&part) {
@@ -239,27 +243,35 @@ impl Context {
     }
 
     /// Looks once more at the narinfos of one level; in their order.
-    async fn are_unchanged(
-        &self,
-        census: &Census,
-        nodes: Vec<Node>,
-    ) -> Result<Vec<(Node, bool)>, Error> {
+    async fn states(&self, census: &Census, nodes: Vec<Node>) -> Result<Vec<(Node, State)>, Error> {
         stream::iter(nodes)
-            .map(|node| async move { Ok((node, self.is_unchanged(census, node).await?)) })
+            .map(|node| async move { Ok((node, self.state(census, node).await?)) })
             .buffered(self.request.n_requests)
             .try_collect()
             .await
     }
 
-    async fn is_unchanged(&self, census: &Census, node: Node) -> Result<bool, Error> {
+    async fn state(&self, census: &Census, node: Node) -> Result<State, Error> {
         self.go_on()?;
         let Some(object) = self.get(&ObjectKey::narinfo(census.part(node))).await? else {
-            return Ok(true);
+            return Ok(State::Gone);
         };
         let tag = object.meta.etag.as_deref().map(Etag::of);
         let date = object.meta.last_modified.map(Seconds::from);
-        Ok(tag == census.etag(node) && date == Some(census.modified(node)))
+        if tag == census.etag(node) && date == Some(census.modified(node)) {
+            Ok(State::Unchanged)
+        } else {
+            Ok(State::Changed)
+        }
     }
+}
+
+/// What has become of a narinfo since it was condemned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Unchanged,
+    Changed,
+    Gone,
 }
 
 /// Returns what visible nodes need and the census does not have, where nothing seems to put it back.
@@ -293,15 +305,20 @@ fn lost(sight: &Sight) -> Vec<heal::Missing> {
     missing.into_iter().filter(is_lost).collect()
 }
 
-/// Takes what was buried out of sight.
+/// Takes what is gone out of sight.
 fn forget(sight: &mut Sight, fates: &BTreeMap<Node, Fate>) {
     let census = &sight.found.census;
-    let buried = fates.iter().filter(|(_, fate)| **fate == Fate::Buried);
-    let buried: Vec<HashPart> = buried.map(|(node, _)| census.part(*node)).collect();
+    let gone = fates.iter().filter(|(_, fate)| is_gone(fate));
+    let gone: Vec<HashPart> = gone.map(|(node, _)| census.part(*node)).collect();
     let mut builder = std::mem::take(&mut sight.found.census).amend();
-    for part in &buried {
+    for part in &gone {
         builder.remove(part);
         sight.found.ls.remove(part);
     }
     sight.found.census = builder.build();
+}
+
+/// Whether a narinfo is not there any more, whoever took it away.
+const fn is_gone(fate: &Fate) -> bool {
+    matches!(fate, Fate::Buried | Fate::Vanished)
 }

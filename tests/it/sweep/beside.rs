@@ -3,7 +3,10 @@
 use std::{
     collections::BTreeSet,
     fmt,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -247,6 +250,35 @@ async fn a_narinfo_published_at_the_last_moment_does_not_dangle_for_long() {
     let report = world.sweep_over(dest, world.request()).await.unwrap();
     assert_eq!(report.dangling.len(), 1);
     assert_eq!(world.names(), live());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dangling_narinfo_that_is_found_gone_and_then_published_again_is_not_deleted() {
+    let world = with_garbage().await;
+    world.push("app -> glibc");
+    let keys = [body_key("app"), narinfo_key("app")];
+    let objects = keys.map(|key| (world.memory.stored(&key).unwrap().body.clone(), key));
+    world.memory.remove(&body_key("app"));
+    let (memory, narinfo) = (world.memory.clone(), narinfo_key("app"));
+    let is_gone = AtomicBool::new(false);
+    let looks = move |asked: &Asked<'_>| {
+        if asked.verb == Verb::Put && asked.name.ends_with("-f/condemned") {
+            memory.remove(&narinfo);
+            is_gone.store(true, Ordering::Relaxed);
+        }
+        asked.verb == Verb::Get && asked.name == narinfo && is_gone.load(Ordering::Relaxed)
+    };
+    let dest = Beside::after(&world, looks, move |memory| {
+        for (bytes, key) in objects {
+            memory.plant(&key, bytes);
+        }
+    });
+    let report = world.sweep_over(dest, world.request()).await.unwrap();
+    assert_eq!(report.dangling[0].fate, Fate::Vanished);
+    assert!(world.has("app") && world.has_body("app"));
+    world.days(1).await;
+    assert!(world.sweep().await.dangling.is_empty());
+    assert!(world.has("app") && world.holes().is_empty());
 }
 
 #[tokio::test(start_paused = true)]
