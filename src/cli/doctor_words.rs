@@ -79,7 +79,7 @@ pub fn words(finding: &Finding, url: &str) -> Words {
         .or_else(|| readers(finding, url))
         .or_else(|| writes(finding, url))
         .or_else(|| deletions(finding))
-        .or_else(|| rest(finding))
+        .or_else(|| rest(finding, url))
         .unwrap_or_default()
 }
 
@@ -288,7 +288,7 @@ fn rules(finding: &Finding, url: &str) -> Option<Words> {
         Finding::LifecycleUnknown { is_denied: true } => {
             Words::new("whether a rule removes objects by age may not be known to these credentials")
                 .narhaul("a sweep warns, and cannot tell a rule that breaks closures")
-                .action("give this key `s3:GetLifecycleConfiguration`")
+                .action("examine it with a sweeper's key, which has `s3:GetLifecycleConfiguration`")
         }
         Finding::LifecycleUnknown { is_denied: false } => {
             Words::new("the server has no rules that remove objects by age")
@@ -319,7 +319,10 @@ fn rules(finding: &Finding, url: &str) -> Option<Words> {
         Finding::NoPolicies => Words::new("the server has none")
             .narhaul("rights of keys and anonymous reading are set by the server's own tools"),
         Finding::PolicyDenied => Words::new("it may not be known to these credentials"),
-        Finding::VersionsUnknown => {
+        Finding::VersionsUnknown { is_denied: true } => {
+            Words::new("whether what is deleted is kept may not be known to these credentials")
+        }
+        Finding::VersionsUnknown { is_denied: false } => {
             Words::new("the server has no versions, or does not tell")
         }
         _ => return None,
@@ -493,11 +496,11 @@ fn writes(finding: &Finding, url: &str) -> Option<Words> {
         Finding::WritesDiffer => Words::new("what is read back is not what was written")
             .both("nothing here can be relied on")
             .action("something between here and the server changes what it carries"),
-        Finding::ReadOnlyKey => Words::new("these credentials may not write")
-            .narhaul("neither a copy nor a sweep can run")
-            .nix("`nix copy` fails")
+        Finding::ReadOnlyKey => Words::new("these credentials may not write below `narhaul/doctor/`")
+            .narhaul("what the server does with writes was not tried; who may write nowhere can neither copy nor sweep")
+            .nix("`nix copy` fails for who may write nowhere")
             .action(format!(
-                "the key needs `s3:PutObject`; `narhaul init '{url}'` is for whoever may set that"
+                "what a key needs to copy: `narhaul init '{url}' --print-policy writer`"
             )),
         Finding::ConditionalPut { found, is_surprise } => conditional_put(*found, *is_surprise),
         Finding::UnequalParts => Words::new("parts of an object may have different lengths"),
@@ -588,11 +591,11 @@ fn deletions(finding: &Finding) -> Option<Words> {
     })
 }
 
-fn rest(finding: &Finding) -> Option<Words> {
+fn rest(finding: &Finding, url: &str) -> Option<Words> {
     Some(match finding {
-        Finding::NotKnown(_, error) => {
-            Words::new(format!("not known: {error}")).action("run `narhaul doctor` again")
-        }
+        Finding::NotKnown(_, error) => Words::new(format!("not known: {error}"))
+            .action("run `narhaul doctor` again")
+            .hint(url, error),
         Finding::LeftOver(names) => Words::new(format!(
             "this examination could not remove {}",
             quoted(names)

@@ -268,7 +268,10 @@ pub enum Finding {
     /// Objects can be protected from deletion.
     ObjectLock,
     /// The server has no versions, or does not tell.
-    VersionsUnknown,
+    VersionsUnknown {
+        /// Whether it may be known to others.
+        is_denied: bool,
+    },
 
     /// The bucket has a policy of its own, or none.
     Policy {
@@ -393,7 +396,7 @@ pub enum Finding {
     Writes,
     /// It is read back differently.
     WritesDiffer,
-    /// These credentials may not write.
+    /// These credentials may not write where an examination does.
     ReadOnlyKey,
     /// What becomes of conditional writes.
     ConditionalPut {
@@ -493,9 +496,10 @@ impl Finding {
             | Self::ExpiryElsewhere(_)
             | Self::LifecycleUnknown { .. } => Topic::Lifecycle,
             Self::UploadsGo { .. } | Self::UploadsStay => Topic::UnfinishedUploads,
-            Self::NoVersions | Self::Versions { .. } | Self::ObjectLock | Self::VersionsUnknown => {
-                Topic::Versioning
-            }
+            Self::NoVersions
+            | Self::Versions { .. }
+            | Self::ObjectLock
+            | Self::VersionsUnknown { .. } => Topic::Versioning,
             Self::Policy { .. } | Self::NoPolicies | Self::PolicyDenied => Topic::Policy,
             Self::CacheInfo { .. }
             | Self::NoCacheInfo
@@ -588,7 +592,7 @@ impl Finding {
                 | Self::ExpiryElsewhere(_)
                 | Self::UploadsStay
                 | Self::Versions { is_freed: true }
-                | Self::VersionsUnknown
+                | Self::VersionsUnknown { .. }
                 | Self::NoPolicies
                 | Self::PolicyDenied
                 | Self::PublicLedger

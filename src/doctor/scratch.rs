@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 
 use crate::{
-    backend::{Backend, Error, ListQuery, ObjectMeta, PutOptions, Upload, s3::S3},
+    backend::{Backend, Error, Kind, ListQuery, ObjectMeta, PutOptions, Upload, s3::S3},
     ledger::{IntentId, name::Name},
     nix::object_key::ObjectKey,
     tomb,
@@ -69,7 +69,13 @@ impl Scratch {
     /// Writes a small object.
     pub(super) async fn put(&self, key: &ObjectKey, text: &str) -> Result<(), Error> {
         let body = Bytes::from(text.to_owned());
-        self.dest.put(key, body, &options()).await
+        let put = self.dest.put(key, body, &options()).await;
+        if matches!(&put, Err(error) if error.kind == Kind::Denied) {
+            // Nothing was written, so nothing is left where nothing can be deleted.
+            let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+            keys.remove(key);
+        }
+        put
     }
 
     /// Begins an object in parts.

@@ -385,7 +385,7 @@ async fn a_key_that_may_not_write_is_told_so() {
     note unfinished uploads: no rule drops them
     warning nix-cache-info: there is none
     note signatures: there are no narinfos yet
-    note writes: these credentials may not write
+    note writes: these credentials may not write below `narhaul/doctor/`
     exit 5
     ");
     clinic.is_tidy();

@@ -176,7 +176,7 @@ fn keys_of_garage_without_rights_are_recognized() {
     let words = "failure credentials: the bucket is there, and these credentials may neither";
     assert!(foreign.contains(words), "{foreign}");
     let reader = found(&["read"]);
-    let words = "note writes: these credentials may not write";
+    let words = "note writes: these credentials may not write below `narhaul/doctor/`";
     assert!(reader.contains(words), "{reader}");
 }
 

@@ -405,7 +405,8 @@ fn policies_and_users_are_printed_without_a_server() {
             "arn:aws:s3:::nix-cache/a/build-trace-v2/*",
             "arn:aws:s3:::nix-cache/a/narhaul/intents/*",
             "arn:aws:s3:::nix-cache/a/narhaul/roots/*",
-            "arn:aws:s3:::nix-cache/a/narhaul/pins/*"
+            "arn:aws:s3:::nix-cache/a/narhaul/pins/*",
+            "arn:aws:s3:::nix-cache/a/narhaul/doctor/*"
           ]
         },
         {
@@ -415,7 +416,8 @@ fn policies_and_users_are_printed_without_a_server() {
             "s3:AbortMultipartUpload"
           ],
           "Resource": [
-            "arn:aws:s3:::nix-cache/a/nar/*"
+            "arn:aws:s3:::nix-cache/a/nar/*",
+            "arn:aws:s3:::nix-cache/a/narhaul/doctor/*"
           ]
         },
         {
@@ -425,7 +427,8 @@ fn policies_and_users_are_printed_without_a_server() {
             "s3:DeleteObject"
           ],
           "Resource": [
-            "arn:aws:s3:::nix-cache/a/narhaul/intents/*"
+            "arn:aws:s3:::nix-cache/a/narhaul/intents/*",
+            "arn:aws:s3:::nix-cache/a/narhaul/doctor/*"
           ]
         }
       ]

@@ -17,7 +17,7 @@ use clap::{Args, Subcommand};
 
 use crate::{
     backend::{
-        Backend,
+        Backend, Kind,
         s3::{self, ClientChoice, CredentialChoice, Keys, S3, S3Config},
         wrap::retry::Policy,
     },
@@ -239,7 +239,7 @@ pub fn run(context: &Arc<Context>, args: &BenchArgs) -> Result<Exit, Failure> {
     let done = run::with_interrupts(context, &stop, async {
         let place = open(context, args, &layers, settings.requests).await?;
         if args.clean {
-            return clean(context, &place).await;
+            return clean(context, args, &place).await;
         }
         Box::pin(measure(
             context,
@@ -372,9 +372,9 @@ async fn embedded(args: &BenchArgs, requests: u32, client: ClientChoice) -> Resu
     })
 }
 
-async fn clean(context: &Context, place: &Place) -> Result<Exit, Failure> {
+async fn clean(context: &Context, args: &BenchArgs, place: &Place) -> Result<Exit, Failure> {
     let cleaned = bench::clean(&*place.base).await;
-    let cleaned = cleaned.map_err(|error| Failure::from_error(&error))?;
+    let cleaned = cleaned.map_err(|error| failed(args, &bench::Error::Ground(error)))?;
     for foreign in &cleaned.foreign {
         context.ui.warn(&format!(
             "`{foreign}` was written by no bench and is left alone"
@@ -432,7 +432,7 @@ async fn measure(
     let base = Arc::clone(&place.base);
     let connections = Arc::clone(&place.connections);
     let measured = bench::run(base, request, connections, stop).await;
-    let mut report = measured.map_err(|error| failed(&error))?;
+    let mut report = measured.map_err(|error| failed(args, &error))?;
     if args.mask {
         report.place = "a bucket".to_owned();
     }
@@ -444,9 +444,20 @@ async fn measure(
     Ok(Exit::Done)
 }
 
-fn failed(error: &bench::Error) -> Failure {
+fn failed(args: &BenchArgs, error: &bench::Error) -> Failure {
     let failure = Failure::from_error(error);
     match error {
+        bench::Error::Cache { source, .. }
+        | bench::Error::Ground(bench::ground::Error::Cache { source, .. })
+            if source.kind == Kind::Denied =>
+        {
+            match &args.url {
+                Some(url) => failure.hint(format!(
+                    "benches need rights of their own: `narhaul init '{url}' --print-policy bencher`"
+                )),
+                None => failure,
+            }
+        }
         bench::Error::Ground(bench::ground::Error::Foreign(_)) => Failure {
             exit: Exit::Refused,
             ..failure

@@ -44,7 +44,7 @@ use crate::{
 /// for narhaul and for Nix, and what to do.
 ///
 /// What it writes lies below `narhaul/doctor/` and is removed again, 10 MiB in all; the result is kept in
-/// `narhaul/capabilities`. Ends with 0 if there is nothing worse than a note, with 5 if there are
+/// `narhaul/capabilities`, where the key may write that. Ends with 0 if there is nothing worse than a note, with 5 if there are
 /// warnings, and with 1 if there are failures.
 ///
 /// Example: narhaul doctor 's3://nix-cache?endpoint=s3.homelab.local&profile=nixbuilder'

@@ -97,6 +97,8 @@ enum RoleArg {
     Writer,
     /// The machine that sweeps it
     Sweeper,
+    /// Whoever measures the bucket with `narhaul bench`
+    Bencher,
 }
 
 /// Sets up a cache.
@@ -217,6 +219,7 @@ fn print_policy(
         RoleArg::Reader => Role::Reader,
         RoleArg::Writer => Role::Writer,
         RoleArg::Sweeper => Role::Sweeper,
+        RoleArg::Bencher => Role::Bencher,
     };
     let statements = policy::least(role, &place.bucket, &place.prefix);
     let form = match principal {

@@ -48,7 +48,8 @@ fn rules(rules: &Rules) -> Vec<Finding> {
         Known::Told(Versioning::On | Versioning::Suspended) => {
             Finding::Versions { is_freed: frees }
         }
-        Known::Denied | Known::Unsupported => Finding::VersionsUnknown,
+        Known::Denied => Finding::VersionsUnknown { is_denied: true },
+        Known::Unsupported => Finding::VersionsUnknown { is_denied: false },
     });
     if rules.has_object_lock == Known::Told(true) {
         found.push(Finding::ObjectLock);

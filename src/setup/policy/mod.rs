@@ -49,6 +49,15 @@ const SWEPT: [&str; 8] = [
 /// What narhaul keeps for itself.
 const LEDGER: &str = "narhaul/*";
 
+/// What copies note about themselves while they run.
+const INTENTS: &str = "narhaul/intents/*";
+
+/// Where an examination (`doctor`) tries what a server does with writes.
+const TRIALS: &str = "narhaul/doctor/*";
+
+/// Where benches work.
+const BENCHES: &str = "narhaul-bench/*";
+
 /// Who uses a cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
@@ -58,11 +67,13 @@ pub enum Role {
     Writer,
     /// The one machine that sweeps it, puts back and repairs.
     Sweeper,
+    /// Whoever measures the bucket, beside the cache and not in it.
+    Bencher,
 }
 
 impl Role {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Reader, Self::Writer, Self::Sweeper];
+    pub const ALL: [Self; 4] = [Self::Reader, Self::Writer, Self::Sweeper, Self::Bencher];
 
     /// Returns its name in arguments.
     #[must_use]
@@ -71,6 +82,7 @@ impl Role {
             Self::Reader => "reader",
             Self::Writer => "writer",
             Self::Sweeper => "sweeper",
+            Self::Bencher => "bencher",
         }
     }
 }
@@ -149,10 +161,14 @@ pub fn least(role: Role, bucket: &str, prefix: &str) -> Vec<Statement> {
             on_objects(
                 "NarhaulWrite",
                 "s3:PutObject",
-                &objects_and(&["narhaul/intents/*", "narhaul/roots/*", "narhaul/pins/*"]),
+                &objects_and(&[INTENTS, "narhaul/roots/*", "narhaul/pins/*", TRIALS]),
             ),
-            on_objects("NarhaulGiveUp", "s3:AbortMultipartUpload", &["nar/*"]),
-            on_objects("NarhaulEnd", "s3:DeleteObject", &["narhaul/intents/*"]),
+            on_objects(
+                "NarhaulGiveUp",
+                "s3:AbortMultipartUpload",
+                &["nar/*", TRIALS],
+            ),
+            on_objects("NarhaulEnd", "s3:DeleteObject", &[INTENTS, TRIALS]),
         ],
         Role::Sweeper => vec![
             on_bucket(
@@ -174,6 +190,16 @@ pub fn least(role: Role, bucket: &str, prefix: &str) -> Vec<Statement> {
                 &["nar/*", LEDGER],
             ),
             on_objects("NarhaulSweep", "s3:DeleteObject", &SWEPT),
+        ],
+        Role::Bencher => vec![
+            on_bucket(
+                "NarhaulList",
+                &["s3:ListBucket", "s3:ListBucketMultipartUploads"],
+            ),
+            on_objects("NarhaulRead", "s3:GetObject", &[BENCHES]),
+            on_objects("NarhaulWrite", "s3:PutObject", &[BENCHES]),
+            on_objects("NarhaulGiveUp", "s3:AbortMultipartUpload", &[BENCHES]),
+            on_objects("NarhaulEnd", "s3:DeleteObject", &[BENCHES]),
         ],
     }
 }

@@ -1,159 +1,14 @@
 //! The least policies, on servers that enforce them: every command runs under exactly its role's, and
 //! without any one action of it something goes wrong.
 
-use std::{process::Command, sync::Mutex, thread, time::Duration};
+mod stage;
 
-use narhaul::{
-    backend::{Backend as _, Known, PutOptions, Rules, Versioning, memory::Memory},
-    clock::Clock,
-    nix::object_key::ObjectKey,
-    serve::{Config, Server},
-};
+use std::{thread, time::Duration};
+
 use serde_json::Value;
 
-use crate::support::{
-    output::Output,
-    real::{self, Bucket},
-    world::World,
-};
-
-const DAY: Duration = Duration::from_secs(86_400);
-
-/// A cache with a path that nothing keeps, and whoever uses it.
-trait Stage {
-    fn world(&self) -> &World;
-    fn url(&self) -> &str;
-    /// What a sweep needs to take the path for old.
-    fn sweep_flags(&self) -> Vec<&'static str>;
-    fn as_admin(&self, args: &[&str]) -> Output;
-    fn as_user(&self, args: &[&str]) -> Output;
-    /// Sets what the user may do.
-    fn restrict(&self, policy: &str);
-    fn names(&self) -> Vec<String>;
-
-    fn policy(&self, role: &str) -> Value {
-        let output = self.as_admin(&["init", self.url(), "--print-policy", role]);
-        serde_json::from_str(&output.success().stdout).unwrap()
-    }
-}
-
-/// The embedded server, which has one key.
-struct Embedded {
-    world: World,
-    config: Config,
-    server: Server,
-    memory: Memory,
-    url: String,
-    policy: Mutex<String>,
-}
-
-impl Embedded {
-    async fn new() -> Self {
-        let config = Config {
-            clock: Clock::by_hand(Clock::system().now() - DAY * 40),
-            ..Config::default()
-        };
-        let server = Server::start(config.clone()).await.unwrap();
-        let memory = server.add_memory_bucket("nix-cache");
-        let world = World::new();
-        push(&world, &memory, "old");
-        let big = ObjectKey::parse("nar/given-up").unwrap();
-        let begun = memory.begin_upload(&big, &PutOptions::default()).await;
-        begun.unwrap();
-        config.clock.turn(DAY * 40);
-        // A sweep says so, if it may know.
-        memory.set_rules(Rules {
-            versioning: Known::Told(Versioning::On),
-            has_object_lock: Known::Told(true),
-            ..Rules::none()
-        });
-        let stage = Self {
-            world,
-            url: format!("s3://nix-cache?endpoint={}", server.endpoint()),
-            config,
-            memory,
-            server,
-            policy: Mutex::default(),
-        };
-        add(&stage, "new").success();
-        stage
-    }
-
-    fn run(&self, args: &[&str]) -> Output {
-        let run = self.world.narhaul(args);
-        let run = run
-            .env("AWS_ACCESS_KEY_ID", &self.config.access_key)
-            .env("AWS_SECRET_ACCESS_KEY", &self.config.secret_key);
-        tokio::task::block_in_place(|| run.run())
-    }
-}
-
-impl Stage for Embedded {
-    fn world(&self) -> &World {
-        &self.world
-    }
-    fn url(&self) -> &str {
-        &self.url
-    }
-    fn sweep_flags(&self) -> Vec<&'static str> {
-        vec!["--timing", "0.01", "--guard", "100%"]
-    }
-    fn as_admin(&self, args: &[&str]) -> Output {
-        self.server.restrict_key(None).unwrap();
-        self.run(args)
-    }
-    fn as_user(&self, args: &[&str]) -> Output {
-        let policy = self.policy.lock().unwrap().clone();
-        self.server.restrict_key(Some(&policy)).unwrap();
-        self.run(args)
-    }
-    fn restrict(&self, policy: &str) {
-        policy.clone_into(&mut self.policy.lock().unwrap());
-    }
-    fn names(&self) -> Vec<String> {
-        let mut names = self.memory.names();
-        let unfinished = self.memory.unfinished("");
-        names.extend(
-            unfinished
-                .iter()
-                .map(|one| format!("unfinished {}", one.key)),
-        );
-        names
-    }
-}
-
-/// Puts a path there as somebody does who leaves no record of it.
-fn push(world: &World, memory: &Memory, name: &str) {
-    world.write(&format!("{name}/file"), name.repeat(100));
-    let aside = format!("file://{}", world.text_path("aside"));
-    let args = ["copy", "--quiet", "--add", name, "--to", &aside];
-    world.narhaul(args).run().success();
-    for folder in ["aside", "aside/nar"] {
-        for file in std::fs::read_dir(world.path(folder)).unwrap() {
-            let path = file.unwrap().path();
-            if path.is_file() {
-                let key = path.strip_prefix(world.path("aside")).unwrap();
-                memory.plant(key.to_str().unwrap(), std::fs::read(&path).unwrap());
-            }
-        }
-    }
-}
-
-/// Copies a folder of one file as the administrator.
-fn add(stage: &dyn Stage, name: &str) -> Output {
-    let file = format!("{name}/file");
-    stage.world().write(&file, name.repeat(100));
-    stage.as_admin(&[
-        "copy",
-        "--quiet",
-        "--group",
-        "g",
-        "--add",
-        name,
-        "--to",
-        stage.url(),
-    ])
-}
+use self::stage::{Embedded, MinIo, Stage, USER};
+use crate::support::output::Output;
 
 /// What runs said that went on, one line each: how it ended, and what it warned of.
 type Signs = Vec<String>;
@@ -185,17 +40,32 @@ fn write(stage: &dyn Stage) -> Signs {
     let copied = stage.as_user(&["copy", "--quiet", "--add", "mine", "--to", url]);
     let path = copied.stdout.trim().to_owned();
     note(stage, &mut signs, "copy", &copied);
+    let symbols = "symbols/lib/debug/.build-id/ab/cdef0123456789abcdef0123456789abcdef01.debug";
+    world.write(symbols, "symbols");
+    for name in ["first-1", "second-1"] {
+        let secret = format!("{name}.secret");
+        let made = world.narhaul(["key", "generate", name, "--out", &secret]);
+        made.run().success();
+    }
+    let all = ["sign", "--store", url, "--all"];
     for args in [
         &["copy", "--quiet", "--add", "mine", "--to", url][..],
         &["copy", "--quiet", "--add", "big", "--to", &plain],
+        &[
+            "copy",
+            "--quiet",
+            "--add",
+            "symbols",
+            "--write-listing",
+            "--index-debug-info",
+            "--to",
+            url,
+        ],
         &["pin", "p", &path, "--to", url],
-        &["pins", url],
+        &["pin", "p", &path, "--to", url, "--replace"],
         &["unpin", "p", "--to", url],
-        &["roots", url],
-        &["why", &path, url],
-        &["du", url],
-        &["runs", url],
-        &["init", url, "--dry-run"],
+        &[&all[..], &["--key-file", "first-1.secret"]].concat(),
+        &[&all[..], &["--add", "second-1.secret", "--drop", "first-1"]].concat(),
     ] {
         note(stage, &mut signs, args[0], &stage.as_user(args));
     }
@@ -205,6 +75,51 @@ fn write(stage: &dyn Stage) -> Signs {
         .filter(|name| name.starts_with("narhaul/intents/"));
     signs.push(format!("{} files of intents", left.count()));
     signs
+}
+
+/// Everything that changes nothing, for whoever may list; `path` is in the cache.
+fn look(stage: &dyn Stage, path: &str) -> Signs {
+    let mut signs = Signs::new();
+    let url = stage.url();
+    let aside = format!("file://{}", stage.world().text_path("looked-at"));
+    let key = "c-1:m0J/oDlLEuG6ezc6MzmpLCN2MYjssO3NMIlr9JdxkTs=";
+    for args in [
+        &["pins", url][..],
+        &["roots", url],
+        &["why", path, url],
+        &["du", url],
+        &["runs", url],
+        &["init", url, "--dry-run"],
+        // Content-addressed paths need no signature.
+        &[
+            "sign",
+            "--store",
+            url,
+            "--all",
+            "--check",
+            "--trusted-public-keys",
+            key,
+        ],
+        &["copy", "--quiet", "--from", url, "--to", &aside, "--all"],
+    ] {
+        note(stage, &mut signs, args[0], &stage.as_user(args));
+    }
+    signs
+}
+
+/// What an examination finds that is not as it should be: topic and verdict of each. Not clocks: the
+/// embedded server's stands while a command runs.
+fn examine(stage: &dyn Stage, more: &[&str]) -> Vec<String> {
+    let output = stage.as_user(&[&["doctor", stage.url(), "--json"], more].concat());
+    let events = output
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap());
+    events
+        .filter(|event| event["event"] == "finding" && event["verdict"] != "ok")
+        .filter(|event| event["topic"] != "clock")
+        .map(|event| format!("{} {}", event["verdict"], event["topic"]).replace('"', ""))
+        .collect()
 }
 
 /// Everything that the machine does which sweeps.
@@ -223,12 +138,77 @@ fn sweep(stage: &dyn Stage) -> Signs {
         report["buried"], report["notDeleted"], report["aborted"]
     ));
     if let Some(run) = report["run"].as_str() {
+        let gone = ["diff", url, "--run", run];
+        note(stage, &mut signs, "diff --run", &stage.as_user(&gone));
         let undo = ["sweep", url, "--timing", flags[1], "--undo", run];
         note(stage, &mut signs, "sweep --undo", &stage.as_user(&undo));
     }
+    let repair = args(&["--repair", "--change-settings"]);
+    note(stage, &mut signs, "sweep --repair", &stage.as_user(&repair));
+    note(stage, &mut signs, "diff", &stage.as_user(&["diff", url]));
     let init = ["init", url, "--dry-run"];
     note(stage, &mut signs, "init --dry-run", &stage.as_user(&init));
     signs
+}
+
+/// What a client does that has keys and may read.
+fn read(stage: &dyn Stage, path: &str) {
+    let url = stage.url();
+    let aside = format!("file://{}", stage.world().text_path("fetched"));
+    let key = "c-1:m0J/oDlLEuG6ezc6MzmpLCN2MYjssO3NMIlr9JdxkTs=";
+    for args in [
+        &["copy", "--quiet", "--from", url, "--to", &aside, path][..],
+        &[
+            "sign",
+            "--store",
+            url,
+            "--recursive",
+            path,
+            "--check",
+            "--trusted-public-keys",
+            key,
+        ],
+        &["init", url, "--dry-run"],
+    ] {
+        stage.as_user(args).success();
+    }
+    for args in [
+        &["pins", url][..],
+        &["roots", url],
+        &["why", path, url],
+        &["du", url],
+        &["runs", url],
+        &["diff", url],
+        &["bench", url, "--clean"],
+        &["copy", "--from", url, "--to", &aside, "--all"],
+    ] {
+        let refused = stage.as_user(args).expect_code(1);
+        assert!(
+            refused.stderr.contains("access denied") && refused.stderr.contains("hint:"),
+            "{args:?}: {}",
+            refused.stderr
+        );
+    }
+    let before = stage.names();
+    stage.world().write("mine/file", "mine");
+    let written = stage.as_user(&["copy", "--quiet", "--add", "mine", "--to", url]);
+    assert_ne!(written.code, Some(0));
+    assert_eq!(stage.names(), before);
+}
+
+/// What measures the bucket.
+fn measure(stage: &dyn Stage) -> Output {
+    stage.as_user(&[
+        "bench",
+        stage.url(),
+        "--paths",
+        "20",
+        "--repetitions",
+        "1",
+        "--only",
+        "copies",
+        "--yes",
+    ])
 }
 
 /// Fails unless nothing went wrong that is told by exit codes.
@@ -264,6 +244,7 @@ async fn a_writer_needs_every_action_of_its_policy_and_no_more() {
     let whole = write(&stage);
     all_went_well(&whole);
     assert_eq!(whole.last().unwrap(), "0 files of intents");
+    all_went_well(&look(&stage, stage.kept()));
     let again = Embedded::new().await;
     again.restrict(&policy.to_string());
     assert_eq!(write(&again), whole, "what goes well looks the same");
@@ -300,6 +281,73 @@ async fn a_sweeper_needs_every_action_of_its_policy_and_no_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_reader_fetches_and_checks_and_is_told_what_the_rest_needs() {
+    let stage = Embedded::new().await;
+    stage.restrict(&stage.policy("reader").to_string());
+    read(&stage, stage.kept());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bencher_needs_every_action_of_its_policy_and_reads_nothing_of_the_cache() {
+    let stage = Embedded::new().await;
+    let policy = stage.policy("bencher");
+    stage.restrict(&policy.to_string());
+    let before = stage.names();
+    measure(&stage).success();
+    stage.as_user(&["bench", &stage.url, "--clean"]).success();
+    assert_eq!(stage.names(), before);
+    let aside = format!("file://{}", stage.world.text_path("aside"));
+    let fetch = ["copy", "--from", &stage.url, "--to", &aside, stage.kept()];
+    assert_ne!(stage.as_user(&fetch).code, Some(0));
+    for (name, less) in without_each_action(&policy) {
+        // Only a copy that fails on its way gives an upload up.
+        if !name.contains("AbortMultipartUpload") {
+            stage.restrict(&less);
+            assert_ne!(measure(&stage).code, Some(0), "{name}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_examination_under_a_role_finds_no_fault_where_there_is_none() {
+    let stage = Embedded::new().await;
+    let found = |role: &str, more: &[&str]| {
+        stage.restrict(&stage.policy(role).to_string());
+        examine(&stage, more).join("\n")
+    };
+    insta::assert_snapshot!(found("writer", &[]), @r"
+    note TLS
+    warning lifecycle
+    note versioning
+    note policy
+    note anonymous reads
+    note conditional deletions
+    ");
+    insta::assert_snapshot!(found("sweeper", &[]), @r"
+    note TLS
+    note unfinished uploads
+    warning versioning
+    warning versioning
+    note policy
+    note anonymous reads
+    note conditional deletions
+    ");
+    insta::assert_snapshot!(found("reader", &[]), @r"
+    note TLS
+    warning missing keys
+    warning lifecycle
+    note versioning
+    note policy
+    warning top level
+    note anonymous reads
+    note writes
+    ");
+    let left = stage.names().into_iter();
+    let left = left.filter(|name| name.starts_with("narhaul/doctor/"));
+    assert_eq!(left.count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_writer_cannot_sweep_and_a_sweeper_cannot_copy() {
     let stage = Embedded::new().await;
     stage.restrict(&stage.policy("writer").to_string());
@@ -314,93 +362,6 @@ async fn a_writer_cannot_sweep_and_a_sweeper_cannot_copy() {
     assert_eq!(names.iter().filter(is_narinfo).count(), 2, "{names:?}");
 }
 
-/// MinIO, with a user of its own and MinIO's client to give it policies.
-struct MinIo {
-    world: World,
-    bucket: Bucket,
-    url: String,
-}
-
-const USER: (&str, &str) = ("narhaul-user", "narhaul-user-secret");
-
-impl MinIo {
-    fn new(name: &str) -> Self {
-        let bucket = Bucket::new(real::Server::minio(), name);
-        let stage = Self {
-            world: World::new(),
-            url: bucket.url(),
-            bucket,
-        };
-        let server = &stage.bucket.server;
-        stage.mc(&[
-            "alias",
-            "set",
-            "cache",
-            &server.endpoint,
-            &server.key,
-            &server.secret,
-        ]);
-        stage.mc(&["admin", "user", "add", "cache", USER.0, USER.1]);
-        stage.as_admin(&["init", &stage.url]).success();
-        add(&stage, "old").success();
-        add(&stage, "new").success();
-        stage
-    }
-
-    fn mc(&self, args: &[&str]) {
-        let output = Command::new(real::part("mc"))
-            .args(["--config-dir", &self.world.text_path("mc")])
-            .args(args)
-            .output()
-            .unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{args:?}: {said}");
-    }
-}
-
-impl Stage for MinIo {
-    fn world(&self) -> &World {
-        &self.world
-    }
-    fn url(&self) -> &str {
-        &self.url
-    }
-    fn sweep_flags(&self) -> Vec<&'static str> {
-        let timing = "margin=1,orphans=30,beat=1,lapse=10,intent-dead=15,run-beat=0.5,run-dead=10,\
-            signature=2,request=4,linger=0.5,doom-kept=40,poll=0.2";
-        vec![
-            "--timing", timing, "--guard", "100%", "--window", "2s", "--grace", "60s",
-        ]
-    }
-    fn as_admin(&self, args: &[&str]) -> Output {
-        self.bucket.server.narhaul(&self.world, args).run()
-    }
-    fn as_user(&self, args: &[&str]) -> Output {
-        let run = self.world.narhaul(args);
-        run.env("AWS_ACCESS_KEY_ID", USER.0)
-            .env("AWS_SECRET_ACCESS_KEY", USER.1)
-            .run()
-    }
-    fn restrict(&self, policy: &str) {
-        let name = format!("least-{}", self.bucket.name);
-        let file = self.world.write("policy.json", policy);
-        self.mc(&[
-            "admin",
-            "policy",
-            "create",
-            "cache",
-            &name,
-            file.to_str().unwrap(),
-        ]);
-        self.mc(&[
-            "admin", "policy", "attach", "cache", &name, "--user", USER.0,
-        ]);
-    }
-    fn names(&self) -> Vec<String> {
-        self.bucket.list_all().into_keys().collect()
-    }
-}
-
 #[test]
 #[ignore = "real: needs MinIO and its client"]
 fn minio_lets_writer_and_sweeper_do_all_they_do_under_their_policies() {
@@ -411,6 +372,16 @@ fn minio_lets_writer_and_sweeper_do_all_they_do_under_their_policies() {
     let signs = write(&stage);
     all_went_well(&signs);
     assert_eq!(signs.last().unwrap(), "0 files of intents");
+    all_went_well(&look(&stage, stage.kept()));
+    insta::assert_snapshot!(examine(&stage, &[]).join("\n"), @r"
+    note TLS
+    note address
+    warning lifecycle
+    note versioning
+    note policy
+    note anonymous reads
+    note conditional deletions
+    ");
     let swept = [&["sweep", stage.url()][..], &stage.sweep_flags()].concat();
     assert_ne!(stage.as_user(&swept).code, Some(0));
 
@@ -426,6 +397,53 @@ fn minio_lets_writer_and_sweeper_do_all_they_do_under_their_policies() {
             .any(|sign| sign.starts_with("buried 1, left []")),
         "{signs:#?}"
     );
+    all_went_well(&look(&stage, stage.kept()));
+    insta::assert_snapshot!(examine(&stage, &[]).join("\n"), @r"
+    note TLS
+    note address
+    note unfinished uploads
+    note policy
+    note anonymous reads
+    note conditional deletions
+    ");
+}
+
+#[test]
+#[ignore = "real: needs MinIO and its client"]
+fn minio_lets_readers_read_benchers_measure_and_writers_put_back_what_was_swept() {
+    let stage = MinIo::new("least-rest");
+    let policies = ["reader", "bencher", "sweeper", "writer"].map(|role| stage.policy(role));
+    stage.restrict(&policies[0].to_string());
+    read(&stage, stage.kept());
+    insta::assert_snapshot!(examine(&stage, &[]).join("\n"), @r"
+    note TLS
+    note address
+    warning missing keys
+    warning lifecycle
+    note versioning
+    note policy
+    warning top level
+    note anonymous reads
+    note writes
+    ");
+    stage.restrict(&policies[1].to_string());
+    let before = stage.names();
+    measure(&stage).success();
+    stage.as_user(&["bench", &stage.url, "--clean"]).success();
+    assert_eq!(stage.names(), before);
+    stage.restrict(&policies[2].to_string());
+    let swept = [&["sweep", stage.url()][..], &stage.sweep_flags()].concat();
+    stage.as_user(&swept).success();
+    let n_narinfos = || {
+        let is_narinfo = |name: &String| name.ends_with(".narinfo");
+        stage.names().into_iter().filter(is_narinfo).count()
+    };
+    assert_eq!(n_narinfos(), 1, "one was buried");
+    stage.restrict(&policies[3].to_string());
+    let rescue = ["copy", "--quiet", "--add", "old", "--to", &stage.url];
+    stage.as_user(&rescue).success();
+    assert_eq!(n_narinfos(), 2);
+    stage.as_user(&["diff", &stage.url]).success();
 }
 
 #[test]
