@@ -241,7 +241,7 @@ fn clock(finding: &Finding) -> Option<Words> {
             is_refused: false,
         } => Words::new(by(skew))
             .narhaul("ages are told by the server's clock alone, so nothing goes too early")
-            .nix("requests are taken up to 15 min")
+            .nix("requests are taken; other servers than Garage refuse them from 15 min on")
             .action("let both keep the time by NTP"),
         Finding::ClockOff { skew, .. } => Words::new(by(skew))
             .narhaul("the first request of each run is refused; later ones go by the server's clock")

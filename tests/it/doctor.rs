@@ -728,3 +728,40 @@ fn a_folder_is_examined_as_far_as_it_goes() {
     ");
     assert!(!world.path("cache/narhaul/capabilities").exists());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_clients_read_may_be_elsewhere_than_the_server() {
+    let open = Clinic::new(Config {
+        allows_anonymous_reads: true,
+        ..Config::default()
+    })
+    .await;
+    let closed = Clinic::new(Config::default()).await;
+    open.fill();
+    closed.fill();
+    // As a CDN or a website would: by another address than the one that is written to.
+    let (cdn, secret) = (open.server.endpoint(), closed.server.endpoint());
+    let found = |reader: &str| {
+        let output = closed.doctor(&["--json", "--read-only", "--reader", reader]);
+        let lines: Vec<_> = output
+            .stdout
+            .lines()
+            .filter(|line| line.contains("\"anonymous reads\""))
+            .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+            .map(|event| format!("{} {}", event["verdict"], event["seen"]))
+            .collect();
+        let text = lines.join("\n");
+        text.replace(cdn, "CDN").replace(secret, "SERVER")
+    };
+    insta::assert_snapshot!(found(&format!("{cdn}/nix-cache")), @r#""ok" "by `CDN/nix-cache`""#);
+    insta::assert_snapshot!(found(&format!("{secret}/nix-cache")), @r#""note" "not by `SERVER/nix-cache`: access denied (403)""#);
+    insta::assert_snapshot!(found(&format!("{cdn}/nothing")), @r#""note" "not by `CDN/nothing`: not found (404)""#);
+    let s3 = closed
+        .doctor(&["--reader", "s3://nix-cache"])
+        .expect_code(2);
+    assert!(
+        s3.stderr.contains("is no `http(s)://` URL"),
+        "{}",
+        s3.stderr
+    );
+}

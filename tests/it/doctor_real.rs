@@ -1,6 +1,6 @@
 //! `narhaul doctor` on real servers: the tables of `docs/servers.md`, and wrong set-ups.
 
-use std::{fmt::Write as _, fs, path::Path};
+use std::{fmt::Write as _, fs, path::Path, process::Command};
 
 use crate::support::{
     real::{Bucket, Server},
@@ -201,4 +201,92 @@ fn whoever_may_write_and_not_delete_on_minio_is_recognized() {
     }
     let left = bucket.list_all().into_keys();
     assert_eq!(left.filter(|key| key.contains("/doctor/")).count(), 1);
+}
+
+/// Examines and writes as a machine whose clock is wrong; the whole program is told the wrong time.
+fn wrong_clocks(server: Server, name: &str, verdict: &str) {
+    let world = World::new();
+    let bucket = Bucket::new(server, name);
+    bucket.create();
+    let url = bucket.url();
+    let skew = world.text_path("skew.so");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/real/skew.c");
+    let compiled = Command::new("cc")
+        .args(["-shared", "-fPIC", "-o", &skew])
+        .arg(source)
+        .status();
+    assert!(compiled.unwrap().success());
+    for (seconds, words) in [
+        ("1200", "20 minutes behind ours"),
+        ("-1200", "20 minutes ahead of ours"),
+    ] {
+        let narhaul = |args: &[&str]| {
+            let run = bucket.server.narhaul(&world, args);
+            run.env("LD_PRELOAD", &skew)
+                .env("NARHAUL_TEST_SKEW", seconds)
+        };
+        let found = findings(narhaul(&["doctor", &url, "--json"]));
+        let words = format!("{verdict} clock: the server's clock is {words}");
+        assert!(found.contains(&words), "{words}\n{found}");
+        assert!(!found.contains("failure server"), "{found}");
+        world.write("mine/file", seconds);
+        narhaul(&["copy", "--quiet", "--add", "mine", "--to", &url])
+            .run()
+            .success();
+    }
+    let left = bucket.list_all().into_keys();
+    assert_eq!(left.filter(|key| key.contains("/doctor/")).count(), 0);
+}
+
+#[test]
+#[ignore = "real: needs MinIO and a C compiler"]
+fn a_clock_that_is_20_minutes_off_is_recognized_with_minio_and_does_not_stop_a_copy() {
+    wrong_clocks(Server::minio(), "doctor-clock", "failure");
+}
+
+#[test]
+#[ignore = "real: needs Garage and a C compiler"]
+fn a_clock_that_is_20_minutes_off_is_recognized_with_garage_and_does_not_stop_a_copy() {
+    wrong_clocks(Server::garage(), "doctor-clock", "warning");
+}
+
+/// Says how everybody reads, by the way that readers are said to take.
+fn readers_way(server: Server, name: &str) {
+    let world = World::new();
+    let bucket = Bucket::new(server, name);
+    bucket.create();
+    let url = bucket.url();
+    let narhaul = |args: &[&str]| bucket.server.narhaul(&world, args).run();
+    narhaul(&["init", "--quiet", &url]).success();
+    world.write("hello/file", "hello");
+    narhaul(&["copy", "--quiet", "--add", "hello", "--to", &url]).success();
+    let way = bucket.http_url();
+    let found = || {
+        let output = narhaul(&["doctor", &url, "--read-only", "--reader", &way]);
+        let line = output
+            .stdout
+            .lines()
+            .find(|line| line.starts_with("anonymous reads"));
+        line.unwrap().to_owned()
+    };
+    let closed = found();
+    assert!(
+        closed.contains(&format!("note     not by `{way}`: ")),
+        "{closed}"
+    );
+    bucket.let_everybody_read();
+    let open = found();
+    assert!(open.ends_with(&format!("ok       by `{way}`")), "{open}");
+}
+
+#[test]
+#[ignore = "real: needs Garage"]
+fn readers_of_a_website_of_garage_are_tried_where_they_read() {
+    readers_way(Server::garage(), "doctor-reader");
+}
+
+#[test]
+#[ignore = "real: needs MinIO"]
+fn readers_of_minio_are_tried_where_they_read() {
+    readers_way(Server::minio(), "doctor-reader");
 }

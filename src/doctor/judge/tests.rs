@@ -235,6 +235,11 @@ fn a_clock_that_is_20_minutes_off_is_a_failure_and_2_minutes_are_a_warning() {
     assert_eq!(off(2, false).verdict(), Verdict::Warning);
     assert_eq!(turned(20), [off(20, true)]);
     assert_eq!(off(20, true).verdict(), Verdict::Failure);
+    let garage = new(|facts| {
+        facts.clock.as_mut().unwrap().ours = now() + Duration::from_secs(1200);
+        facts.login.as_mut().unwrap().provider = Provider::Garage;
+    });
+    assert!(garage.contains(&off(20, false)), "{garage:?}");
     // What such a server refuses is not taken for a server that is away.
     let found = refused(Kind::Unreachable, |facts| {
         facts.clock.as_mut().unwrap().ours = now() + Duration::from_secs(1200);
