@@ -1,8 +1,9 @@
 //! The settings that have more than one source, and the configuration file.
 //!
 //! A setting is taken from the first of these that has it: the flag, the cache URL's parameters, the
-//! environment, `narhaul.toml`, the default; before its default, `store` is also what `NIX_REMOTE` says. [`SETTINGS`] is the one table of them; `narhaul config`
-//! prints it with every value's origin.
+//! environment, `narhaul.toml`, the default; before its default, `store` is also what Nix goes by: its
+//! own `nix.conf`, and then `NIX_REMOTE`. [`SETTINGS`] is the one table of them; `narhaul config` prints
+//! it with every value's origin.
 //!
 //! The file is TOML with one key per setting, at the top level. An unknown key is refused with the name
 //! that was probably meant: a limit that is silently not obeyed is worse than a run that does not begin.
@@ -20,6 +21,7 @@ use crate::cli::{
     Context,
     env::{self, Variable},
     error::{self, Failure},
+    nix_conf,
 };
 
 /// One setting: its name, and where it can come from.
@@ -349,14 +351,22 @@ impl<'a> Layers<'a> {
             (values, Origin::File(self.file.path.clone()))
         } else {
             // Nix's own name for the store is weaker than all that was said to us.
-            let variable = (name == "store").then_some(&env::NIX_REMOTE)?;
-            let text = self.context.env.get(variable)?;
-            (vec![text.to_owned()], Origin::Variable(variable.name))
+            let (text, origin) = (name == "store").then(|| self.store_of_nix())??;
+            (vec![text], origin)
         };
         Some(Picked {
             name,
             values,
             origin,
+        })
+    }
+
+    /// Returns the store that Nix itself would take: its settings win over its variable.
+    fn store_of_nix(&self) -> Option<(String, Origin)> {
+        let env = &self.context.env;
+        nix_conf::store(env).or_else(|| {
+            let text = env.get(&env::NIX_REMOTE)?.to_owned();
+            Some((text, Origin::Variable(env::NIX_REMOTE.name)))
         })
     }
 

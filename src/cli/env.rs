@@ -73,14 +73,17 @@ variables! {
     HTTP_PROXY Ours "the proxy for `http` (`http_proxy` too)";
     ALL_PROXY Ours "the proxy where neither of the two is set (`all_proxy` too)";
     NO_PROXY Ours "hosts that are reached without a proxy (`no_proxy` too)";
-    NIX_REMOTE Ours "the Nix store to copy from, where nothing else names one";
+    NIX_REMOTE Ours "the Nix store to copy from, where neither we nor `nix.conf` name one";
     NIX_STORE_DIR Ours "the store dir, instead of `/nix/store`";
     NIX_STORE Ours "the same, where `NIX_STORE_DIR` is not set";
     NIX_STATE_DIR Ours "where the Nix database lies, instead of `/nix/var/nix`";
     NIX_LOG_DIR Ours "where the logs of builds lie, instead of `/nix/var/log/nix`";
     NIX_DAEMON_SOCKET_PATH Ours "the Nix daemon's socket, instead of `daemon-socket/socket` in the state dir";
     XDG_DATA_HOME Ours "the user's folder for data, where a store of one's own may lie; `~/.local/share` where it is not set";
-    NIX_CONF_DIR Ours "where Nix's own `netrc` lies, instead of `/etc/nix`";
+    NIX_CONF_DIR Ours "where Nix's own `nix.conf` and `netrc` lie, instead of `/etc/nix`";
+    NIX_USER_CONF_FILES Ours "the user's `nix.conf` files, separated by colons, instead of those below the configuration home";
+    NIX_CONFIG Ours "further lines of `nix.conf`; of all its settings narhaul reads `store` alone";
+    XDG_CONFIG_DIRS Ours "further folders in which a `nix/nix.conf` may lie; `/etc/xdg` where it is not set";
     OUT_PATHS Ours "with `copy --hook`: what Nix has built, separated by blanks";
     DRV_PATH Ours "with `copy --hook`: what it was built from, for messages";
     AWS_ACCESS_KEY_ID Sdk "the access key; with the secret it wins over `profile=` in the URL, as in Nix since 2.33";
@@ -147,6 +150,17 @@ impl Env {
     pub fn config_file(&self) -> Option<PathBuf> {
         let home = self.folder(&XDG_CONFIG_HOME, ".config")?;
         Some(home.join("narhaul").join("narhaul.toml"))
+    }
+
+    /// Returns where programs' settings may lie, the user's own folder first.
+    #[must_use]
+    pub fn config_folders(&self) -> Vec<PathBuf> {
+        let more = self.get(&XDG_CONFIG_DIRS).unwrap_or("/etc/xdg");
+        let more = more.split(':').map(PathBuf::from);
+        self.folder(&XDG_CONFIG_HOME, ".config")
+            .into_iter()
+            .chain(more)
+            .collect()
     }
 
     /// Returns where the user's data lie.

@@ -27,6 +27,7 @@ pub mod look;
 pub mod machine;
 pub mod metrics;
 pub mod names;
+pub mod nix_conf;
 pub mod notes;
 pub mod page;
 pub mod paths;

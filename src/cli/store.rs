@@ -1,7 +1,7 @@
 //! Opens the store that is copied from: chosen as Nix does, by flag, settings and environment.
 //!
-//! What `--store` may be stands in `source::choice`. Nix's own `NIX_REMOTE` is the weakest place that
-//! names one.
+//! What `--store` may be stands in `source::choice`. Nix's own `nix.conf` and `NIX_REMOTE` are the weakest
+//! places that name one.
 
 use std::{path::Path, sync::Arc};
 
@@ -18,7 +18,7 @@ use crate::{
         choice::{Choice, Surroundings, choose},
         logs::LogDir,
         nix_daemon::{Daemon, Endpoint},
-        nix_db::NixDb,
+        nix_db::{NixDb, SpecError},
     },
 };
 
@@ -35,10 +35,27 @@ pub fn chosen(context: &Context, layers: &Layers<'_>) -> Result<Choice, Failure>
         data_home: env.data_home(),
         is_root: rustix::process::getuid().is_root(),
     };
-    choose(picked.as_ref().map(Picked::text), &around).map_err(|error| {
-        Failure::from_error(&error)
-            .hint("stores on other machines are not read yet; `--store auto` is this machine's own")
+    let spec = picked.as_ref().map(Picked::text);
+    choose(spec, &around).map_err(|error| match (&picked, &error) {
+        (Some(picked), SpecError::Kind(kind)) => picked.failure(&error).hint(instead_of(kind)),
+        _ => Failure::from_error(&error),
     })
+}
+
+/// Says what to do where a store is of another kind.
+fn instead_of(kind: &str) -> String {
+    let scheme = kind.split_once("://").map_or("", |(scheme, _)| scheme);
+    match scheme {
+        "s3" | "http" | "https" | "file" => {
+            format!("this is a binary cache: `narhaul copy --from '{kind}'` copies from it")
+        }
+        "ssh" | "ssh-ng" => {
+            "stores on other machines are not read: run narhaul there, or take this \
+             machine's own by `--store auto`"
+                .to_owned()
+        }
+        _ => "`--store auto` is this machine's own".to_owned(),
+    }
 }
 
 /// Opens a store.

@@ -8,7 +8,8 @@
 //! | `local`, `/mnt`, `local?root=…` | the database, of this machine or below a root |
 //!
 //! Parameters (`root`, `store`, `state`, `real`) may follow a `?`, and say of a daemon's store too where
-//! its files are. Not handled: the setting `store` of nix.conf, and stores on other machines.
+//! its files are. Not handled: stores on other machines. What else may name the store, `nix.conf` for
+//! one, is the face's business.
 
 use std::path::{Path, PathBuf};
 
@@ -138,6 +139,9 @@ mod tests {
             ("unix:///run/s?root=/mnt", "daemon /run/s"),
             ("local", "database /v/db"),
             ("/mnt", "database /mnt/nix/var/nix/db"),
+            ("local?root=/mnt", "database /mnt/nix/var/nix/db"),
+            ("local?root=/mnt&state=/s", "database /s/db"),
+            ("local:///mnt", "database /mnt/nix/var/nix/db"),
         ] {
             assert_eq!(chosen(Some(spec), &around), wanted, "{spec}");
         }
@@ -148,7 +152,17 @@ mod tests {
         assert_eq!(chosen(Some("daemon"), &named), "daemon /run/t");
         let choice = choose(Some("unix:///run/s?root=/mnt"), &named).unwrap();
         assert_eq!(choice.config.physical_dir, Path::new("/mnt/nix/store"));
-        assert!(choose(Some("ssh-ng://host"), &named).is_err());
+        for foreign in [
+            "ssh-ng://host",
+            "ssh://host",
+            "https://cache",
+            "s3://b",
+            "dummy://",
+            "nonsense",
+        ] {
+            let chosen = choose(Some(foreign), &named);
+            assert!(matches!(chosen, Err(SpecError::Kind(_))), "{foreign}");
+        }
     }
 
     #[test]

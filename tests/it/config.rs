@@ -67,6 +67,67 @@ fn nix_itself_names_the_store_where_nobody_else_does() {
 }
 
 #[test]
+fn the_store_of_nix_conf_is_taken_where_we_are_told_nothing() {
+    let world = World::new();
+    let store = || {
+        let run = world.narhaul(["config"]).env("NIX_REMOTE", "daemon");
+        let shown = run.run().success().stdout;
+        let line = shown.lines().find(|line| line.starts_with("store"));
+        line.unwrap().replace(&world.text_path(""), "[DIR]/")
+    };
+    world.write("etc/nix/nix.conf", "cores = 2\ninclude more.conf\n");
+    world.write("etc/nix/more.conf", "store = /system # not the usual one\n");
+    assert_eq!(store(), "store = \"/system\" # [DIR]/etc/nix/more.conf");
+    world.write("config/nix/nix.conf", "store = local?root=/user\n");
+    let line = "store = \"local?root=/user\" # [DIR]/config/nix/nix.conf";
+    assert_eq!(store(), line);
+    world.write("config/narhaul/narhaul.toml", "store = '/mnt'\n");
+    let line = "store = \"/mnt\" # [DIR]/config/narhaul/narhaul.toml";
+    assert_eq!(store(), line);
+}
+
+#[test]
+fn a_store_of_another_kind_is_refused_with_what_there_is() {
+    let world = World::new();
+    let path = "/nix/store/3n58xw4373jp0ljirf06d8077j15pc4j-hello";
+    let to = format!("file://{}", world.text_path("cache"));
+    let copy = |more: &[&str]| world.narhaul([&["copy", "--to", &to, path], more].concat());
+    insta::assert_snapshot!(copy(&["--store", "ssh-ng://builder"]).run().text(), @r"
+    --- stderr
+    error: cannot use `--store ssh-ng://builder`
+    cause: store `ssh-ng://builder` is neither a local store, such as `local` or `/mnt`, nor a daemon's, such as `daemon` or `unix:///path/to/socket`
+
+    hint: stores on other machines are not read: run narhaul there, or take this machine's own by `--store auto`
+    --- exit 2
+    ");
+    insta::assert_snapshot!(copy(&["--store", "https://cache.nixos.org"]).run().text(), @r"
+    --- stderr
+    error: cannot use `--store https://cache.nixos.org`
+    cause: store `https://cache.nixos.org` is neither a local store, such as `local` or `/mnt`, nor a daemon's, such as `daemon` or `unix:///path/to/socket`
+
+    hint: this is a binary cache: `narhaul copy --from 'https://cache.nixos.org'` copies from it
+    --- exit 2
+    ");
+    insta::assert_snapshot!(copy(&[]).env("NIX_REMOTE", "dummy://").run().text(), @r"
+    --- stderr
+    error: cannot use `NIX_REMOTE=dummy://` from the environment
+    cause: store `dummy://` is neither a local store, such as `local` or `/mnt`, nor a daemon's, such as `daemon` or `unix:///path/to/socket`
+
+    hint: `--store auto` is this machine's own
+    --- exit 1
+    ");
+    world.write("etc/nix/nix.conf", "store = ssh://builder\n");
+    insta::assert_snapshot!(copy(&[]).run().text(), @r"
+    --- stderr
+    error: cannot use `store = ssh://builder` from `[DIR]/etc/nix/nix.conf`
+    cause: store `ssh://builder` is neither a local store, such as `local` or `/mnt`, nor a daemon's, such as `daemon` or `unix:///path/to/socket`
+
+    hint: stores on other machines are not read: run narhaul there, or take this machine's own by `--store auto`
+    --- exit 1
+    ");
+}
+
+#[test]
 fn what_is_shown_is_a_configuration_file() {
     let world = World::new();
     let first = world

@@ -69,7 +69,11 @@ impl World {
 
     /// The program, in this world.
     pub(crate) fn narhaul<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Run<'_> {
-        self.program(env!("CARGO_BIN_EXE_narhaul")).args(args)
+        // The machine's own Nix may have been told of another store.
+        self.program(env!("CARGO_BIN_EXE_narhaul"))
+            .args(args)
+            .env("NIX_CONF_DIR", self.path("etc/nix"))
+            .env("XDG_CONFIG_DIRS", self.path("etc/xdg"))
     }
 
     /// Any program, in this world.
