@@ -25,6 +25,7 @@ pub mod http;
 pub mod listing;
 pub mod memory;
 pub mod net;
+mod origin;
 pub mod policy;
 mod rules;
 pub mod s3;
@@ -43,6 +44,7 @@ use bytes::Bytes;
 pub use self::{
     admin::Change,
     fence::{DELETING, Fence, SIGNATURE_LIFE},
+    origin::{Keeper, Origin},
     rules::{Expiry, Known, Lifecycle, Noncurrent, Rules, Versioning},
 };
 use crate::nix::object_key::ObjectKey;
@@ -110,6 +112,37 @@ pub trait Backend: Debug + Send + Sync + 'static {
     /// Returns the parts that an unfinished upload has, in ascending order of their numbers.
     async fn parts(&self, upload: &Upload) -> Result<Vec<Part>, Error>;
 
+    /// Returns what another cache at the same keeper would copy this object from, as long as it has this
+    /// entity tag. None where nobody copies; nothing is asked for it.
+    fn origin(&self, _key: &ObjectKey, _etag: &str) -> Option<Origin> {
+        None
+    }
+
+    /// Has the keeper copy an object of another cache, whose bytes do not come here. Fails with
+    /// [`Kind::NotFound`] if it is gone, with [`Kind::Exists`] if it is another by now, and with
+    /// [`Kind::Unsupported`] where this keeper does not copy, or not from there. `options` are those
+    /// of a [`put`](Self::put) without conditions.
+    async fn copy(
+        &self,
+        key: &ObjectKey,
+        _from: &Origin,
+        _options: &PutOptions,
+    ) -> Result<(), Error> {
+        Err(no_copies(key))
+    }
+
+    /// Has the keeper copy bytes of an object of another cache as one part; fails as
+    /// [`copy`](Self::copy) does.
+    async fn copy_part(
+        &self,
+        upload: &Upload,
+        _number: u32,
+        _from: &Origin,
+        _range: Range<u64>,
+    ) -> Result<Part, Error> {
+        Err(no_copies(&upload.key))
+    }
+
     /// Returns what the bucket does to its objects by itself. What a server does not tell is no error.
     async fn rules(&self) -> Result<Rules, Error>;
 
@@ -150,6 +183,11 @@ pub trait Backend: Debug + Send + Sync + 'static {
 /// What a place answers that is no bucket.
 fn nothing_to_tell() -> Change {
     Change::Unsupported("it is no bucket".to_owned())
+}
+
+/// What a place answers that copies nothing by itself.
+fn no_copies(key: &ObjectKey) -> Error {
+    Error::new(Kind::Unsupported, format!("copy `{key}`"))
 }
 
 /// What a back end can and cannot do.

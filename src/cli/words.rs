@@ -114,6 +114,21 @@ fn sentence(about: About<'_>, report: &Report) -> String {
             Size(bytes)
         );
     }
+    match (report.n_bodies, report.by_server) {
+        (_, (0, _)) => {}
+        (0, (_, bytes)) => {
+            return format!(
+                "copied {} to `{place}` in {took}, their bodies ({}) within the server{there}{}",
+                Count::of(report.n_published, "path"),
+                Size(bytes),
+                beside(report),
+            );
+        }
+        (_, (_, bytes)) => {
+            there.push_str("; within the server bodies of ");
+            there.push_str(&Size(bytes).to_string());
+        }
+    }
     if let (Some(_), (n_passed @ 1.., _)) = (about.from, report.passed) {
         return format!(
             "copied {}, {n_passed} of them as they were ({}, {} unpacked), to `{place}` in {took}, {}{there}{}",
@@ -463,6 +478,8 @@ fn as_json(about: About<'_>, report: &Report) -> serde_json::Value {
         "bodies": report.n_bodies,
         "narBytes": report.nar_bytes,
         "bodyBytes": report.body_bytes,
+        "serverCopied": report.by_server.0,
+        "serverCopiedBytes": report.by_server.1,
         "seconds": about.took.as_secs_f64(),
         "requests": requests,
         "connections": about.traffic.connections,
@@ -510,6 +527,7 @@ mod tests {
             n_rescued: 0,
             n_published: 0,
             n_bodies: 0,
+            by_server: (0, 0),
             nar_bytes: 0,
             body_bytes: 0,
             passed: (0, 0),

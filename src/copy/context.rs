@@ -1,6 +1,9 @@
 //! What all jobs of a run share: where bytes come from and go to, and the bounds that they keep.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicBool, Ordering::Relaxed},
+};
 
 use futures::future::join_all;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -38,6 +41,8 @@ pub(super) struct Context {
     /// is held for a push or a removal and never across a wait.
     unfinished: Mutex<Vec<Upload>>,
     warnings: Mutex<Vec<Warning>>,
+    /// Whether the server may still be asked to copy bodies by itself.
+    asks_for_copies: AtomicBool,
 }
 
 impl Context {
@@ -61,6 +66,7 @@ impl Context {
             large_lane: Arc::new(Semaphore::new(1)),
             unfinished: Mutex::default(),
             warnings: Mutex::default(),
+            asks_for_copies: AtomicBool::new(true),
             request,
             shares,
             passed,
@@ -88,6 +94,16 @@ impl Context {
     /// Returns whether bodies that are passed on are unpacked, to see what NAR they hold.
     pub(super) fn unpacks(&self) -> bool {
         !self.request.options.trust_source || self.wants_contents()
+    }
+
+    /// Returns whether the server may still be asked to copy bodies by itself.
+    pub(super) fn asks_for_copies(&self) -> bool {
+        self.asks_for_copies.load(Relaxed)
+    }
+
+    /// Asks for no more copies in this run; says whether this is the first word of it.
+    pub(super) fn stop_asking_for_copies(&self) -> bool {
+        self.asks_for_copies.swap(false, Relaxed)
     }
 
     pub(super) fn n_encoders(&self) -> usize {

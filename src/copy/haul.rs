@@ -26,7 +26,7 @@ use super::{
     context::{Context, acquire},
     pack,
     pass::{self, Passing},
-    send::{self, Room, Sent, Wish},
+    send::{self, Room, Sent, Way, Wish},
 };
 use crate::{
     backend::{self, Backend, Fence, Kind, PutOptions},
@@ -122,6 +122,8 @@ pub(super) async fn run(
     report.n_published += tally.n_published;
     report.n_rescued += tally.n_rescued;
     report.n_bodies += tally.n_bodies;
+    report.by_server.0 += tally.by_server.0;
+    report.by_server.1 += tally.by_server.1;
     report.nar_bytes += tally.nar_bytes;
     report.body_bytes += tally.body_bytes;
     report.warnings.extend(context.take_warnings());
@@ -190,6 +192,7 @@ struct Tally {
     n_published: usize,
     n_rescued: usize,
     n_bodies: usize,
+    by_server: (usize, u64),
     nar_bytes: u64,
     body_bytes: u64,
 }
@@ -329,7 +332,7 @@ impl Haul<'_> {
                 CopyItem::Upload { body, .. } => Wish::Send(body.clone()),
             };
             let is_small = match &wish {
-                Wish::Pass(passing) => pass::is_small(&passing.body),
+                Wish::Pass(passing) => pass::needs_no_lane(&self.context, passing),
                 Wish::Send(_) | Wish::Hash(..) => pack::is_small(info),
             };
             let lane = if is_small {
@@ -398,9 +401,16 @@ impl Haul<'_> {
             Err(why) => return self.fail(node, why),
         };
         self.tally.nar_bytes += sent.body.nar_size;
-        if sent.was_sent {
-            self.tally.n_bodies += 1;
-            self.tally.body_bytes += sent.body.file_size;
+        match sent.way {
+            Way::Found => {}
+            Way::Sent => {
+                self.tally.n_bodies += 1;
+                self.tally.body_bytes += sent.body.file_size;
+            }
+            Way::ByServer => {
+                self.tally.by_server.0 += 1;
+                self.tally.by_server.1 += sent.body.file_size;
+            }
         }
         if self.context.wants_contents() {
             self.keep_companions(node, sent.listing.as_ref());

@@ -17,6 +17,7 @@
 
 mod after;
 pub mod budget;
+mod by_server;
 pub mod codec;
 mod commit;
 mod companions;
@@ -150,6 +151,8 @@ pub struct Report {
     pub n_rescued: usize,
     /// How many bodies were sent.
     pub n_bodies: usize,
+    /// The bodies that the server copied by itself, which were not sent: how many, and their bytes.
+    pub by_server: (usize, u64),
     /// Bytes of NAR that were read.
     pub nar_bytes: u64,
     /// Bytes of bodies that were sent.
@@ -284,6 +287,11 @@ pub enum Warning {
          copy; this needs the right to list, and to read below `narhaul/journal/`"
     )]
     NoJournals(#[source] backend::Error),
+    /// The server did not copy a body by itself.
+    #[error(
+        "the server does not copy bodies from one cache to the other, so they are read and sent"
+    )]
+    NoServerCopies(#[source] backend::Error),
     /// The intent could not be taken away.
     #[error(
         "the intent of this copy could not be removed; it keeps its paths for about two hours more"
@@ -437,6 +445,7 @@ impl Report {
             n_published: 0,
             n_rescued: 0,
             n_bodies: 0,
+            by_server: (0, 0),
             nar_bytes: 0,
             body_bytes: 0,
             passed: (0, 0),

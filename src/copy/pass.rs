@@ -8,6 +8,9 @@
 //! Small bodies are fetched and sent whole. Large ones are fetched in pieces, a few ahead, and go out in
 //! parts; nothing of them is visible before both checks are done. A server that gives no parts of
 //! objects must give all of it, which is then held in memory.
+//!
+//! Where one server keeps both caches, it copies what was looked into, instead of being sent it: see
+//! [`by_server`].
 
 use std::{
     io::{self, Read},
@@ -21,14 +24,15 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use super::{
     Why,
     budget::{Lease, frame_cost},
+    by_server,
     commit::Body,
     context::Context,
     cpu::{blocking, on_cpu},
     pack::NarSeen,
-    send::{Compressed, Parts, Room, Sent, body_options},
+    send::{Compressed, Parts, Room, Sent, Way, body_options},
 };
 use crate::{
-    backend::Kind,
+    backend::{Kind, Origin},
     meter::Phase,
     nix::{
         compression::Compression,
@@ -62,7 +66,7 @@ pub(super) struct Passing {
 }
 
 impl Passing {
-    fn done(&self, seen: NarSeen) -> Sent {
+    fn done(&self, seen: NarSeen, way: Way) -> Sent {
         Sent {
             body: Body {
                 file_hash: self.body.file_hash,
@@ -70,8 +74,13 @@ impl Passing {
                 nar_size: seen.nar_size,
             },
             listing: seen.listing,
-            was_sent: !self.is_there,
+            way,
         }
+    }
+
+    /// How the body comes there if no server copies it.
+    fn way(&self) -> Way {
+        if self.is_there { Way::Found } else { Way::Sent }
     }
 
     fn other_body(&self, hash: FileHash, size: u64) -> Why {
@@ -88,12 +97,21 @@ impl Passing {
 }
 
 /// Returns whether a body is fetched and sent whole.
-pub(super) fn is_small(body: &PassedBody) -> bool {
+fn is_small(body: &PassedBody) -> bool {
     body.file_size <= PIECE
 }
 
-/// Returns the room that a small body wants before it is fetched.
+/// Returns whether a body may be passed on beside many others: it is small, or does not come here.
+pub(super) fn needs_no_lane(context: &Context, passing: &Passing) -> bool {
+    is_small(&passing.body) || by_server::is_unseen(context, passing)
+}
+
+/// Returns the room that a body wants before it is fetched. A large one takes its room piece by piece.
 pub(super) fn cost(body: &PassedBody) -> usize {
+    if is_small(body) { len(body) } else { 0 }
+}
+
+fn len(body: &PassedBody) -> usize {
     usize::try_from(body.file_size).unwrap_or(usize::MAX)
 }
 
@@ -127,16 +145,28 @@ pub(super) async fn pass(
     passing: Passing,
     room: Room,
 ) -> Result<Sent, Why> {
-    match room {
-        Room::Lease(lease) => pass_small(context, &info, passing, lease).await,
-        Room::Lane(lane) => {
-            let name = info.path.to_string();
-            context.meter.enter(&name);
-            let sent = pass_large(context, &info, passing, lane).await;
-            context.meter.leave(&name);
-            sent
-        }
+    if !context.unpacks()
+        && let Some(from) = by_server::look(context, &passing).await
+        && by_server::copy(context, &passing, &from).await
+    {
+        let seen = unseen(&info);
+        context.meter.add(Phase::Pack, 1, seen.nar_size);
+        context.meter.add(Phase::Upload, 1, 0);
+        return Ok(passing.done(seen, Way::ByServer));
     }
+    let lane = match room {
+        Room::Lease(lease) if is_small(&passing.body) => {
+            return pass_small(context, &info, passing, lease).await;
+        }
+        // What was not to come here comes after all.
+        Room::Lease(_) => context.large_lane().await,
+        Room::Lane(lane) => lane,
+    };
+    let name = info.path.to_string();
+    context.meter.enter(&name);
+    let sent = pass_large(context, &info, passing, lane).await;
+    context.meter.leave(&name);
+    sent
 }
 
 fn cache(context: &Context) -> &BinaryCache {
@@ -161,16 +191,33 @@ async fn pass_small(
     if let Err(Why::OtherBody { .. } | Why::Corrupt { .. }) = looked {
         looked = fetch_whole(context, info, &passing).await;
     }
-    let (bytes, seen) = looked?;
+    let Looked { bytes, etag, seen } = looked?;
     context.meter.add(Phase::Pack, 1, seen.nar_size);
-    if !passing.is_there {
+    let origin = etag.and_then(|etag| by_server::origin(context, &passing, &etag));
+    let way = if passing.is_there {
+        Way::Found
+    } else if let Some(from) = origin
+        && by_server::copy(context, &passing, &from).await
+    {
+        context.meter.add(Phase::Upload, 1, 0);
+        Way::ByServer
+    } else {
         let options = body_options(Some(passing.body.file_hash));
         let put = context.dest.put(&passing.key, bytes, &options).await;
         put.map_err(Why::Cache)?;
         context.meter.add(Phase::Upload, 1, passing.body.file_size);
-    }
+        Way::Sent
+    };
     drop(lease);
-    Ok(passing.done(seen))
+    Ok(passing.done(seen, way))
+}
+
+/// A small body that was looked into.
+struct Looked {
+    bytes: Bytes,
+    /// What its server marks it by.
+    etag: Option<String>,
+    seen: NarSeen,
 }
 
 /// Fetches a small body and looks into it.
@@ -178,9 +225,13 @@ async fn fetch_whole(
     context: &Arc<Context>,
     info: &Arc<PathInfo>,
     passing: &Passing,
-) -> Result<(Bytes, NarSeen), Why> {
-    let fetched = cache(context).fetch(&passing.body.from).await;
-    let bytes = fetched.map_err(of_source)?;
+) -> Result<Looked, Why> {
+    let fetched = cache(context).fetch_object(&passing.body.from).await;
+    let object = fetched.map_err(of_source)?;
+    let bytes = object.body;
+    // What came out of a content encoding is not what the server would copy.
+    let is_stored = u64::try_from(bytes.len()) == Ok(object.meta.size);
+    let etag = object.meta.etag.filter(|_| is_stored);
     let decoder = context.encoder().await;
     let (info, passing) = (Arc::clone(info), passing.clone());
     let (unpacks, wants_listing) = (context.unpacks(), context.wants_contents());
@@ -198,7 +249,7 @@ async fn fetch_whole(
         };
         drop(decoder);
         if seen.is_of(&info) {
-            Ok((bytes, seen))
+            Ok(Looked { bytes, etag, seen })
         } else {
             Err(seen.corrupt(&info))
         }
@@ -268,23 +319,51 @@ async fn pass_large(
     passing: Passing,
     lane: OwnedSemaphorePermit,
 ) -> Result<Sent, Why> {
-    let fetched = pass_pieces(context, info, &passing, None).await;
-    let fetched = match fetched {
-        Err(Why::Source(error)) if gives_no_parts(&error) => {
-            let (whole, lease) = hold_whole(context, &passing, error).await?;
-            let passed = pass_pieces(context, info, &passing, Some(whole)).await;
-            drop(lease);
-            passed
-        }
-        fetched => fetched,
+    let (seen, way) = match by_server::look(context, &passing).await {
+        Some(from) => pass_by_server(context, info, &passing, &from).await?,
+        None => (pass_through(context, info, &passing).await?, passing.way()),
     };
     drop(lane);
-    let seen = fetched?;
     context.meter.add(Phase::Pack, 1, seen.nar_size);
     if !passing.is_there {
         context.meter.add(Phase::Upload, 1, 0);
     }
-    Ok(passing.done(seen))
+    Ok(passing.done(seen, way))
+}
+
+/// Looks into a large body, and has the server copy it; sends it where the server does not.
+async fn pass_by_server(
+    context: &Arc<Context>,
+    info: &Arc<PathInfo>,
+    passing: &Passing,
+    from: &Origin,
+) -> Result<(NarSeen, Way), Why> {
+    let only_looked_into = Passing {
+        is_there: true,
+        ..passing.clone()
+    };
+    let seen = pass_through(context, info, &only_looked_into).await?;
+    if by_server::copy(context, passing, from).await {
+        return Ok((seen, Way::ByServer));
+    }
+    Ok((pass_through(context, info, passing).await?, Way::Sent))
+}
+
+/// Looks into a large body, and sends it meanwhile if it is not there.
+async fn pass_through(
+    context: &Arc<Context>,
+    info: &Arc<PathInfo>,
+    passing: &Passing,
+) -> Result<NarSeen, Why> {
+    match pass_pieces(context, info, passing, None).await {
+        Err(Why::Source(error)) if gives_no_parts(&error) => {
+            let (whole, lease) = hold_whole(context, passing, error).await?;
+            let passed = pass_pieces(context, info, passing, Some(whole)).await;
+            drop(lease);
+            passed
+        }
+        passed => passed,
+    }
 }
 
 fn gives_no_parts(error: &source::Error) -> bool {
@@ -297,7 +376,7 @@ async fn hold_whole(
     passing: &Passing,
     error: Arc<source::Error>,
 ) -> Result<(Bytes, Lease), Why> {
-    let size = cost(&passing.body);
+    let size = len(&passing.body);
     if size > context.shares.bytes / 2 {
         return Err(Why::Source(error));
     }

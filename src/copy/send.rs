@@ -78,7 +78,18 @@ pub(super) enum Room {
 pub(super) struct Sent {
     pub(super) body: Body,
     pub(super) listing: Option<Listing>,
-    pub(super) was_sent: bool,
+    pub(super) way: Way,
+}
+
+/// How the cache came by a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// It had it.
+    Found,
+    /// It was sent.
+    Sent,
+    /// Its server copied it.
+    ByServer,
 }
 
 /// How bodies are written: their key says what they are, so readers may keep them for good.
@@ -153,7 +164,7 @@ async fn send_small(
     Ok(Sent {
         body: packed.body,
         listing: packed.listing,
-        was_sent: !is_there,
+        way: if is_there { Way::Found } else { Way::Sent },
     })
 }
 
@@ -256,14 +267,14 @@ async fn send_frames(
         Making::Hash(..) => Ok(Attempt::Done(Sent {
             body,
             listing: seen.listing,
-            was_sent: false,
+            way: Way::Found,
         })),
         Making::Send(_) => {
             context.meter.add(Phase::Upload, 1, 0);
             Ok(Attempt::Done(Sent {
                 body,
                 listing: seen.listing,
-                was_sent: true,
+                way: Way::Sent,
             }))
         }
     }

@@ -69,7 +69,12 @@ fn action(name: &str, is_version: bool) -> String {
     let action = match name {
         "HeadObject" => "GetObject",
         "HeadBucket" | "ListObjects" | "ListObjectsV2" => "ListBucket",
-        "CreateMultipartUpload" | "UploadPart" | "CompleteMultipartUpload" => "PutObject",
+        // Whether the origin may be read is looked at where it is.
+        "CreateMultipartUpload"
+        | "UploadPart"
+        | "UploadPartCopy"
+        | "CopyObject"
+        | "CompleteMultipartUpload" => "PutObject",
         "DeleteObject" if is_version => "DeleteObjectVersion",
         "ListObjectVersions" => "ListBucketVersions",
         "ListMultipartUploads" => "ListBucketMultipartUploads",

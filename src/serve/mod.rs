@@ -8,11 +8,12 @@
 //! path-style addresses, one access key, which a policy may restrict; everybody else may do what a
 //! bucket's own policy allows.
 //!
-//! Not here: tags, copies, changes of versioning (all answered 501), and any wish to keep data
+//! Not here: tags, changes of versioning (all answered 501), and any wish to keep data
 //! safe. It is no product for storing things.
 
 mod admin;
 mod bucket;
+mod copies;
 mod faults;
 mod gate;
 mod line;
@@ -47,6 +48,7 @@ use tokio::{
 
 pub use self::{
     bucket::Bucket,
+    copies::Copies,
     faults::{Fault, Faults},
     line::Line,
     skew::Skew,
@@ -95,6 +97,8 @@ pub struct Config {
     pub modes: Modes,
     /// How conditional writes are taken.
     pub conditional: Conditional,
+    /// How requests to copy are taken.
+    pub copies: Copies,
     /// What goes wrong.
     pub faults: Faults,
     /// The line that leads to it.
@@ -116,6 +120,7 @@ impl Default for Config {
             allows_anonymous_reads: false,
             modes: Modes::aws(),
             conditional: Conditional::Atomic,
+            copies: Copies::Made,
             faults: Faults::default(),
             line: Line::default(),
             clock: Clock::system(),
@@ -359,6 +364,9 @@ async fn answer(
         let region = format!("<Region>{}</Region>", shared.config.region);
         let code = "AuthorizationHeaderMalformed";
         return Ok(faults::refusal(StatusCode::BAD_REQUEST, code, &region));
+    }
+    if let Some(refusal) = shared.config.copies.refusal(&request) {
+        return Ok(refusal);
     }
     let done = service.call(request.map(Body::from)).await;
     let answer = done.map_err(|error| {

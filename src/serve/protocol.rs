@@ -14,11 +14,11 @@ use s3s::{
     auth::Credentials,
     dto::{
         self, AbortMultipartUploadInput, AbortMultipartUploadOutput, BucketLocationConstraint,
-        CompleteMultipartUploadInput, CompleteMultipartUploadOutput, CreateBucketInput,
-        CreateBucketOutput, CreateMultipartUploadInput, CreateMultipartUploadOutput,
-        DeleteBucketLifecycleInput, DeleteBucketLifecycleOutput, DeleteObjectInput,
-        DeleteObjectOutput, DeleteObjectsInput, DeleteObjectsOutput, ETag, ETagCondition,
-        GetBucketLifecycleConfigurationInput, GetBucketLifecycleConfigurationOutput,
+        CompleteMultipartUploadInput, CompleteMultipartUploadOutput, CopyObjectInput,
+        CopyObjectOutput, CreateBucketInput, CreateBucketOutput, CreateMultipartUploadInput,
+        CreateMultipartUploadOutput, DeleteBucketLifecycleInput, DeleteBucketLifecycleOutput,
+        DeleteObjectInput, DeleteObjectOutput, DeleteObjectsInput, DeleteObjectsOutput, ETag,
+        ETagCondition, GetBucketLifecycleConfigurationInput, GetBucketLifecycleConfigurationOutput,
         GetBucketLocationInput, GetBucketLocationOutput, GetBucketPolicyInput,
         GetBucketPolicyOutput, GetBucketVersioningInput, GetBucketVersioningOutput,
         GetBucketWebsiteInput, GetBucketWebsiteOutput, GetObjectInput,
@@ -29,12 +29,12 @@ use s3s::{
         ListPartsInput, ListPartsOutput, PutBucketLifecycleConfigurationInput,
         PutBucketLifecycleConfigurationOutput, PutBucketPolicyInput, PutBucketPolicyOutput,
         PutBucketWebsiteInput, PutBucketWebsiteOutput, PutObjectInput, PutObjectOutput,
-        UploadPartInput, UploadPartOutput,
+        UploadPartCopyInput, UploadPartCopyOutput, UploadPartInput, UploadPartOutput,
     },
 };
 
 use super::{
-    Bucket, Conditional, Shared, admin,
+    Bucket, Conditional, Shared, admin, copies,
     gate::who,
     rules, versions,
     words::{
@@ -322,6 +322,20 @@ impl S3 for Protocol {
             e_tag,
             ..PutObjectOutput::default()
         }))
+    }
+
+    async fn copy_object(
+        &self,
+        request: S3Request<CopyObjectInput>,
+    ) -> S3Result<S3Response<CopyObjectOutput>> {
+        copies::object(&self.shared, request).await
+    }
+
+    async fn upload_part_copy(
+        &self,
+        request: S3Request<UploadPartCopyInput>,
+    ) -> S3Result<S3Response<UploadPartCopyOutput>> {
+        copies::part(&self.shared, request).await
     }
 
     async fn delete_object(

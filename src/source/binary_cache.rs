@@ -23,7 +23,7 @@ use tokio::runtime::Handle;
 
 use super::{Error, Log, Source, unpack};
 use crate::{
-    backend::{Backend, Kind, ListQuery},
+    backend::{Backend, Kind, ListQuery, Object},
     nix::{
         cache_info::CacheInfo,
         compression::Compression,
@@ -174,10 +174,13 @@ impl BinaryCache {
 
     /// Reads a body whole.
     pub async fn fetch(&self, key: &ObjectKey) -> Result<Bytes, Error> {
+        Ok(self.fetch_object(key).await?.body)
+    }
+
+    /// Reads a body whole, with what its keeper says about it.
+    pub async fn fetch_object(&self, key: &ObjectKey) -> Result<Object, Error> {
         let object = self.backend.get(key).await;
-        object
-            .map(|object| object.body)
-            .map_err(|error| failed(&*self.backend, error))
+        object.map_err(|error| failed(&*self.backend, error))
     }
 
     /// Reads a piece of a body.

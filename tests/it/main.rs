@@ -18,6 +18,7 @@ mod beside;
 mod beside_real;
 mod copy;
 mod copy_beside_sweeps;
+mod copy_by_server;
 mod copy_from;
 mod daemon;
 mod daemon_copy;

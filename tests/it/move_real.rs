@@ -1,4 +1,5 @@
-//! A whole cache of a thousand paths, written by real `nix copy` with xz, moved from MinIO to Garage.
+//! A whole cache of a thousand paths, written by real `nix copy` with xz, moved from MinIO to Garage, and
+//! between two buckets of each, where the server copies bodies by itself.
 //!
 //! Needs real parts (`support/real.rs`) and prints what the move cost: bytes, requests, time of the
 //! processor. `docs/measurements.md` has the figures.
@@ -19,6 +20,9 @@ struct Move {
     old: Bucket,
     new: Bucket,
 }
+
+/// What a copy says that finds an empty bucket.
+const WROTE_CACHE_INFO: &str = "the cache had no nix-cache-info; one was written (priority 40)";
 
 /// What a copy has told, and what it cost.
 struct Told(serde_json::Value);
@@ -68,13 +72,28 @@ impl Move {
         self.world.read("theirs-1.public").trim().to_owned()
     }
 
-    /// Copies all of the old cache to the new one.
+    /// Copies from the old cache to the new one.
     fn copy(&self, args: &[&str]) -> Told {
         let from = format!("{}&profile=old", self.old.url());
         let to = format!("{}&profile=new", self.new.url());
-        let fixed = [
-            "copy", "--all", "--from", &from, "--to", &to, "--json", "--quiet",
-        ];
+        self.copy_between(&from, &to, args)
+    }
+
+    /// Copies from a cache to a new bucket beside it; says what it told, and what the bucket is.
+    fn copy_within(&self, cache: &Bucket, name: &str, args: &[&str]) -> (Told, Bucket) {
+        let beside = Bucket::new(cache.server.clone(), name);
+        beside.create();
+        let profile = if cache.name == self.old.name {
+            "old"
+        } else {
+            "new"
+        };
+        let [from, to] = [cache, &beside].map(|end| format!("{}&profile={profile}", end.url()));
+        (self.copy_between(&from, &to, args), beside)
+    }
+
+    fn copy_between(&self, from: &str, to: &str, args: &[&str]) -> Told {
+        let fixed = ["copy", "--from", from, "--to", to, "--json", "--quiet"];
         let (clock, cpu) = (Clock::system(), cpu_of_children());
         let begun = clock.elapsed();
         let run = self.world.narhaul(fixed).args(args);
@@ -85,10 +104,11 @@ impl Move {
         let told: serde_json::Value =
             serde_json::from_str(run.stdout.lines().last().unwrap()).unwrap();
         eprintln!(
-            "narhaul copy --all {args:?}: {took:.1} s, {cpu:.1} s of processor; passed {}, bodies {} \
-             bytes, NARs {} bytes; asked {} of the source, {} of the destination",
+            "{from} to {to} {args:?}: {took:.1} s, {cpu:.1} s of processor; passed {}, bodies {} bytes, \
+             by the server {}, NARs {} bytes; asked {} of the source, {} of the destination",
             told["passed"],
             told["bodyBytes"],
+            told["serverCopied"],
             told["narBytes"],
             told["fromRequests"],
             told["requests"],
@@ -124,7 +144,7 @@ fn a_cache_that_nix_wrote_moves_without_being_compressed_again() {
     assert_eq!(paths.len(), 1003);
     let trusted = moving.fill(&root);
 
-    let first = moving.copy(&[]);
+    let first = moving.copy(&["--all"]);
     let n_paths = u64::try_from(paths.len()).unwrap();
     assert_eq!(first.n("passed"), n_paths);
     assert_eq!(first.n("published"), n_paths);
@@ -142,10 +162,28 @@ fn a_cache_that_nix_wrote_moves_without_being_compressed_again() {
     }
 
     let before = new.list();
-    let again = moving.copy(&[]);
+    let again = moving.copy(&["--all"]);
     assert_eq!((again.n("published"), again.n("bodyBytes")), (0, 0));
     assert!(again.requests("requests", "put") <= 10);
     assert_eq!(new.list(), before, "something was written a second time");
     new.let_everybody_read();
     substitutes_closure(Nix::V2_34, &new.http_url(), &trusted, &root);
+
+    // On one server nothing is sent; what is believed is not even read.
+    let named = |end: &str| paths.iter().find(|path| path.ends_with(end)).unwrap();
+    let (text, large) = (named("-text150"), named("-large"));
+    let n_paths = 152;
+    for (cache, is_believed) in [(old, true), (new, true), (new, false)] {
+        let args = [text, large, "--trust-source"];
+        let args = if is_believed { &args } else { &args[..2] };
+        let name = format!("believed-{is_believed}");
+        let (told, beside) = moving.copy_within(cache, &name, args);
+        assert_eq!((told.n("serverCopied"), told.n("bodyBytes")), (n_paths, 0));
+        assert_eq!(told.0["warnings"], serde_json::json!([WROTE_CACHE_INFO]));
+        let read = told.requests("fromRequests", "get");
+        assert_eq!(read < 2 * n_paths, is_believed, "{read} were read");
+        beside.let_everybody_read();
+        let closure = substitutes_closure(Nix::V2_34, &beside.http_url(), &trusted, text);
+        assert_eq!(closure.len(), 151);
+    }
 }

@@ -88,6 +88,7 @@ async fn tries_keep_the_contract_while_a_fifth_of_all_requests_fails() {
     let backend = Retrying::new(Arc::new(faulty), Policy::default(), 1, meters, stop);
     // An upload that was begun and not answered is found later: one too many for the suite.
     let traits = Traits {
+        copies: false,
         keeps_user: true,
         finds_uploads: false,
         ..Traits::default()
@@ -104,6 +105,7 @@ async fn a_limited_back_end_keeps_the_contract() {
     };
     let backend = Limiting::new(Arc::new(memory()), caps);
     let traits = Traits {
+        copies: false,
         keeps_user: true,
         finds_uploads: true,
         ..Traits::default()
@@ -463,6 +465,7 @@ async fn a_measured_back_end_and_one_below_a_folder_keep_the_contract() {
     let recorder = Arc::new(Recorder::new(Clock::system()));
     let measuring = Measuring::new(Arc::clone(&memory), Arc::clone(&recorder));
     let traits = || Traits {
+        copies: false,
         keeps_user: true,
         finds_uploads: true,
         ..Traits::default()

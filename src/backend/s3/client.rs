@@ -123,6 +123,7 @@ pub async fn open(config: S3Config) -> Result<S3, Error> {
         }),
         watch,
         warnings: Mutex::new(warnings),
+        names: found.names(),
         source: found.source,
         is_missing: found.is_missing,
         is_bucket_seen: AtomicBool::new(false),
@@ -144,6 +145,8 @@ pub(super) struct Shared {
     pub(super) watch: Arc<Watch>,
     pub(super) warnings: Mutex<Vec<String>>,
     pub(super) source: CredentialSource,
+    /// What we are known by: see [`Keeper`](crate::backend::Keeper).
+    pub(super) names: Vec<String>,
     /// Whether credentials were looked for in vain.
     pub(super) is_missing: bool,
     /// Whether any answer has shown that the bucket exists.

@@ -85,8 +85,22 @@ pub(super) struct Found {
     pub(super) provider: Option<SharedCredentialsProvider>,
     /// Where that came from.
     pub(super) source: CredentialSource,
+    /// The access key that was found; another one may follow when it expires.
+    pub(super) access_key: Option<String>,
     /// Whether credentials were looked for in vain.
     pub(super) is_missing: bool,
+}
+
+impl Found {
+    /// Returns what we are known by, to compare with others: keys that expire are told by their source.
+    pub(super) fn names(&self) -> Vec<String> {
+        let key = self.access_key.as_ref().map(|key| format!("key `{key}`"));
+        let source = match &self.source {
+            CredentialSource::Given | CredentialSource::Anonymous => None,
+            source => Some(source.to_string()),
+        };
+        key.into_iter().chain(source).collect()
+    }
 }
 
 /// Returns the region to begin with: given, environment's, profile's, or AWS's oldest.
@@ -111,6 +125,7 @@ pub(super) async fn find(config: &S3Config, region: &str) -> Result<Found, Error
         CredentialChoice::Anonymous => Ok(Found {
             provider: None,
             source: CredentialSource::Anonymous,
+            access_key: None,
             is_missing: false,
         }),
         CredentialChoice::Keys(keys) => Ok(Found {
@@ -122,6 +137,7 @@ pub(super) async fn find(config: &S3Config, region: &str) -> Result<Found, Error
                 "given",
             ))),
             source: CredentialSource::Given,
+            access_key: Some(keys.access_key_id.clone()),
             is_missing: false,
         }),
         CredentialChoice::Chain => search(config, region).await,
@@ -135,6 +151,7 @@ async fn search(config: &S3Config, region: &str) -> Result<Found, Error> {
     let chain = chain(config, region, &clients, &winner);
     match chain.provide_credentials().await {
         Ok(first) => Ok(Found {
+            access_key: Some(first.access_key_id().to_owned()),
             provider: Some(SharedCredentialsProvider::new(Primed {
                 first: Mutex::new(Some(first)),
                 chain,
@@ -151,6 +168,7 @@ async fn search(config: &S3Config, region: &str) -> Result<Found, Error> {
                 None if is_absence => Ok(Found {
                     provider: None,
                     source: CredentialSource::Anonymous,
+                    access_key: None,
                     is_missing: true,
                 }),
                 // Somebody who names a profile means it.

@@ -23,6 +23,7 @@ mod certificate;
 mod client;
 mod config;
 mod connect;
+mod copies;
 mod credentials;
 mod delete;
 mod dialect;
@@ -70,7 +71,7 @@ pub use self::{
 pub use super::net::{CaBundle, Proxies};
 use super::{
     Backend, Change, Created, Error, Fence, Kind, Known, Limits, ListPage, ListQuery, Object,
-    ObjectMeta, Part, PutOptions, Rules, Upload, encoding::decoded, net::cause::deepest,
+    ObjectMeta, Origin, Part, PutOptions, Rules, Upload, encoding::decoded, net::cause::deepest,
 };
 use crate::nix::object_key::ObjectKey;
 
@@ -339,6 +340,29 @@ impl Backend for S3 {
 
     async fn parts(&self, upload: &Upload) -> Result<Vec<Part>, Error> {
         self.find_parts(upload).await
+    }
+
+    fn origin(&self, key: &ObjectKey, etag: &str) -> Option<Origin> {
+        Some(self.name_origin(key, etag))
+    }
+
+    async fn copy(
+        &self,
+        key: &ObjectKey,
+        from: &Origin,
+        options: &PutOptions,
+    ) -> Result<(), Error> {
+        self.copy_whole(key, from, options).await
+    }
+
+    async fn copy_part(
+        &self,
+        upload: &Upload,
+        number: u32,
+        from: &Origin,
+        range: Range<u64>,
+    ) -> Result<Part, Error> {
+        self.copy_piece(upload, number, from, range).await
     }
 
     async fn rules(&self) -> Result<Rules, Error> {

@@ -246,7 +246,7 @@ impl S3 {
 }
 
 /// Joins what completion needs of a part into the one opaque mark that callers hand back.
-fn mark(tag: Option<&str>, crc: Option<&str>, act: &str) -> Result<String, Error> {
+pub(super) fn mark(tag: Option<&str>, crc: Option<&str>, act: &str) -> Result<String, Error> {
     let tag = etag(tag).ok_or_else(|| {
         Error::new(Kind::Malformed, act).with_detail("the answer has no entity tag")
     })?;
@@ -264,7 +264,7 @@ fn md5_of_tag(tag: &str) -> Option<[u8; 16]> {
     u128::from_str_radix(tag, 16).ok().map(u128::to_be_bytes)
 }
 
-fn wire_number(number: u32, act: &str) -> Result<i32, Error> {
+pub(super) fn wire_number(number: u32, act: &str) -> Result<i32, Error> {
     i32::try_from(number)
         .ok()
         .filter(|number| *number > 0)

@@ -15,7 +15,7 @@ use super::count::Verb;
 use crate::{
     backend::{
         Backend, Change, Created, Error, Fence, Known, Limits, ListPage, ListQuery, Object,
-        ObjectMeta, Part, PutOptions, Rules, Upload,
+        ObjectMeta, Origin, Part, PutOptions, Rules, Upload,
     },
     nix::object_key::ObjectKey,
 };
@@ -49,6 +49,11 @@ pub trait Around: Debug + Send + Sync + 'static {
         asked: Asked<'a>,
         attempt: impl Attempt<'a, T> + 'a,
     ) -> impl Future<Output = Result<T, Error>> + Send;
+
+    /// Returns what can and cannot be done.
+    fn limits_around(&self) -> Limits {
+        self.inner().limits()
+    }
 
     /// Is told how many bytes an answer to `verb` brought.
     fn has_received(&self, _verb: Verb, _bytes: u64) {}
@@ -124,7 +129,7 @@ impl<W: Around> Backend for W {
     }
 
     fn limits(&self) -> Limits {
-        self.inner().limits()
+        self.limits_around()
     }
 
     async fn now(&self) -> Result<SystemTime, Error> {
@@ -216,6 +221,37 @@ impl<W: Around> Backend for W {
         let inner = self.inner();
         self.around(of(Verb::Parts, upload.key.as_str()), || inner.parts(upload))
             .await
+    }
+
+    fn origin(&self, key: &ObjectKey, etag: &str) -> Option<Origin> {
+        self.inner().origin(key, etag)
+    }
+
+    async fn copy(
+        &self,
+        key: &ObjectKey,
+        from: &Origin,
+        options: &PutOptions,
+    ) -> Result<(), Error> {
+        let inner = self.inner();
+        self.around(of(Verb::Copy, key.as_str()), || {
+            inner.copy(key, from, options)
+        })
+        .await
+    }
+
+    async fn copy_part(
+        &self,
+        upload: &Upload,
+        number: u32,
+        from: &Origin,
+        range: Range<u64>,
+    ) -> Result<Part, Error> {
+        let inner = self.inner();
+        self.around(of(Verb::CopyPart, upload.key.as_str()), || {
+            inner.copy_part(upload, number, from, range.clone())
+        })
+        .await
     }
 
     async fn rules(&self) -> Result<Rules, Error> {

@@ -41,6 +41,10 @@ pub enum Verb {
     Uploads,
     /// Looking for the parts of one.
     Parts,
+    /// Having the server copy an object.
+    Copy,
+    /// Having the server copy a part.
+    CopyPart,
     /// Asking what the bucket does by itself.
     Rules,
     /// Making a deleted object visible again.
@@ -61,7 +65,7 @@ pub enum Verb {
 
 impl Verb {
     /// All verbs.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 22] = [
         Self::Now,
         Self::Get,
         Self::Head,
@@ -74,6 +78,8 @@ impl Verb {
         Self::Abort,
         Self::Uploads,
         Self::Parts,
+        Self::Copy,
+        Self::CopyPart,
         Self::Rules,
         Self::Undelete,
         Self::Create,
@@ -100,6 +106,8 @@ impl Verb {
             Self::Abort => "abort the upload of",
             Self::Uploads => "find uploads of",
             Self::Parts => "find parts of",
+            Self::Copy => "copy",
+            Self::CopyPart => "copy a part of",
             Self::Rules => "read the rules of",
             Self::Undelete => "undelete",
             Self::Create => "make the bucket of",
@@ -127,6 +135,8 @@ impl Verb {
             Self::Abort => "abort",
             Self::Uploads => "uploads",
             Self::Parts => "parts",
+            Self::Copy => "copy",
+            Self::CopyPart => "copy-part",
             Self::Rules => "rules",
             Self::Undelete => "undelete",
             Self::Create => "create",
@@ -157,6 +167,8 @@ impl Verb {
             | Self::PutPart
             | Self::Complete
             | Self::Abort
+            | Self::Copy
+            | Self::CopyPart
             | Self::Undelete
             | Self::Create
             | Self::SetPolicy

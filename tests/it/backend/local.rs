@@ -18,6 +18,7 @@ use super::{Traits, conformance};
 fn memory_traits(memory: &Memory) -> Traits {
     let memory = memory.clone();
     Traits {
+        copies: false,
         keeps_user: true,
         has_queries: false,
         finds_uploads: true,
@@ -65,6 +66,7 @@ async fn a_folder_keeps_the_contract() {
         assert_eq!(backend.create().await.unwrap(), Created::Made);
         assert!(root.join("nar").is_dir());
         let traits = Traits {
+            copies: false,
             keeps_user: false,
             has_queries: false,
             finds_uploads: true,

@@ -4,6 +4,7 @@
 //! more, as in `local`. Each case works below a prefix of its own and empties it first, so the
 //! suite can be run again over a real server that still holds the last run's objects.
 
+mod copies;
 mod local;
 mod sweep;
 mod web;
@@ -17,10 +18,16 @@ use narhaul::{
     nix::object_key::ObjectKey,
 };
 
-use self::sweep::{
-    a_listing_begins_behind_a_name, a_part_of_an_object_is_exactly_what_was_asked_for,
-    behind_its_fence_nothing_is_written_or_deleted, what_the_bucket_does_by_itself_is_told,
-    what_was_deleted_is_visible_again_where_versions_are_kept,
+use self::{
+    copies::{
+        a_keeper_copies_what_was_seen_and_nothing_else, a_keeper_copies_whole_objects,
+        parts_are_copied_by_their_keeper,
+    },
+    sweep::{
+        a_listing_begins_behind_a_name, a_part_of_an_object_is_exactly_what_was_asked_for,
+        behind_its_fence_nothing_is_written_or_deleted, what_the_bucket_does_by_itself_is_told,
+        what_was_deleted_is_visible_again_where_versions_are_kept,
+    },
 };
 
 /// Puts an object behind the back end's back.
@@ -33,6 +40,8 @@ pub(crate) type Plant = Box<dyn Fn(&str) + Send + Sync>;
     reason = "each is a trait of its own, and none excludes another"
 )]
 pub(crate) struct Traits {
+    /// Whether its keeper copies objects by itself.
+    pub(crate) copies: bool,
     /// Whether metadata that a writer gives comes back.
     pub(crate) keeps_user: bool,
     /// Whether an unfinished upload can be had by its key.
@@ -92,6 +101,9 @@ pub(crate) async fn conformance(backend: Arc<dyn Backend>, traits: Traits) {
         a_listing_begins_behind_a_name,
         what_the_bucket_does_by_itself_is_told,
         what_was_deleted_is_visible_again_where_versions_are_kept,
+        a_keeper_copies_whole_objects,
+        a_keeper_copies_what_was_seen_and_nothing_else,
+        parts_are_copied_by_their_keeper,
         what_was_never_sent_cannot_be_completed,
         without_a_bucket_nothing_is_merely_not_found,
         making_what_is_there_changes_nothing,

@@ -134,6 +134,7 @@ async fn public_server() -> (Server, Web, Memory) {
 async fn what_is_read_by_the_web_keeps_the_contract() {
     let (_server, web, memory) = public_server().await;
     let traits = Traits {
+        copies: false,
         keeps_user: true,
         finds_uploads: true,
         has_queries: true,

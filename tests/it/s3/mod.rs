@@ -8,6 +8,7 @@
 //! ([`ClientChoice`]): as `s3`, and as `s3_by_sdk`.
 
 mod admin;
+mod copies;
 pub(crate) mod fenced;
 mod rules;
 
@@ -668,6 +669,7 @@ async fn keeps_the_contract(mut config: S3Config) -> S3 {
     backend.create().await.unwrap();
     let traits = |missing: &S3| Traits {
         keeps_versions: false,
+        copies: true,
         keeps_user: true,
         has_queries: false,
         finds_uploads: true,

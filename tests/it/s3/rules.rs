@@ -184,6 +184,7 @@ async fn keeps_versions(config: &S3Config, backend: S3) {
         config.bucket
     );
     let traits = Traits {
+        copies: true,
         keeps_user: true,
         has_queries: false,
         finds_uploads: true,
