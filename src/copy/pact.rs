@@ -64,10 +64,13 @@ impl Pact {
         request: &Request,
     ) -> Self {
         let relies = relied(closure, bodies);
+        let both = closure.iter().zip(&relies);
+        let untold = both.filter(|(_, relied)| relied.body.body_contents().is_none());
+        let nars = untold.map(|(info, relied)| (relied.part, info.nar_hash));
         Self {
             dest: Arc::clone(dest),
             request: request.clone(),
-            concern: Concern::of(&relies),
+            concern: Concern::of(&relies).with_contents(nars),
             relies,
             held: None,
             reader: books::Reader::default(),

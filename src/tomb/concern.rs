@@ -1,12 +1,13 @@
 //! What of the sweeps' books concerns one closure: what a copy of it waits for, and what it doubts.
 //!
 //! Pure questions to [`Books`] that were read. A closure is known by its paths' hash parts, and by the
-//! contents of the bodies that its copy would write. The narinfos that are there may name others: a body
+//! contents of the bodies that its copy would write or, where these are passed on under keys that do not
+//! tell them, of the paths themselves. The narinfos that are there may name others: a body
 //! under a foreign key may be that of any path, whatever path the doom list that names it found it by,
 //! since two paths with equal contents share one body.
 
 use std::{
-    collections::{BTreeSet, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     time::SystemTime,
 };
 
@@ -17,6 +18,7 @@ use crate::{
         journal::{Entry, Reason},
     },
     nix::{
+        hash::NarHash,
         object_key::{BODY_PREFIX, ObjectKey},
         store_path::HashPart,
     },
@@ -28,6 +30,8 @@ pub struct Concern {
     parts: BTreeSet<HashPart>,
     /// By [`contents`].
     bodies: HashSet<String>,
+    /// What is in the paths whose bodies' keys do not tell it.
+    untold: BTreeMap<HashPart, String>,
 }
 
 /// Returns what tells whether two bodies may be one and the same path's: the contents, where the key
@@ -53,7 +57,22 @@ impl Concern {
                 .iter()
                 .map(|relied| contents(&relied.body).to_owned())
                 .collect(),
+            untold: BTreeMap::new(),
         }
+    }
+
+    /// Adds the nar hashes of paths whose bodies' keys do not tell them, as those that are passed on.
+    ///
+    /// Their narinfos may be there already and name bodies under keys that do, which go with another path
+    /// of the same contents.
+    #[must_use]
+    pub fn with_contents(mut self, nars: impl IntoIterator<Item = (HashPart, NarHash)>) -> Self {
+        for (part, nar_hash) in nars {
+            let contents = nar_hash.0.to_base32();
+            self.bodies.insert(contents.clone());
+            self.untold.insert(part, contents);
+        }
+        self
     }
 
     /// Returns the paths.
@@ -94,8 +113,12 @@ impl Concern {
             bodies.insert(contents(body));
             parts.extend(part);
         }
+        let has_gone = |contents: &str| bodies.contains(contents);
         let is_named = |relied: &&Relied| {
-            bodies.contains(contents(&relied.body)) || parts.contains(&relied.part)
+            let untold = self.untold.get(&relied.part);
+            has_gone(contents(&relied.body))
+                || untold.is_some_and(|contents| has_gone(contents))
+                || parts.contains(&relied.part)
         };
         let named = relies.iter().filter(is_named);
         named.map(|relied| relied.part).collect()

@@ -33,7 +33,7 @@ use crate::{
         timing::Timing,
     },
     nix::{
-        hash::Sha256,
+        hash::{NarHash, Sha256},
         object_key::ObjectKey,
         store_path::{HashPart, StoreDir, StorePath},
     },
@@ -324,6 +324,25 @@ async fn a_body_concerns_whoever_may_have_it_too() {
     let books = read(&[theirs]);
     assert!(concern(&twin).is_named(&books));
     assert!(books.nameless_since().is_some());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_path_that_is_passed_on_is_asked_for_its_body_where_one_of_the_same_contents_goes() {
+    let (memory, timing) = (memory(), Timing::default());
+    plant_doom(&memory, &run("a"), &["lib"]);
+    plant_beat(&memory, &run("a"));
+    let books = books::read(&*memory, &timing).await.unwrap();
+    // Passed on under the hash of the file; what is in it is what is in `lib`.
+    let digits = Sha256::of(b"compressed").to_base32();
+    let twin = [Relied {
+        part: part("twin"),
+        body: ObjectKey::parse(&format!("nar/{digits}.nar.xz")).unwrap(),
+    }];
+    let by_key = Concern::of(&twin);
+    assert!(!by_key.is_named(&books) && by_key.doubts(&books, &twin).is_empty());
+    let concern = by_key.with_contents([(part("twin"), NarHash(Sha256::of(b"lib")))]);
+    assert!(concern.must_wait_to_look(&books) && concern.is_named(&books));
+    assert_eq!(concern.doubts(&books, &twin), parts(&["twin"]));
 }
 
 #[tokio::test(start_paused = true)]
