@@ -33,7 +33,7 @@ use super::{Fault, MAX_PARTS};
 use crate::{
     backend::{Fence, Kind, Part, PartChecksum, Upload},
     clock::Clock,
-    nix::object_key::ObjectKey,
+    nix::object_key::{LEDGER_PREFIX, ObjectKey},
 };
 
 /// How often a folder is emptied that others may still be writing into.
@@ -393,12 +393,29 @@ impl Scratch {
                 done => break done?,
             }
         }
-        match sync(parent) {
-            // The object has been deleted since, and its folder with it.
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-            synced => Ok(synced?),
+        for folder in to_sync(&self.root, parent) {
+            match sync(folder) {
+                // The object has been deleted since, and its folder with it.
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                synced => synced?,
+            }
         }
+        Ok(())
     }
+}
+
+/// Returns which folders are to be made durable with a file that was put into `parent`.
+///
+/// A folder of the ledger may have been made by another process a moment ago, which has not come to make
+/// it durable, and a journal must not vanish with it: so all of them, up to the root. That of one which
+/// nobody has changed costs next to nothing. All other folders lie in the root, whose narinfos make them
+/// durable before anything relies on them.
+fn to_sync<'a>(root: &Path, parent: &'a Path) -> Vec<&'a Path> {
+    let n_folders = match parent.strip_prefix(root) {
+        Ok(below) if below.starts_with(LEDGER_PREFIX) => below.components().count() + 1,
+        Ok(_) | Err(_) => 1,
+    };
+    parent.ancestors().take(n_folders).collect()
 }
 
 /// Returns the key that an upload's folder says it is for.
@@ -479,4 +496,20 @@ fn remove_emptying(folder: &Path) -> io::Result<()> {
         }
     }
     fs::remove_dir_all(folder)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_journal_does_not_vanish_with_a_folder_that_another_process_has_just_made() {
+        let root = Path::new("/cache");
+        let synced = |folder: &'static str| to_sync(root, Path::new(folder));
+        let chain = ["narhaul/journal/run", "narhaul/journal", "narhaul", ""];
+        let chain: Vec<PathBuf> = chain.iter().map(|below| root.join(below)).collect();
+        assert_eq!(synced("/cache/narhaul/journal/run"), chain);
+        assert_eq!(synced("/cache/nar"), [root.join("nar")]);
+        assert_eq!(synced("/cache"), [root]);
+    }
 }
