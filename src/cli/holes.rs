@@ -194,6 +194,12 @@ impl Hole {
                 "of `{name}` only the narinfo is left, {why}; {by}, and {needs}; copy it again from a \
                  machine that has it"
             ),
+            // The record that said which cache serves it may have expired.
+            What::Narinfo(WhyMissing::Unknown) => format!(
+                "`{name}` is not in the cache: {why}, and no copy on record left it to another cache; {by}, \
+                 and {needs}; unless another cache serves it, copy it again, or take its referrers away by \
+                 `--repair`"
+            ),
             What::Narinfo(_) => format!(
                 "the cache is not closed: `{name}` is missing and cannot be put back ({why}); {by}, and \
                  {needs}; copy it again, or take its referrers away by `--repair`"
@@ -251,4 +257,30 @@ pub fn holders(planned: &Planned, imported: &[Imported], parts: &[HashPart]) -> 
     let lists = imported.iter().filter(|list| list.parts.iter().any(is_met));
     let lists = lists.map(|list| format!("the list `{}`", list.label));
     roots.chain(pins).chain(lists).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_expired_record_left_to_another_cache_is_not_told_to_be_gone_for_good() {
+        let mut hole = Hole {
+            part: HashPart::from_bytes([1; 20]),
+            what: What::Narinfo(WhyMissing::Unknown),
+            needed_by: None,
+            holders: Vec::new(),
+        };
+        let unknown = hole.words(&Names::default());
+        assert!(
+            unknown.contains("unless another cache serves it"),
+            "{unknown}"
+        );
+        assert!(!unknown.contains("cannot be put back"), "{unknown}");
+        hole.what = What::Narinfo(WhyMissing::BodyGone);
+        assert!(
+            hole.words(&Names::default())
+                .contains("the cache is not closed")
+        );
+    }
 }
