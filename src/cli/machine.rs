@@ -38,9 +38,19 @@ fn memory_for(cores: usize, for_encoders: u64, memory: Option<u64>) -> u64 {
 
 /// The memory that this process can have: the machine's, or what its control group is given.
 fn memory() -> Option<u64> {
+    machine_memory().into_iter().chain(group_memory()).min()
+}
+
+#[cfg(target_os = "linux")]
+fn machine_memory() -> Option<u64> {
     let info = rustix::system::sysinfo();
-    let machine = info.totalram.checked_mul(info.mem_unit.into());
-    machine.into_iter().chain(group_memory()).min()
+    info.totalram.checked_mul(info.mem_unit.into())
+}
+
+/// Elsewhere nobody is asked: the bounds of what cores want hold there, too.
+#[cfg(not(target_os = "linux"))]
+const fn machine_memory() -> Option<u64> {
+    None
 }
 
 /// The limit of the control group (version 2) that this process is in. Groups above it may be tighter;
