@@ -15,21 +15,8 @@ let
   narhaul = lib.getExe cfg.package;
 in
 {
-  options.services.narhaul-copy = {
+  options.services.narhaul-copy = import ./options.nix { inherit lib pkgs; name = "narhaul-copy"; } // {
     enable = lib.mkEnableOption "copies to a Nix binary cache by a timer";
-
-    package = lib.mkOption {
-      type = lib.types.package;
-      default = pkgs.callPackage ./package.nix { };
-      defaultText = lib.literalExpression "pkgs.callPackage ./package.nix { }";
-      description = "The narhaul to run.";
-    };
-
-    url = lib.mkOption {
-      type = lib.types.str;
-      example = "s3://nix-cache?endpoint=s3.homelab.local";
-      description = "The cache.";
-    };
 
     paths = lib.mkOption {
       type = lib.types.listOf lib.types.str;
@@ -42,13 +29,6 @@ in
       default = null;
       example = "/etc/nix/cache.example.org-1.secret";
       description = "The secret key that signs what is copied.";
-    };
-
-    environmentFile = lib.mkOption {
-      type = lib.types.nullOr lib.types.str;
-      default = null;
-      example = "/run/secrets/narhaul-copy";
-      description = "A file of variables with the credentials, one `NAME=value` a line and without quotes.";
     };
 
     flags = lib.mkOption {

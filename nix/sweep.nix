@@ -13,21 +13,8 @@ let
   cfg = config.services.narhaul-sweep;
 in
 {
-  options.services.narhaul-sweep = {
+  options.services.narhaul-sweep = import ./options.nix { inherit lib pkgs; name = "narhaul-sweep"; } // {
     enable = lib.mkEnableOption "the nightly sweep of a Nix binary cache";
-
-    package = lib.mkOption {
-      type = lib.types.package;
-      default = pkgs.callPackage ./package.nix { };
-      defaultText = lib.literalExpression "pkgs.callPackage ./package.nix { }";
-      description = "The narhaul to run.";
-    };
-
-    url = lib.mkOption {
-      type = lib.types.str;
-      example = "s3://nix-cache?endpoint=s3.homelab.local";
-      description = "The cache.";
-    };
 
     flags = lib.mkOption {
       type = lib.types.listOf lib.types.str;
@@ -38,13 +25,6 @@ in
         "--keep=ci:within=14d"
       ];
       description = "What is kept; without any, what the cache's own settings say.";
-    };
-
-    environmentFile = lib.mkOption {
-      type = lib.types.nullOr lib.types.str;
-      default = null;
-      example = "/run/secrets/narhaul-sweep";
-      description = "A file of variables with the credentials.";
     };
 
     startAt = lib.mkOption {
