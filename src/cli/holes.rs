@@ -197,13 +197,23 @@ impl Hole {
             // The record that said which cache serves it may have expired.
             What::Narinfo(WhyMissing::Unknown) => format!(
                 "`{name}` is not in the cache: {why}, and no copy on record left it to another cache; {by}, \
-                 and {needs}; unless another cache serves it, copy it again, or take its referrers away by \
-                 `--repair`"
+                 and {needs}; unless another cache serves it, copy it again{}",
+                self.or_repair()
             ),
             What::Narinfo(_) => format!(
                 "the cache is not closed: `{name}` is missing and cannot be put back ({why}); {by}, and \
-                 {needs}; copy it again, or take its referrers away by `--repair`"
+                 {needs}; copy it again{}",
+                self.or_repair()
             ),
+        }
+    }
+
+    /// What `--repair` would do about it: what is kept is never cut, since another cache may have the rest.
+    fn or_repair(&self) -> &'static str {
+        if self.holders.is_empty() {
+            ", or take its referrers away by `--repair`"
+        } else {
+            ": `--repair` takes away nothing of what is kept"
         }
     }
 }
@@ -282,5 +292,26 @@ mod tests {
             hole.words(&Names::default())
                 .contains("the cache is not closed")
         );
+    }
+
+    #[test]
+    fn repair_is_not_advised_for_what_a_root_keeps() {
+        for why in [WhyMissing::Unknown, WhyMissing::BodyGone] {
+            let mut hole = Hole {
+                part: HashPart::from_bytes([1; 20]),
+                what: What::Narinfo(why),
+                needed_by: None,
+                holders: Vec::new(),
+            };
+            let free = hole.words(&Names::default());
+            assert!(
+                free.ends_with("take its referrers away by `--repair`"),
+                "{free}"
+            );
+            hole.holders.push("the pin `p`".to_owned());
+            let held = hole.words(&Names::default());
+            let advice = "copy it again: `--repair` takes away nothing of what is kept";
+            assert!(held.ends_with(advice), "{held}");
+        }
     }
 }

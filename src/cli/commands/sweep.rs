@@ -167,7 +167,7 @@ pub struct SweepArgs {
     #[arg(long, help_heading = "How", hide_short_help = true)]
     change_settings: bool,
 
-    /// Take away also what refers to something that is gone for good
+    /// Take away also what refers to something that is gone for good; what a root, pin, list or copy needs is only told
     #[arg(long, help_heading = "How", hide_short_help = true)]
     repair: bool,
 
