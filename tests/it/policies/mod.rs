@@ -281,6 +281,28 @@ async fn a_sweeper_needs_every_action_of_its_policy_and_no_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_sweep_that_lacks_a_right_names_it() {
+    let policy = Embedded::new().await.policy("sweeper");
+    for (name, less) in without_each_action(&policy) {
+        let stage = Embedded::new().await;
+        stage.restrict(&less);
+        let args = [&["sweep", stage.url(), "--json"][..], &stage.sweep_flags()].concat();
+        let swept = stage.as_user(&args);
+        let report = swept.stdout.lines().last().unwrap_or("null");
+        let report: Value = serde_json::from_str(report).unwrap();
+        let mut told = swept.text();
+        // What a bucket with versions is asked when deletions are taken back.
+        if let Some(run) = report["run"].as_str() {
+            let flags = stage.sweep_flags();
+            let undo = ["sweep", stage.url(), flags[0], flags[1], "--undo", run];
+            told += &stage.as_user(&undo).text();
+        }
+        let action = name.split('"').rev().nth(1).unwrap();
+        assert!(told.contains(&format!("`{action}`")), "{name}: {told}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_reader_fetches_and_checks_and_is_told_what_the_rest_needs() {
     let stage = Embedded::new().await;
     stage.restrict(&stage.policy("reader").to_string());
