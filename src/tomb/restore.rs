@@ -106,99 +106,146 @@ pub async fn restore(
     step: Step,
     upstream: &BTreeSet<HashPart>,
 ) -> Result<Restored, Error> {
+    let looked = look(dest, held, timing, parts, step, upstream).await?;
+    let plan = looked.plan();
+    looked.carry_out(dest, held, &plan).await
+}
+
+/// What was looked at, under the intent, before anything is put back.
+#[derive(Debug)]
+pub(super) struct Looked<'a> {
+    books: Books,
+    /// What can be put back.
+    ready: BTreeMap<HashPart, Ready>,
+    /// What cannot.
+    lost: BTreeMap<HashPart, Lost>,
+    /// For an undo, which brings no hole back.
+    around: Option<Around>,
+    upstream: &'a BTreeSet<HashPart>,
+}
+
+/// Reads journals and doom lists, asks for the bodies, and reads the texts.
+pub(super) async fn look<'a>(
+    dest: &dyn Backend,
+    held: &Held,
+    timing: &Timing,
+    parts: &BTreeSet<HashPart>,
+    step: Step,
+    upstream: &'a BTreeSet<HashPart>,
+) -> Result<Looked<'a>, Error> {
     assert!(
         matches!(step, Step::Heal | Step::Undo | Step::Rescue),
         "only these steps put narinfos back"
     );
     let books = books::read(dest, timing).await?;
-    let mut restored = Restored::default();
+    let mut lost = BTreeMap::new();
     let mut tombstones = books.tombstones(parts);
     let doomed = books.doomed_by_the_living();
-    let mut ready = Vec::new();
+    let mut found = Vec::new();
     for &part in parts {
         let Some(tombstone) = tombstones.remove(&part) else {
-            restored.lost.insert(part, Lost::Unknown);
+            lost.insert(part, Lost::Unknown);
             continue;
         };
         let body = tombstone.entry.body.clone();
         if !held.covers(&Relied { part, body }) {
-            restored.lost.insert(part, Lost::Changed);
+            lost.insert(part, Lost::Changed);
         } else if doomed.contains(&tombstone.entry.body) {
-            restored.lost.insert(part, Lost::Doomed);
+            lost.insert(part, Lost::Doomed);
         } else {
             assert!(
                 state::after(tombstone.state, step).is_some(),
                 "what a journal names can be put back"
             );
-            ready.push(tombstone);
+            found.push(tombstone);
         }
     }
-    let looked: Vec<Result<Ready, (HashPart, Lost)>> = stream::iter(ready)
-        .map(async |tombstone| look(dest, held.store_dir(), &tombstone).await)
+    let each: Vec<Result<Ready, (HashPart, Lost)>> = stream::iter(found)
+        .map(async |tombstone| look_at(dest, held.store_dir(), &tombstone).await)
         .buffered(REQUESTS)
         .try_collect()
         .await?;
     let mut ready = BTreeMap::new();
-    for one in looked {
+    for one in each {
         match one {
             Ok(one) => drop(ready.insert(one.part, one)),
-            Err((part, lost)) => drop(restored.lost.insert(part, lost)),
+            Err((part, why)) => drop(lost.insert(part, why)),
         }
     }
     let around = match step {
         Step::Undo => Some(ask_around(dest, &ready).await?),
         _ => None,
     };
-    let references = ready.values();
-    let references = references.map(|one| (one.part, one.references.clone()));
-    let absent = around.iter().flat_map(|around| &around.absent);
-    let absent = absent.filter(|part| !upstream.contains(part)).copied();
-    let plan = heal::plan(&references.collect(), &absent.collect());
-    let around = around.as_ref().map(|around| (around, upstream));
-    judge(held, &books, &ready, around, &plan)?;
-    let holes = plan.holes.iter();
-    let holes = holes.map(|(part, reference)| (*part, Lost::Needs(*reference)));
-    restored.lost.extend(holes);
-    put_back(dest, held, ready, &plan, &mut restored).await?;
-    Ok(restored)
+    Ok(Looked {
+        books,
+        ready,
+        lost,
+        around,
+        upstream,
+    })
 }
 
-/// Has the plan judged by what was looked at.
-fn judge(
-    held: &Held,
-    books: &Books,
-    ready: &BTreeMap<HashPart, Ready>,
-    around: Option<(&Around, &BTreeSet<HashPart>)>,
-    plan: &HealPlan,
-) -> Result<(), Error> {
-    let unfinished = books.runs.iter().filter(|book| book.deleted.is_none());
-    let journals = unfinished.filter_map(|book| {
-        Some(JournalSeen {
-            run: &book.run,
-            index: book.index.as_deref()?,
-            condemned: book.condemned,
-            buried: book.buried,
-        })
-    });
-    let journals: Vec<JournalSeen<'_>> = journals.collect();
-    let bodies: HashSet<&ObjectKey> = ready.values().map(|one| &one.body).collect();
-    let texts = ready.values();
-    let texts = texts.map(|one| (one.part, (&one.run, one.text.as_ref())));
-    let scene = HealScene {
-        store_dir: held.store_dir(),
-        relies: held.relies(),
-        journals: &journals,
-        doomed: &books.doomed_by_the_living(),
-        bodies: &bodies,
-        texts: &texts.collect(),
-        visible: around.map(|(around, _)| &around.visible),
-        upstream: around.map(|(_, upstream)| upstream),
-    };
-    Ok(check::heal(&scene, plan)?)
+impl Looked<'_> {
+    /// Decides what is put back, and in which order.
+    pub(super) fn plan(&self) -> HealPlan {
+        let references = self.ready.values();
+        let references = references.map(|one| (one.part, one.references.clone()));
+        let absent = self.around.iter().flat_map(|around| &around.absent);
+        let absent = absent.filter(|part| !self.upstream.contains(part)).copied();
+        heal::plan(&references.collect(), &absent.collect())
+    }
+
+    /// Has the plan judged, and only then puts back what it says.
+    pub(super) async fn carry_out(
+        self,
+        dest: &dyn Backend,
+        held: &Held,
+        plan: &HealPlan,
+    ) -> Result<Restored, Error> {
+        self.judge(held, plan)?;
+        let mut restored = Restored {
+            lost: self.lost,
+            ..Restored::default()
+        };
+        let holes = plan.holes.iter();
+        let holes = holes.map(|(part, reference)| (*part, Lost::Needs(*reference)));
+        restored.lost.extend(holes);
+        put_back(dest, held, self.ready, plan, &mut restored).await?;
+        Ok(restored)
+    }
+
+    /// Has the plan judged by what was looked at.
+    fn judge(&self, held: &Held, plan: &HealPlan) -> Result<(), Error> {
+        let books = &self.books;
+        let unfinished = books.runs.iter().filter(|book| book.deleted.is_none());
+        let journals = unfinished.filter_map(|book| {
+            Some(JournalSeen {
+                run: &book.run,
+                index: book.index.as_deref()?,
+                condemned: book.condemned,
+                buried: book.buried,
+            })
+        });
+        let journals: Vec<JournalSeen<'_>> = journals.collect();
+        let bodies: HashSet<&ObjectKey> = self.ready.values().map(|one| &one.body).collect();
+        let texts = self.ready.values();
+        let texts = texts.map(|one| (one.part, (&one.run, one.text.as_ref())));
+        let scene = HealScene {
+            store_dir: held.store_dir(),
+            relies: held.relies(),
+            journals: &journals,
+            doomed: &books.doomed_by_the_living(),
+            bodies: &bodies,
+            texts: &texts.collect(),
+            visible: self.around.as_ref().map(|around| &around.visible),
+            upstream: self.around.as_ref().map(|_| self.upstream),
+        };
+        Ok(check::heal(&scene, plan)?)
+    }
 }
 
 /// Asks for a path's body, then reads its text.
-async fn look(
+async fn look_at(
     dest: &dyn Backend,
     store_dir: &StoreDir,
     tombstone: &Tombstone,

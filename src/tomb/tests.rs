@@ -10,7 +10,7 @@ use futures::FutureExt as _;
 
 use super::{
     Concern, Error, Held, RunBeat, books, intents,
-    restore::{Lost, Restored, restore},
+    restore::{Lost, Restored, look, restore},
 };
 use crate::{
     backend::{
@@ -37,6 +37,7 @@ use crate::{
         object_key::ObjectKey,
         store_path::{HashPart, StoreDir, StorePath},
     },
+    plan::heal::HealPlan,
 };
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -555,6 +556,43 @@ async fn what_is_buried_comes_back_references_first() {
     assert_eq!(puts, keys);
     let lib = memory.stored(&keys[1]).unwrap();
     assert_eq!(lib.body, narinfo("lib -> base").1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wrong_plan_is_refused_before_anything_is_written() {
+    let memory = memory();
+    plant_journal(&memory, &run("a"), &["app -> lib", "lib", "other"], BURIED);
+    for name in ["app", "lib", "other"] {
+        memory.plant(body(name).as_str(), "contents");
+    }
+    let held = hold(&memory, &["app", "lib"]).await;
+    let names = memory.names();
+    let (timing, upstream) = (Timing::default(), BTreeSet::new());
+    let wrong: [&[&str]; 5] = [
+        &["app"],
+        &["app", "lib"],
+        &["lib", "app", "lib"],
+        &["lib", "other"],
+        &["lib", "unheard-of"],
+    ];
+    let looked = async || {
+        let parts = parts(&["app", "lib"]);
+        let looked = look(&*memory, &held, &timing, &parts, Step::Undo, &upstream);
+        looked.await.unwrap()
+    };
+    for waves in wrong {
+        let plan = HealPlan {
+            waves: waves.iter().map(|name| vec![part(name)]).collect(),
+            ..HealPlan::default()
+        };
+        let refused = looked().await.carry_out(&*memory, &held, &plan).await;
+        assert!(matches!(refused, Err(Error::Plan(_))), "{waves:?}");
+        assert_eq!(memory.names(), names, "{waves:?}");
+    }
+    let looked = looked().await;
+    let right = looked.plan();
+    let restored = looked.carry_out(&*memory, &held, &right).await.unwrap();
+    assert_eq!(restored.put_back, parts(&["app", "lib"]));
 }
 
 #[tokio::test(start_paused = true)]
