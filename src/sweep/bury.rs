@@ -27,7 +27,7 @@ use crate::{
     nix::{object_key::ObjectKey, store_path::HashPart},
     plan::{
         check,
-        sweep::{Fresh, IntentSeen, Scene, SpareReason, SweepPlan, spare},
+        sweep::{Fresh, IntentSeen, Scene, SpareList, SpareReason, SweepPlan, spare},
     },
 };
 
@@ -53,16 +53,25 @@ struct Watch<'a> {
 }
 
 impl Watch<'_> {
-    /// Decides again what is spared; what was spared once stays so.
-    fn decide(&mut self) -> Result<(), Error> {
-        let fresh = Fresh {
+    fn fresh(&self) -> Fresh<'_> {
+        Fresh {
             is_readable: self.is_readable,
             intents: &self.living.intents,
             roots: &self.living.roots,
             pins: &self.living.pins,
             rows: &self.rows,
-        };
-        let list = spare(self.scene, self.plan, &fresh);
+        }
+    }
+
+    /// Decides again what is spared; what was spared once stays so.
+    fn decide(&mut self) -> Result<(), Error> {
+        let list = spare(self.scene, self.plan, &self.fresh());
+        self.heed(list)
+    }
+
+    /// Has a decision judged by what was looked at, and only then goes by it.
+    fn heed(&mut self, list: SpareList) -> Result<(), Error> {
+        let fresh = self.fresh();
         check::burial(self.scene, self.plan, &fresh, &list)?;
         for (node, reason) in list.spared {
             self.spared.entry(node).or_insert(reason);
@@ -260,5 +269,48 @@ impl From<SpareReason> for Spared {
             SpareReason::Pin(_) => Self::Pin,
             SpareReason::Needed => Self::Needed,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{
+        check::Broken,
+        sweep::{
+            plan,
+            tests::world::{World, intent, part},
+        },
+    };
+
+    #[test]
+    fn what_the_judge_refuses_is_not_gone_by() {
+        let world = World::of("old@99 -> lib; lib@99; other@99");
+        let (scene, nothing) = (world.scene(), Living::default());
+        let plan = plan(&scene).unwrap();
+        let mut watch = Watch {
+            scene: &scene,
+            plan: &plan,
+            living: nothing,
+            rows: Vec::new(),
+            is_readable: true,
+            known: BTreeSet::new(),
+            spared: BTreeMap::new(),
+        };
+        let all = spare(&scene, &plan, &watch.fresh());
+        assert!(all.spared.is_empty());
+        watch.living.intents = vec![intent(0, "lib")];
+        let mut too_little = all;
+        let other = (world.node("other"), SpareReason::Needed);
+        too_little.spared.push(other);
+        let refused = watch.heed(too_little).unwrap_err();
+        assert!(
+            matches!(refused, Error::Plan(Broken::Named(named)) if named == part("lib")),
+            "{refused:?}"
+        );
+        assert!(watch.spared.is_empty());
+        watch.decide().unwrap();
+        let spared: Vec<Node> = watch.spared.into_keys().collect();
+        assert_eq!(spared, [world.node("lib")]);
     }
 }

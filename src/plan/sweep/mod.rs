@@ -22,7 +22,7 @@ mod scene;
 mod size;
 mod spare;
 #[cfg(test)]
-pub(in crate::plan) mod tests;
+pub(crate) mod tests;
 
 use crate::{
     graph::{Node, NodeSet, index},

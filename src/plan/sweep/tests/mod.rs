@@ -3,7 +3,7 @@
 use super::*;
 use crate::{nix::object_key::ObjectKey, plan::retention::Why};
 
-pub(in crate::plan) mod world;
+pub(crate) mod world;
 
 use world::{DAY, World, days_ago, intent, now, part, row};
 

@@ -12,43 +12,43 @@ use crate::{
 };
 
 /// One day.
-pub(in crate::plan) const DAY: Duration = Duration::from_secs(24 * 3600);
+pub(crate) const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// A cache, and all that is known about it.
 #[derive(Clone, Debug)]
-pub(in crate::plan) struct World {
-    pub(in crate::plan) census: Census,
-    pub(in crate::plan) is_readable: bool,
-    pub(in crate::plan) settings: Settings,
-    pub(in crate::plan) config: Option<crate::ledger::config::Config>,
-    pub(in crate::plan) roots: Vec<RootSeen>,
-    pub(in crate::plan) pins: Vec<PinSeen>,
-    pub(in crate::plan) imported: Vec<Imported>,
-    pub(in crate::plan) intents: Vec<IntentSeen>,
-    pub(in crate::plan) known: Known,
-    pub(in crate::plan) expiries: Vec<Expiry>,
+pub(crate) struct World {
+    pub(crate) census: Census,
+    pub(crate) is_readable: bool,
+    pub(crate) settings: Settings,
+    pub(crate) config: Option<crate::ledger::config::Config>,
+    pub(crate) roots: Vec<RootSeen>,
+    pub(crate) pins: Vec<PinSeen>,
+    pub(crate) imported: Vec<Imported>,
+    pub(crate) intents: Vec<IntentSeen>,
+    pub(crate) known: Known,
+    pub(crate) expiries: Vec<Expiry>,
 }
 
 /// The time of all tests.
-pub(in crate::plan) fn now() -> SystemTime {
+pub(crate) fn now() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_392_000)
 }
 
-pub(in crate::plan) fn days_ago(days: u32) -> SystemTime {
+pub(crate) fn days_ago(days: u32) -> SystemTime {
     now() - DAY * days
 }
 
-pub(in crate::plan) fn part(name: &str) -> HashPart {
+pub(crate) fn part(name: &str) -> HashPart {
     let mut bytes = [0; 20];
     bytes.copy_from_slice(&Sha256::of(name.as_bytes()).as_bytes()[..20]);
     HashPart::from_bytes(bytes)
 }
 
-pub(in crate::plan) fn parts(names: &str) -> Vec<HashPart> {
+pub(crate) fn parts(names: &str) -> Vec<HashPart> {
     names.split_whitespace().map(part).collect()
 }
 
-pub(in crate::plan) fn body(name: &str) -> ObjectKey {
+pub(crate) fn body(name: &str) -> ObjectKey {
     let digits = Sha256::of(name.as_bytes()).to_base32();
     ObjectKey::parse(&format!("nar/{digits}.nar.xz")).unwrap()
 }
@@ -56,7 +56,7 @@ pub(in crate::plan) fn body(name: &str) -> ObjectKey {
 /// Reads `hello@40 -> glibc curl`: a path, its age in days, what it refers to.
 ///
 /// Age 0 if none is given. `hello!` is content-addressed; `hello=other` has the body of `other`.
-pub(in crate::plan) fn row(text: &str) -> Row {
+pub(crate) fn row(text: &str) -> Row {
     let (own, references) = text.split_once("->").unwrap_or((text, ""));
     let (own, age) = own.trim().split_once('@').unwrap_or((own.trim(), "0"));
     let (own, of) = own.split_once('=').unwrap_or((own, own));
@@ -76,7 +76,7 @@ pub(in crate::plan) fn row(text: &str) -> Row {
 }
 
 /// Reads rows with semicolons between them; those that begin with `-` are only in a journal.
-pub(in crate::plan) fn census(text: &str) -> Census {
+pub(crate) fn census(text: &str) -> Census {
     let mut builder = CensusBuilder::new();
     let entries = text.split(';').map(str::trim);
     for entry in entries.filter(|entry| !entry.is_empty()) {
@@ -90,7 +90,7 @@ pub(in crate::plan) fn census(text: &str) -> Census {
 
 impl World {
     /// A cache of these rows in which nothing is named and anything may go.
-    pub(in crate::plan) fn of(text: &str) -> Self {
+    pub(crate) fn of(text: &str) -> Self {
         let mut settings = Settings {
             is_age_only: true,
             may_lists_be_absent: true,
@@ -113,7 +113,7 @@ impl World {
     }
 
     /// Adds a root record of so many days.
-    pub(in crate::plan) fn root(mut self, group: &str, days: u32, names: &str) -> Self {
+    pub(crate) fn root(mut self, group: &str, days: u32, names: &str) -> Self {
         self.roots.push(RootSeen {
             key: ObjectKey::parse(&format!("narhaul/roots/{group}/{days:04}-{}", names.len()))
                 .unwrap(),
@@ -125,12 +125,7 @@ impl World {
         self
     }
 
-    pub(in crate::plan) fn pin(
-        mut self,
-        name: &str,
-        names: &str,
-        until: Option<SystemTime>,
-    ) -> Self {
+    pub(crate) fn pin(mut self, name: &str, names: &str, until: Option<SystemTime>) -> Self {
         self.pins.push(PinSeen {
             key: ObjectKey::parse(&format!("narhaul/pins/{name}")).unwrap(),
             parts: parts(names),
@@ -139,7 +134,7 @@ impl World {
         self
     }
 
-    pub(in crate::plan) fn imported(mut self, names: &str) -> Self {
+    pub(crate) fn imported(mut self, names: &str) -> Self {
         self.imported.push(Imported {
             label: format!("list {}", self.imported.len()),
             parts: parts(names),
@@ -147,13 +142,13 @@ impl World {
         self
     }
 
-    pub(in crate::plan) fn intent(mut self, names: &str) -> Self {
+    pub(crate) fn intent(mut self, names: &str) -> Self {
         let number = self.intents.len();
         self.intents.push(intent(number, names));
         self
     }
 
-    pub(in crate::plan) fn scene(&self) -> Scene<'_> {
+    pub(crate) fn scene(&self) -> Scene<'_> {
         Scene {
             now: now(),
             census: &self.census,
@@ -169,12 +164,12 @@ impl World {
         }
     }
 
-    pub(in crate::plan) fn node(&self, name: &str) -> crate::graph::Node {
+    pub(crate) fn node(&self, name: &str) -> crate::graph::Node {
         self.census.node(&part(name)).unwrap()
     }
 
     /// Shows a plan: one line for each of the names.
-    pub(in crate::plan) fn show(&self, plan: &SweepPlan, names: &str) -> String {
+    pub(crate) fn show(&self, plan: &SweepPlan, names: &str) -> String {
         let line = |name: &str| {
             let node = self.node(name);
             let verdict = plan.verdict(node);
@@ -192,7 +187,7 @@ impl World {
 }
 
 /// An intent that names these paths and their usual bodies.
-pub(in crate::plan) fn intent(number: usize, names: &str) -> IntentSeen {
+pub(crate) fn intent(number: usize, names: &str) -> IntentSeen {
     IntentSeen {
         id: format!("copy-{number}").parse::<IntentId>().unwrap(),
         parts: parts(names),
