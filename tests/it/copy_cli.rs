@@ -207,10 +207,11 @@ fn a_machine_without_nix_is_told_so() {
     );
     insta::assert_snapshot!(run.text(), @r"
     --- stderr
-    error: store `ssh://host` is neither a local store, such as `local` or `/mnt`, nor a daemon's, such as `daemon` or `unix:///path/to/socket`
+    error: cannot use `--store ssh://host`
+    cause: store `ssh://host` is neither a local store, such as `local` or `/mnt`, nor a daemon's, such as `daemon` or `unix:///path/to/socket`
 
-    hint: stores on other machines are not read yet; `--store auto` is this machine's own
-    --- exit 1
+    hint: stores on other machines are not read: run narhaul there, or take this machine's own by `--store auto`
+    --- exit 2
     ");
 }
 
