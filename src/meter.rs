@@ -8,6 +8,8 @@ use std::sync::{
     atomic::{AtomicU64, Ordering::Relaxed},
 };
 
+use serde::{Deserialize, Serialize};
+
 /// One stage of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Phase {
@@ -74,6 +76,22 @@ pub struct Reading {
     pub bytes_wanted: u64,
 }
 
+/// How far the stages of a copy are at one moment: one count of each, in what its work is measured by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Stages {
+    /// Paths walked.
+    pub walk: u64,
+    /// Paths that were asked for.
+    pub probe: u64,
+    /// Bytes of NAR read, hashed and compressed.
+    pub pack: u64,
+    /// Bytes of bodies sent.
+    pub upload: u64,
+    /// Narinfos published.
+    pub commit: u64,
+}
+
 /// The counts of a whole run.
 #[derive(Debug, Default)]
 pub struct Meter {
@@ -138,6 +156,17 @@ impl Meter {
             bytes: counts.bytes.load(Relaxed),
             items_wanted: counts.items_wanted.load(Relaxed),
             bytes_wanted: counts.bytes_wanted.load(Relaxed),
+        }
+    }
+
+    /// Reads how far the stages of a copy are.
+    pub fn stages(&self) -> Stages {
+        Stages {
+            walk: self.read(Phase::Walk).items,
+            probe: self.read(Phase::Probe).items,
+            pack: self.read(Phase::Pack).bytes,
+            upload: self.read(Phase::Upload).bytes,
+            commit: self.read(Phase::Commit).items,
         }
     }
 

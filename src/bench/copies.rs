@@ -89,7 +89,7 @@ async fn once(
             ..Options::default()
         },
     };
-    let watch = Watch::begin(bench, &stack);
+    let watch = Watch::begin(bench, &stack, Some(Arc::clone(&meter)));
     let source = Arc::clone(&part.source);
     let copied = copy::run(source, dest, copying, meter, bench.stop.clone()).await;
     let mut seen = watch.end(name);

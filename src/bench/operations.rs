@@ -220,7 +220,7 @@ async fn keep_going(
             workers.spawn(loops::open(Arc::clone(work), rate));
         }
     }
-    let warming = Watch::begin(bench, stack);
+    let warming = Watch::begin(bench, stack, None);
     let mut steady_after = None;
     while warming.elapsed() < load.duration && !work.is_over(bench) {
         tokio::time::sleep(GLANCE).await;
@@ -232,7 +232,7 @@ async fn keep_going(
     drop(warming);
     let (bytes, keys) = (stack.recorder.flow().bytes, work.n_keys.load(Relaxed));
     let done = stack.recorder.flow().done;
-    let watch = Watch::begin(bench, stack);
+    let watch = Watch::begin(bench, stack, None);
     work.waits.begin();
     while watch.elapsed() < load.duration && !work.is_over(bench) {
         tokio::time::sleep(GLANCE).await;
@@ -278,7 +278,7 @@ async fn delete(
 ) -> Result<Seen, Error> {
     let stack = bench.stack();
     let dest: Arc<dyn Backend> = Arc::new(ground.corner(stack.top(), corner)?);
-    let watch = Watch::begin(bench, &stack);
+    let watch = Watch::begin(bench, &stack, None);
     let mut deletions = JoinSet::new();
     for first in (0..n_objects).step_by(usize::try_from(PER_REQUEST).unwrap_or(usize::MAX)) {
         let dest = Arc::clone(&dest);

@@ -10,6 +10,7 @@ use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
 use super::stats::Sample;
+use crate::meter::Stages;
 
 /// The version of the JSON form.
 pub const FORMAT: u32 = 1;
@@ -210,6 +211,8 @@ pub struct Point {
     pub under_way: u64,
     /// Requests that were allowed at once.
     pub allowed: u32,
+    /// How far the stages of a copy were.
+    pub stages: Option<Stages>,
 }
 
 /// What was measured about one verb.
@@ -233,7 +236,8 @@ pub struct Requests {
 pub struct Answers {
     /// How many were answered.
     pub n: u64,
-    /// How many were due in an open loop and never begun, because too many waited already.
+    /// How many were due in an open loop and never begun, because too many waited already or this machine
+    /// was too busy.
     pub unbegun: u64,
     /// How long it took; for what was never begun, how long it had waited by the end.
     pub micros: Micros,

@@ -110,8 +110,8 @@ pub(super) struct Watch<'a> {
 }
 
 impl<'a> Watch<'a> {
-    /// Begins.
-    pub(super) fn begin(bench: &'a Bench, stack: &Stack) -> Self {
+    /// Begins; of a copy, its stages are watched by what they count into.
+    pub(super) fn begin(bench: &'a Bench, stack: &Stack, copying: Option<Arc<Meter>>) -> Self {
         let clock = bench.request.clock.clone();
         let flow = Arc::new(Mutex::new(Vec::new()));
         let has_ended = Arc::new(AtomicBool::new(false));
@@ -124,6 +124,7 @@ impl<'a> Watch<'a> {
             start,
             Arc::clone(&stack.recorder),
             Arc::clone(&stack.limiting),
+            copying,
             Arc::clone(&flow),
             Arc::clone(&has_ended),
         ));
@@ -202,6 +203,7 @@ async fn look(
     start: Duration,
     recorder: Arc<Recorder>,
     limiting: Arc<Limiting>,
+    copying: Option<Arc<Meter>>,
     flow: Arc<Mutex<Vec<Point>>>,
     has_ended: Arc<AtomicBool>,
 ) {
@@ -216,6 +218,7 @@ async fn look(
             bytes: now.bytes - before.bytes,
             under_way: now.under_way,
             allowed: limiting.allowed(),
+            stages: copying.as_deref().map(Meter::stages),
         };
         flow.lock()
             .unwrap_or_else(PoisonError::into_inner)

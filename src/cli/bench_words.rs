@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// The columns of the table of copies.
-const COPIES: [&str; 7] = [
+pub(super) const COPIES: [&str; 7] = [
     "copy",
     "seconds",
     "spread",
@@ -24,7 +24,7 @@ const COPIES: [&str; 7] = [
 ];
 
 /// The columns of the table of requests.
-const REQUESTS: [&str; 8] = [
+pub(super) const REQUESTS: [&str; 8] = [
     "requests",
     "a second",
     "spread",
@@ -79,7 +79,7 @@ pub fn report(report: &Report) -> String {
 }
 
 /// What the times of single requests are of.
-fn pace(report: &Report, requests: &[&Phase]) -> String {
+pub(super) fn pace(report: &Report, requests: &[&Phase]) -> String {
     let Some(rate) = report.workload.rate else {
         return "\nmedian and percentiles are of each attempt, at a server that is fully loaded\n"
             .to_owned();
@@ -103,7 +103,7 @@ fn pace(report: &Report, requests: &[&Phase]) -> String {
 
 /// What the limiter decided: a sentence for each phase in which the number of requests was halved, or one
 /// if it never was.
-fn limits(report: &Report) -> String {
+pub(super) fn limits(report: &Report) -> String {
     let phases = report.phases.iter();
     let text: String = phases.filter_map(halvings).collect();
     if !text.is_empty() {
@@ -150,7 +150,7 @@ fn halvings(phase: &Phase) -> Option<String> {
     ))
 }
 
-fn copy_row(phase: &Phase) -> [String; 7] {
+pub(super) fn copy_row(phase: &Phase) -> [String; 7] {
     let seconds = phase.sample(Figure::Seconds);
     let cpu = Sample::new(phase.runs.iter().map(|run| run.cpu_seconds));
     let requests = phase.sample(Figure::Requests);
@@ -168,7 +168,7 @@ fn copy_row(phase: &Phase) -> [String; 7] {
 }
 
 /// Bytes of NAR in a second, where any were read and the runs agree.
-fn speed(phase: &Phase) -> Option<f64> {
+pub(super) fn speed(phase: &Phase) -> Option<f64> {
     let read = phase.runs.iter().filter(|run| run.bytes > 0);
     let speeds = read.map(|run| float(run.bytes) / run.seconds);
     let sample = Sample::new(speeds);
@@ -178,7 +178,7 @@ fn speed(phase: &Phase) -> Option<f64> {
     sample.median()
 }
 
-fn request_row(phase: &Phase, is_open: bool) -> [String; 8] {
+pub(super) fn request_row(phase: &Phase, is_open: bool) -> [String; 8] {
     let rates = phase.sample(Figure::ItemsPerSecond);
     let verb = phase.requests.get(&phase.name);
     let none = Requests::default();
@@ -257,7 +257,7 @@ fn millis(micros: u64) -> String {
     format!("{:.1} ms", float(micros) / 1000.0)
 }
 
-fn per_second(bytes: f64) -> String {
+pub(super) fn per_second(bytes: f64) -> String {
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,

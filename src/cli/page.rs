@@ -1,10 +1,19 @@
 //! A run as one page for a browser: totals, bars, tables.
 //!
-//! In comes a [`Page`] of plain values, out comes one HTML text that needs nothing else: no script, no
+//! In comes a [`Page`] of plain values ([`plot`](super::plot) has what is drawn), out comes one HTML text that needs nothing else: no script, no
 //! font, no request to anywhere. It follows the browser's dark mode and prints on paper. Everything that
 //! comes from a cache is escaped, and the page forbids itself to load or run anything.
 
-use std::fmt::{self, Write as _};
+use std::{
+    fmt::{self, Write as _},
+    time::SystemTime,
+};
+
+use super::{
+    error::Failure,
+    plot::{Plot, Strips},
+    times::Moment,
+};
 
 /// One page.
 #[derive(Clone, Debug, Default)]
@@ -44,6 +53,10 @@ pub enum Content {
     },
     /// Sentences.
     Notes(Vec<String>),
+    /// Lines over axes.
+    Plot(Plot),
+    /// What went on when.
+    Strips(Strips),
 }
 
 /// A bar of one or two parts.
@@ -59,6 +72,30 @@ pub struct Bar {
     pub shown: String,
 }
 
+/// Returns the page of a run that was refused or failed before it changed anything.
+#[must_use]
+pub fn refused(title: String, headline: &str, when: SystemTime, failure: &Failure) -> Page {
+    let causes = failure.causes.iter();
+    let mut sections = vec![Section {
+        title: headline.to_owned(),
+        note: failure.message.clone(),
+        content: Content::Notes(causes.cloned().collect()),
+    }];
+    if !failure.hints.is_empty() {
+        sections.push(Section {
+            title: "What to do".to_owned(),
+            note: String::new(),
+            content: Content::Notes(failure.hints.clone()),
+        });
+    }
+    Page {
+        title,
+        subtitle: Moment(when).to_string(),
+        figures: Vec::new(),
+        sections,
+    }
+}
+
 const HEAD: &str = "<!doctype html>
 <html lang=\"en\">
 <head>
@@ -69,8 +106,8 @@ const HEAD: &str = "<!doctype html>
 ";
 
 const STYLE: &str = "<style>
-:root { --ink: #1c2430; --soft: #5b6675; --line: #d9dee6; --paper: #ffffff; --strong: #2f6fb3; --weak: #b9d0ea }
-@media (prefers-color-scheme: dark) { :root { --ink: #e5e9f0; --soft: #9aa5b5; --line: #333c4a; --paper: #161b22; --strong: #6aa9e9; --weak: #2c4866 } }
+:root { --ink: #1c2430; --soft: #5b6675; --line: #d9dee6; --paper: #ffffff; --strong: #2f6fb3; --weak: #b9d0ea; --l1: #c0561c; --l2: #2c8257; --l3: #8145a8; --l4: #83700c }
+@media (prefers-color-scheme: dark) { :root { --ink: #e5e9f0; --soft: #9aa5b5; --line: #333c4a; --paper: #161b22; --strong: #6aa9e9; --weak: #2c4866; --l1: #f0935a; --l2: #63c593; --l3: #c08fe6; --l4: #d6bf4e } }
 @media print { :root { --ink: #000; --soft: #444; --line: #bbb; --paper: #fff; --strong: #444; --weak: #bbb } section { break-inside: avoid } }
 * { box-sizing: border-box }
 body { font: 15px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); max-width: 60rem; margin: 0 auto; padding: 2rem 1.25rem }
@@ -84,12 +121,14 @@ th { text-align: left; color: var(--soft); font-weight: 500 }
 th, td { border-bottom: 1px solid var(--line); padding: .3rem .75rem .3rem 0; vertical-align: top; overflow-wrap: anywhere }
 td:first-child { font-family: ui-monospace, monospace }
 svg { width: 100%; height: auto; display: block; margin-top: .5rem } svg text { fill: currentColor; font: 13px system-ui, sans-serif }
+.grid { stroke: var(--line); fill: none } .line { fill: none; stroke-width: 2; stroke-linejoin: round } .mark { fill: var(--paper) }
+.l0 { stroke: var(--strong) } .l1 { stroke: var(--l1) } .l2 { stroke: var(--l2) } .l3 { stroke: var(--l3) } .l4 { stroke: var(--l4) }
 .strong { fill: var(--strong) } .weak { fill: var(--weak) } .shown { fill: var(--soft) }
 </style>
 ";
 
 /// The width of the drawing; it scales with the page.
-const WIDTH: u64 = 900;
+pub(super) const WIDTH: u64 = 900;
 
 /// Where bars begin and how long the longest is, so that labels stand left and figures right of them.
 const BAR_START: u64 = 220;
@@ -127,6 +166,8 @@ impl fmt::Display for Section {
         }
         match &self.content {
             Content::Bars(bars) => draw(f, bars)?,
+            Content::Plot(plot) => write!(f, "{plot}")?,
+            Content::Strips(strips) => write!(f, "{strips}")?,
             Content::Table { head, rows } => {
                 f.write_str("<table>\n<tr>")?;
                 for name in head {
@@ -198,7 +239,7 @@ fn shortened(label: &str) -> String {
 }
 
 /// A text that stands for itself in HTML.
-struct Text<'a>(&'a str);
+pub(super) struct Text<'a>(pub(super) &'a str);
 
 impl fmt::Display for Text<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -7,7 +7,7 @@ use crate::{
         error::Failure,
         metrics::Metric,
         names::MAX_NAMES,
-        page::{Bar, Content, Page, Section},
+        page::{self, Bar, Content, Page, Section},
         sweep_unread,
         sweep_words::{About, Sums, count, reason, warnings, why_expired, why_spared},
         times::{Moment, Span},
@@ -73,25 +73,12 @@ pub fn page(about: About<'_>, report: &Report) -> Page {
 /// Returns the page of a sweep that was refused or failed before it changed anything.
 #[must_use]
 pub fn refused(place: &str, when: SystemTime, failure: &Failure) -> Page {
-    let causes = failure.causes.iter();
-    let mut sections = vec![Section {
-        title: "Nothing was swept".to_owned(),
-        note: failure.message.clone(),
-        content: Content::Notes(causes.cloned().collect()),
-    }];
-    if !failure.hints.is_empty() {
-        sections.push(Section {
-            title: "What to do".to_owned(),
-            note: String::new(),
-            content: Content::Notes(failure.hints.clone()),
-        });
-    }
-    Page {
-        title: format!("Sweep: {place}"),
-        subtitle: Moment(when).to_string(),
-        figures: Vec::new(),
-        sections,
-    }
+    page::refused(
+        format!("Sweep: {place}"),
+        "Nothing was swept",
+        when,
+        failure,
+    )
 }
 
 /// The root records and pins that are kept no more.

@@ -71,7 +71,8 @@ pub fn tell(context: &Context, about: About<'_>, report: &Report) -> Result<Exit
     }
 }
 
-fn sentence(about: About<'_>, report: &Report) -> String {
+/// Says what was copied in a sentence.
+pub(super) fn sentence(about: About<'_>, report: &Report) -> String {
     let counts = report.counts();
     let (n_new, n_all) = (counts.n_new(), report.plan.items.len());
     let (place, took) = (about.place, Took(about.took));

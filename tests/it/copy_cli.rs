@@ -618,6 +618,36 @@ fn damaged_store() -> Store {
 }
 
 #[test]
+fn a_page_tells_what_was_copied_and_a_refusal_too() {
+    let world = World::new();
+    world.write("docs/a.txt", "a".repeat(100));
+    copy(&world, &["--add", "docs", "--html", "page.html"]).success();
+    let page = world.read("page.html");
+    for said in [
+        "<title>Copy: file://",
+        "<dt>paths published</dt><dd>1</dd>",
+        "<h2>What became of the closure</h2>",
+        "<h2>The sizes of what was to be sent</h2>",
+        "-docs</td>",
+    ] {
+        assert!(page.contains(said), "{said}: {page}");
+    }
+
+    let store = damaged_store();
+    let root = store.config().physical_dir.join("../..");
+    let root = root.canonicalize().unwrap();
+    let args = ["--store", root.to_str().unwrap(), "--all"];
+    copy(&world, &[&args[..], &["--html", "page.html"]].concat()).expect_code(4);
+    let page = world.read("page.html");
+    assert!(page.contains("refusing to copy 3 unsigned paths"), "{page}");
+
+    let more = ["--unsigned", "--html", "page.html"];
+    copy(&world, &[&args[..], &more].concat()).expect_code(3);
+    let page = world.read("page.html");
+    assert!(page.contains("<h2>What was left out</h2>"), "{page}");
+}
+
+#[test]
 fn unsigned_paths_are_refused_before_any_path_is_written() {
     let (world, store) = (World::new(), damaged_store());
     let root = store.config().physical_dir.join("../..");

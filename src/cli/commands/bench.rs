@@ -29,7 +29,7 @@ use crate::{
         report::{Machine, Report},
     },
     cli::{
-        Context, bench_words,
+        Context, bench_page, bench_words,
         cache::{self, Cache},
         config::Layers,
         error::{self, Exit, Failure},
@@ -181,6 +181,10 @@ pub struct BenchArgs {
     /// Write the report to this file, for `narhaul bench diff`
     #[arg(long, value_name = "FILE", help_heading = "What is told")]
     out: Option<PathBuf>,
+
+    /// Write a page for a browser to this file
+    #[arg(long, value_name = "FILE", help_heading = "What is told")]
+    html: Option<PathBuf>,
 
     /// Leave the bucket's host out of the report
     #[arg(long, help_heading = "What is told")]
@@ -439,6 +443,10 @@ async fn measure(
     if let Some(file) = &args.out {
         let text = serde_json::to_string_pretty(&report).unwrap_or_default() + "\n";
         fs::write(file, text).map_err(|error| error::of_file("write", file, &error))?;
+    }
+    if let Some(file) = &args.html {
+        let page = bench_page::page(&report).to_string();
+        fs::write(file, page).map_err(|error| error::of_file("write", file, &error))?;
     }
     tell(context, &report)?;
     Ok(Exit::Done)

@@ -22,20 +22,25 @@ use crate::{
         cache::{self, Cache, Traffic},
         commands::texts,
         config::Layers,
-        env,
+        copy_page, env,
         error::{self, Exit, Failure},
         from::FromCache,
         hook::{self, HookArgs, Patience},
-        ignored, paths,
+        ignored,
+        page::{self, Page},
+        paths,
         resolve::{self, CopySettings},
         run::{self, Ended},
-        store, timing,
+        store,
+        times::Moment,
+        timing,
+        trace::Trace,
         units::Count,
         words::{self, About},
     },
     copy::{self, Options, Passing, Request},
     ledger::retention::HOOK_GROUP,
-    meter::Meter,
+    meter::{Meter, Stages},
     nix::{
         cache_url::{CacheUrl, Location},
         path_info::{JsonEntry, parse_json},
@@ -190,6 +195,15 @@ pub struct CopyArgs {
     )]
     ca_file: Option<PathBuf>,
 
+    /// Write a page for a browser to this file: what was copied, how fast, and which stage when
+    #[arg(
+        long,
+        value_name = "FILE",
+        help_heading = "What is told",
+        hide_short_help = true
+    )]
+    html: Option<PathBuf>,
+
     /// As Nix's hook.
     #[command(flatten)]
     hook: HookArgs,
@@ -248,11 +262,23 @@ fn copy(context: &Arc<Context>, args: &CopyArgs) -> Result<Exit, Failure> {
         patience: args.hook.patience()?,
     };
     let upstreams: Vec<String> = job.upstreams.iter().map(CacheUrl::show_place).collect();
-    let (report, traffic) = carry_out(context, job, what)?;
+    let place = url.show_place();
+    let done = carry_out(context, job, what);
+    if let Err(failure) = &done {
+        let title = format!("Copy: {place}");
+        let page = page::refused(title, "Nothing is told of what was copied", start, failure);
+        // The failure is what is told; that it could not be noted changes nothing.
+        write_page(args, &page).unwrap_or_default();
+    }
+    let Done {
+        report,
+        traffic,
+        trace,
+    } = done?;
     let took = since(&context.clock, start);
     let about = About {
         to: &to,
-        place: &url.show_place(),
+        place: &place,
         store_dir: &store_dir,
         is_dry_run: args.dry_run,
         took,
@@ -260,7 +286,10 @@ fn copy(context: &Arc<Context>, args: &CopyArgs) -> Result<Exit, Failure> {
         from: traffic.from.as_ref(),
         upstreams: &upstreams,
     };
+    let page = copy_page::page(about, Moment(start), &report, &trace);
+    let written = write_page(args, &page);
     let exit = words::tell(context, about, &report)?;
+    written?;
     for path in &added {
         context
             .ui
@@ -517,6 +546,24 @@ fn upstreams(context: &Context, args: &CopyArgs) -> Result<Vec<CacheUrl>, Failur
     urls.map(|typed| cache::parse_url(context, typed)).collect()
 }
 
+/// Writes the page, where one is asked for.
+fn write_page(args: &CopyArgs, page: &Page) -> Result<(), Failure> {
+    match &args.html {
+        Some(file) => {
+            fs::write(file, page.to_string()).map_err(|error| error::of_file("write", file, &error))
+        }
+        None => Ok(()),
+    }
+}
+
+/// A copy that has come to its end.
+struct Done {
+    report: copy::Report,
+    traffic: Asked,
+    /// How far its stages were when.
+    trace: Vec<(f64, Stages)>,
+}
+
 /// What a copy asked of both its ends.
 struct Asked {
     to: Traffic,
@@ -537,11 +584,7 @@ struct Job<'a> {
     upstreams: Vec<CacheUrl>,
 }
 
-fn carry_out(
-    context: &Arc<Context>,
-    mut job: Job<'_>,
-    what: What,
-) -> Result<(copy::Report, Asked), Failure> {
+fn carry_out(context: &Arc<Context>, mut job: Job<'_>, what: What) -> Result<Done, Failure> {
     run::set_threads(job.request.n_threads)?;
     let (meter, stop) = (Arc::new(Meter::default()), Stop::default());
     let store_dir = what.store_dir().clone();
@@ -579,6 +622,7 @@ fn carry_out(
             job.request.upstreams.push(upstream);
         }
         let bars = Bars::start(context, &meter);
+        let trace = Trace::start(&context.clock, &meter);
         let report = copy::run(
             source,
             limited,
@@ -588,6 +632,7 @@ fn carry_out(
         )
         .await;
         drop(bars);
+        let trace = trace.end();
         dest.tell(context);
         if let Some(from) = &from {
             from.tell(context);
@@ -597,7 +642,11 @@ fn carry_out(
             to: dest.traffic(),
             from: from.as_ref().map(Cache::traffic),
         };
-        Ok((report, asked))
+        Ok(Done {
+            report,
+            traffic: asked,
+            trace,
+        })
     };
     let ended = run::with_interrupts(context, &stop, async {
         match patience {

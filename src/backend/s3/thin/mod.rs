@@ -43,7 +43,7 @@ use super::{
     watch::Watch,
 };
 use crate::{
-    backend::{Error, Fence, Kind, net::CONNECT_TIMEOUT},
+    backend::{Error, Fence, Kind, first_byte, net::CONNECT_TIMEOUT},
     clock::Clock,
 };
 
@@ -142,6 +142,7 @@ impl Thin {
         }
         let answer = self.connector.call(request).await;
         let answer = answer.map_err(|source| unsent(act, &source, source.is_user()))?;
+        first_byte::seen();
         self.watch.note(&answer);
         if answer.status().is_success() {
             return Ok(answer);
