@@ -247,9 +247,16 @@ fn beside(report: &Report) -> String {
     let Beside {
         n_logs,
         n_realisations,
+        n_roots,
+        n_pins,
         ..
     } = report.beside;
-    let parts = [(n_logs, "build log"), (n_realisations, "realisation")];
+    let parts = [
+        (n_logs, "build log"),
+        (n_realisations, "realisation"),
+        (n_roots, "root record"),
+        (n_pins, "pin"),
+    ];
     let parts = parts.into_iter().filter(|(n, _)| *n > 0);
     parts
         .map(|(n, what)| format!("; {} too", Count::of(n, what)))
@@ -489,6 +496,8 @@ fn as_json(about: About<'_>, report: &Report) -> serde_json::Value {
         "passedBytes": passed_bytes,
         "logs": report.beside.n_logs,
         "realisations": report.beside.n_realisations,
+        "rootsCarried": report.beside.n_roots,
+        "pinsCarried": report.beside.n_pins,
         "besideFailures": report.beside.failures.iter().map(|left| serde_json::json!({
             "what": left.what,
             "why": in_a_line(&*left.why),

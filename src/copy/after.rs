@@ -1,4 +1,4 @@
-//! What is published after the narinfos: which outputs of derivations the paths are, and the logs of the
+//! What is published after the narinfos: what a moved cache keeps alive (`carry`), which outputs of derivations the paths are, and the logs of the
 //! builds that made them.
 //!
 //! No reader of a narinfo needs either, so both come last, and what fails here is told without taking a
@@ -12,18 +12,19 @@ use futures::{StreamExt as _, stream};
 use super::{
     Options, Warning,
     budget::{Budget, Lease},
+    carry,
     companions::{json, put},
     cpu::blocking,
 };
 use crate::{
-    backend::{Backend, Kind, PutOptions},
+    backend::{self, Backend, Kind, PutOptions},
     nix::{
         object_key::ObjectKey,
         path_info::PathInfo,
         realisation::{Output, Realisation},
         store_path::StorePath,
     },
-    source::{self, Source},
+    source::{self, BuildLog, Source},
 };
 
 /// A log is first taken to have no more than this: nearly all have less.
@@ -40,6 +41,10 @@ pub struct Beside {
     pub n_logs: usize,
     /// How many realisations were written.
     pub n_realisations: usize,
+    /// How many root records were carried over.
+    pub n_roots: usize,
+    /// How many pins were carried over.
+    pub n_pins: usize,
     /// What was left out.
     pub failures: Vec<BesideFailure>,
 }
@@ -83,6 +88,11 @@ impl After<'_> {
     /// Publishes for `paths`, which are in the cache.
     pub(super) async fn run(&self, paths: &[&PathInfo], warnings: &mut Vec<Warning>) -> Beside {
         let mut done = Beside::default();
+        if self.options.carry_roots
+            && let Err(error) = self.carry_roots(&mut done).await
+        {
+            warnings.push(Warning::NoRootsCarried(error));
+        }
         if self.options.copy_realisations {
             self.realisations(paths, &mut done).await;
         }
@@ -90,6 +100,14 @@ impl After<'_> {
             self.logs(paths, &mut done, warnings).await;
         }
         done
+    }
+
+    async fn carry_roots(&self, done: &mut Beside) -> Result<(), backend::Error> {
+        let Some(cache) = self.source.as_cache() else {
+            return Ok(());
+        };
+        let (from, store_dir) = (&**cache.backend(), self.source.store_dir());
+        carry::carry(from, self.dest, store_dir, self.n_requests, done).await
     }
 
     async fn realisations(&self, paths: &[&PathInfo], done: &mut Beside) {
@@ -204,12 +222,12 @@ impl After<'_> {
             let mut lease = budget.lease(2 * limit).await;
             let (source, derivation) = (Arc::clone(self.source), derivation.clone());
             match blocking(move || read(&*source, &derivation, limit)).await? {
-                None => return Ok(Text::None),
-                Some(log) if log.len() <= limit => {
+                Read::None => return Ok(Text::None),
+                Read::Whole(log) => {
                     lease.shrink(2 * log.len());
                     return Ok(Text::Whole(log, lease));
                 }
-                Some(_beginning) => {}
+                Read::Longer => {}
             }
         }
         Ok(Text::Longer)
@@ -223,19 +241,25 @@ enum Text {
     Longer,
 }
 
+/// What came of reading a log up to a limit.
+enum Read {
+    None,
+    Whole(Vec<u8>),
+    Longer,
+}
+
 /// Reads a log, or one byte more of it than `limit`. Blocks.
-fn read(
-    source: &dyn Source,
-    derivation: &StorePath,
-    limit: usize,
-) -> Result<Option<Vec<u8>>, source::Error> {
-    let Some(log) = source.build_log(derivation)? else {
-        return Ok(None);
-    };
+fn read(source: &dyn Source, derivation: &StorePath, limit: usize) -> Result<Read, source::Error> {
     let most = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
+    let log = match source.build_log(derivation, most - 1)? {
+        None => return Ok(Read::None),
+        Some(BuildLog::Longer) => return Ok(Read::Longer),
+        Some(BuildLog::Text(log)) => log,
+    };
     let mut bytes = Vec::new();
     match log.take(most).read_to_end(&mut bytes) {
-        Ok(_) => Ok(Some(bytes)),
+        Ok(_) if bytes.len() > limit => Ok(Read::Longer),
+        Ok(_) => Ok(Read::Whole(bytes)),
         Err(source) => Err(source::Error::Read {
             path: format!("log of {derivation}").into(),
             source,

@@ -18,6 +18,7 @@
 mod after;
 pub mod budget;
 mod by_server;
+mod carry;
 pub mod codec;
 mod commit;
 mod companions;
@@ -113,6 +114,8 @@ pub struct Options {
     pub copy_logs: bool,
     /// Copy what the store knows about the outputs of derivations.
     pub copy_realisations: bool,
+    /// Carry over the root records and pins of the cache that is copied from.
+    pub carry_roots: bool,
     /// Plan only.
     pub is_dry_run: bool,
     /// Make the bucket or folder if it is missing.
@@ -287,6 +290,12 @@ pub enum Warning {
          copy; this needs the right to list, and to read below `narhaul/journal/`"
     )]
     NoJournals(#[source] backend::Error),
+    /// The records of the cache that is copied from could not be listed.
+    #[error(
+        "the roots and pins of the cache that is copied from could not be carried over, so this cache \
+         does not know what that one keeps"
+    )]
+    NoRootsCarried(#[source] backend::Error),
     /// The server did not copy a body by itself.
     #[error(
         "the server does not copy bodies from one cache to the other, so they are read and sent"

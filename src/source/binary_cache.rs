@@ -21,9 +21,9 @@ use bytes::Bytes;
 use futures::{StreamExt as _, stream, stream::FuturesUnordered};
 use tokio::runtime::Handle;
 
-use super::{Error, Log, Source, unpack};
+use super::{BuildLog, Error, Log, Source, unpack};
 use crate::{
-    backend::{Backend, Kind, ListQuery, Object},
+    backend::{self, Backend, Kind, ListQuery, Object},
     nix::{
         cache_info::CacheInfo,
         compression::Compression,
@@ -385,7 +385,7 @@ fn broken(narinfos: &[Arc<NarInfo>]) -> HashSet<StorePath> {
 #[error("it is about `{0}`")]
 struct OtherPath(String);
 
-fn failed(backend: &dyn Backend, source: crate::backend::Error) -> Error {
+fn failed(backend: &dyn Backend, source: backend::Error) -> Error {
     Error::Cache {
         place: backend.place().to_owned(),
         source: Box::new(source),
@@ -439,10 +439,19 @@ impl Source for BinaryCache {
         Some(self)
     }
 
-    fn build_log(&self, derivation: &StorePath) -> Result<Option<Log>, Error> {
+    fn build_log(&self, derivation: &StorePath, max: u64) -> Result<Option<BuildLog>, Error> {
         let key = ObjectKey::log(derivation);
-        match self.handle.block_on(self.backend.get(&key)) {
-            Ok(object) => Ok(Some(Box::new(io::Cursor::new(object.body)))),
+        let reading = async {
+            // What is kept encoded is longer still when it is decoded, and a back end bounds that.
+            if self.backend.head(&key).await?.size > max {
+                return Ok(BuildLog::Longer);
+            }
+            let object = self.backend.get(&key).await?;
+            let text: Log = Box::new(io::Cursor::new(object.body));
+            Ok::<_, backend::Error>(BuildLog::Text(text))
+        };
+        match self.handle.block_on(reading) {
+            Ok(log) => Ok(Some(log)),
             // Some servers deny what is not there; most builds have no log.
             Err(error) if matches!(error.kind, Kind::NotFound | Kind::Denied) => Ok(None),
             Err(error) => Err(failed(&*self.backend, error)),

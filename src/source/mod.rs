@@ -36,6 +36,18 @@ use crate::{
 /// The text of a log, decompressed as it is read.
 pub type Log = Box<dyn io::Read + Send>;
 
+/// The log of a build, as a source has it.
+#[expect(
+    missing_debug_implementations,
+    reason = "a log that is read as it comes has nothing to show"
+)]
+pub enum BuildLog {
+    /// It can be read.
+    Text(Log),
+    /// It is longer than was wanted.
+    Longer,
+}
+
 /// Gives store objects.
 pub trait Source: Debug + Send + Sync + 'static {
     /// Returns the dir that this store's paths and references begin with.
@@ -60,8 +72,9 @@ pub trait Source: Debug + Send + Sync + 'static {
         None
     }
 
-    /// Opens the log of the build that a derivation describes, if the source has one.
-    fn build_log(&self, _derivation: &StorePath) -> Result<Option<Log>, Error> {
+    /// Opens the log of the build that a derivation describes, if the source has one. A source that can
+    /// only give all of it gives none of which more than `max` bytes are kept.
+    fn build_log(&self, _derivation: &StorePath, _max: u64) -> Result<Option<BuildLog>, Error> {
         Ok(None)
     }
 

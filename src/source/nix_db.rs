@@ -35,7 +35,7 @@ use crate::{
         store_path::{self, StoreDir, StorePath},
     },
     source::{
-        Error, Log, Source,
+        BuildLog, Error, Source,
         choice::is_writable,
         directory::{CaseHack, dump},
         logs::LogDir,
@@ -348,8 +348,8 @@ impl Source for NixDb {
         dump(&file, CaseHack::default(), out)
     }
 
-    fn build_log(&self, derivation: &StorePath) -> Result<Option<Log>, Error> {
-        self.logs.open(derivation)
+    fn build_log(&self, derivation: &StorePath, _max: u64) -> Result<Option<BuildLog>, Error> {
+        Ok(self.logs.open(derivation)?.map(BuildLog::Text))
     }
 
     fn realisations(&self, paths: &[StorePath]) -> Result<Vec<Realisation>, Error> {

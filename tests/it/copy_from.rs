@@ -15,7 +15,7 @@ use narhaul::{
     },
     clock::Clock,
     copy::{self, Options, Passing, Report, Request, Why},
-    ledger::{Timing, root::RootRecord},
+    ledger::{Timing, pin::Pin, root::RootRecord},
     nix::{
         compression::Compression,
         hash::{FileHash, Sha256},
@@ -405,6 +405,110 @@ fn another_store_dir_is_refused() {
 }
 
 #[test]
+fn a_cache_that_is_moved_keeps_its_roots_and_pins() {
+    let (source, from) = cache(CLOSURE, Compression::Xz);
+    let app = source.path("app").unwrap().clone();
+    let record = RootRecord {
+        store_dir: StoreDir::default(),
+        roots: vec![app.clone()],
+        writer: "0.1.0".to_owned(),
+        upstream: Vec::new(),
+    };
+    let pin = |path: &str| Pin {
+        store_dir: StoreDir::default(),
+        paths: vec![source.path(path).unwrap().clone()],
+        until: None,
+    };
+    let elsewhere = Pin {
+        store_dir: "/gnu/store".parse().unwrap(),
+        ..pin("app")
+    };
+    let root = "narhaul/roots/ci/20260101T000000Z-copy1";
+    from.plant(root, record.encode());
+    from.plant(
+        "narhaul/roots/ci/20260102T000000Z-copy2",
+        "narhaul root 9\n{}\n",
+    );
+    from.plant("narhaul/pins/release", pin("app").encode());
+    from.plant("narhaul/pins/taken", pin("app").encode());
+    from.plant("narhaul/pins/elsewhere", elsewhere.encode());
+    from.plant("narhaul/journal/r/index", "of another bucket");
+    let dest = Memory::new(Clock::system());
+    dest.plant("narhaul/pins/taken", pin("tool").encode());
+    let wanted = |carry_roots: bool| {
+        let mut wanted = request(source.all_paths().unwrap(), Compression::Zstd);
+        wanted.options.carry_roots = carry_roots;
+        wanted
+    };
+    let move_all = |wanted| copy_from(Arc::new(from.clone()), Urls::Keys, &dest, wanted).unwrap();
+
+    let report = move_all(wanted(false));
+    assert_eq!((report.beside.n_roots, report.beside.n_pins), (0, 0));
+    assert!(dest.stored(root).is_none());
+
+    let report = move_all(wanted(true));
+    assert_eq!((report.beside.n_roots, report.beside.n_pins), (1, 1));
+    for name in [root, "narhaul/pins/release"] {
+        let [old, new] = [&from, &dest].map(|memory| memory.stored(name).unwrap().body.clone());
+        assert_eq!(old, new);
+    }
+    let kept = dest.stored("narhaul/pins/taken").unwrap().body.clone();
+    assert_eq!(Pin::decode(&kept).unwrap(), pin("tool"));
+    let failures: Vec<_> = report
+        .beside
+        .failures
+        .iter()
+        .map(|left| &*left.what)
+        .collect();
+    assert_eq!(
+        failures,
+        [
+            "`narhaul/roots/ci/20260102T000000Z-copy2`",
+            "`narhaul/pins/elsewhere`",
+            "`narhaul/pins/taken`",
+        ]
+    );
+    assert!(
+        dest.names()
+            .iter()
+            .all(|name| !name.starts_with("narhaul/journal/"))
+    );
+
+    let again = move_all(wanted(true));
+    assert_eq!((again.beside.n_roots, again.beside.n_pins), (0, 0));
+}
+
+#[test]
+fn a_log_that_is_too_long_is_not_fetched() {
+    let (source, from) = cache("app; lib", Compression::Xz);
+    let derivations = ["app", "lib"].map(|name| {
+        let path = source.path(name).unwrap();
+        let mut narinfo = narinfo_of(&from, path);
+        let derivation: StorePath = format!("{path}.drv").parse().unwrap();
+        narinfo.path_info.deriver = Some(derivation.clone());
+        put(&from, &narinfo);
+        derivation
+    });
+    let [short, long] = derivations.each_ref().map(ObjectKey::log);
+    from.plant(short.as_str(), vec![b'x'; 2 << 20]);
+    from.plant(long.as_str(), vec![b'x'; (32 << 20) + 1]);
+    let dest = Memory::new(Clock::system());
+    let mut wanted = request(source.all_paths().unwrap(), Compression::Zstd);
+    wanted.options.copy_logs = true;
+    let report = copy_from(Arc::new(from.clone()), Urls::Keys, &dest, wanted).unwrap();
+    assert_eq!(report.beside.n_logs, 1);
+    assert!(report.beside.failures.is_empty());
+    assert_eq!(dest.stored(short.as_str()).unwrap().body.len(), 2 << 20);
+    let too_long = copy::Warning::LogTooLarge {
+        derivation: derivations[1].clone(),
+    };
+    assert!(report.warnings.contains(&too_long), "{:?}", report.warnings);
+    let log = from.take_log();
+    let fetched = log.iter().filter(|asked| asked.verb == Verb::Get);
+    assert!(fetched.filter(|asked| asked.name == long.as_str()).count() == 0);
+}
+
+#[test]
 fn what_an_upstream_serves_is_left_to_it_and_recorded() {
     let (source, upstream) = cache(CLOSURE, Compression::Xz);
     let [app, lib, glibc] = ["app", "lib", "glibc"].map(|n| source.path(n).unwrap().clone());
@@ -571,6 +675,11 @@ mod face {
     --- stderr
     the cache had no nix-cache-info; one was written (priority 40)
     copied 1 path, 1 of them as they were ([SIZE], [SIZE] unpacked), to `file://[DIR]/new` in [TIME], [RATE]
+    --- exit 0
+    ");
+        insta::assert_snapshot!(copy(&world, &["--all"]).text(), @r"
+    --- stderr
+    nothing to copy: `file://[DIR]/new` has all that is wanted (1 path); [TIME]; 1 root record too
     --- exit 0
     ");
         insta::assert_snapshot!(copy(&world, &["--all"]).text(), @r"

@@ -115,6 +115,10 @@ pub struct CopyArgs {
     #[arg(long, requires = "from", help_heading = "How", hide_short_help = true)]
     trust_source: bool,
 
+    /// With `--from` and `--all`: do not carry over the old cache's roots and pins
+    #[arg(long, requires_all = ["from", "all"], help_heading = "How", hide_short_help = true)]
+    no_roots: bool,
+
     /// Names and passwords for web servers [env: NARHAUL_NETRC_FILE]
     #[arg(
         long,
@@ -511,6 +515,7 @@ fn request(
         create_cache: matches!(url.location, Location::File(_)),
         passing: passing(layers),
         trust_source: args.trust_source,
+        carry_roots: args.all && args.from.is_some() && !args.no_roots,
         ..Options::default()
     };
     Ok(Request {

@@ -38,7 +38,7 @@ use crate::{
         },
     },
     source::{
-        Error, Log, Source,
+        BuildLog, Error, Source,
         directory::{self, CaseHack},
         logs::LogDir,
     },
@@ -303,9 +303,9 @@ impl Source for Daemon {
         nar::fetch(self, path, out)
     }
 
-    fn build_log(&self, derivation: &StorePath) -> Result<Option<Log>, Error> {
+    fn build_log(&self, derivation: &StorePath, _max: u64) -> Result<Option<BuildLog>, Error> {
         match &self.logs {
-            Some(logs) => logs.open(derivation),
+            Some(logs) => Ok(logs.open(derivation)?.map(BuildLog::Text)),
             None => Ok(None),
         }
     }
