@@ -36,7 +36,8 @@ pub(super) fn metadata(user: &BTreeMap<String, String>) -> Option<HashMap<String
 
 /// Undoes the encoding of names in listings; none if the name is not UTF-8.
 pub(super) fn decode(name: &str, is_encoded: bool) -> Option<String> {
-    if !is_encoded {
+    // Our own names have nothing to undo.
+    if !is_encoded || !name.contains(['%', '+']) {
         return Some(name.to_owned());
     }
     // AWS writes a blank as `+` and a plus as `%2B`.

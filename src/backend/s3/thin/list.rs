@@ -1,16 +1,17 @@
 //! LIST: a thousand names in a page of XML.
 
-use aws_sdk_s3::primitives::{ByteStream, DateTime, DateTimeFormat};
-use bytes::BytesMut;
-use serde::Deserialize;
+use aws_sdk_s3::primitives::{ByteStream, DateTime, DateTimeFormat, SdkBody};
+use bytes::{Bytes, BytesMut};
 
 use super::{
     super::{
         S3,
         answer::{decode, etag, time},
         client::LISTING,
+        errors::Failure,
     },
     Ask, Thin,
+    page::{Page, read},
     verbs::next,
 };
 use crate::{
@@ -21,40 +22,6 @@ use crate::{
 /// How long an answer may be. S3's pages have a thousand names of at most 1,024 bytes, three times that
 /// when they are encoded, and some hundred bytes about each.
 const MAX_PAGE: usize = 16 << 20;
-
-/// The answer to a LIST, as far as it matters.
-#[derive(Debug, Deserialize)]
-enum Answer {
-    ListBucketResult(Listing),
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Listing {
-    #[serde(default)]
-    contents: Vec<Content>,
-    #[serde(default)]
-    common_prefixes: Vec<Folder>,
-    is_truncated: Option<bool>,
-    next_continuation_token: Option<String>,
-    encoding_type: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Content {
-    key: String,
-    #[serde(rename = "ETag")]
-    tag: Option<String>,
-    size: u64,
-    last_modified: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Folder {
-    prefix: String,
-}
 
 impl S3 {
     /// Asks for a page; `behind` is the whole name that it begins behind.
@@ -80,31 +47,27 @@ impl S3 {
         if let Some(name) = behind {
             say("start-after", name);
         }
-        let answer = self.ask(thin, act, LISTING, &ask).await;
-        let mut answer = answer.map_err(|failure| failure.error)?;
-        let mut body = BytesMut::new();
-        let mut stream = ByteStream::new(answer.take_body());
-        let lost = |detail| Error::new(Kind::Unreachable, act).with_detail(detail);
-        while let Some(piece) = next(&mut stream).await.map_err(lost)? {
-            body.extend_from_slice(&piece);
-            if body.len() > MAX_PAGE {
-                return Err(lost(format!("a page of more than {MAX_PAGE} bytes")));
-            }
-        }
+        // The deadline is for the page, not only for its beginning.
+        let asked = tokio::time::timeout(LISTING, async {
+            let answer = self.ask(thin, act, LISTING, &ask).await;
+            let mut answer = answer.map_err(|failure| failure.error)?;
+            collect(answer.take_body(), act).await
+        });
+        let body = asked
+            .await
+            .unwrap_or_else(|_elapsed| Err(Failure::timed_out(act, LISTING).error))?;
         // What is cut off, or comes from something in between, may be right the next time.
-        let Answer::ListBucketResult(listing) =
-            quick_xml::de::from_reader(&*body).map_err(|source| lost(source.to_string()))?;
-        self.page(listing, act)
+        let page = read(&body).map_err(|detail| lost(act, detail))?;
+        self.page(page, act)
     }
 
-    fn page(&self, listing: Listing, act: &str) -> Result<ListPage, Error> {
-        let is_encoded = listing.encoding_type.as_deref() == Some("url");
+    fn page(&self, listing: Page, act: &str) -> Result<ListPage, Error> {
         let relative = |name: &str| {
-            let name = decode(name, is_encoded)?;
+            let name = decode(name, listing.is_encoded)?;
             name.strip_prefix(&self.0.prefix).map(str::to_owned)
         };
         let mut page = ListPage {
-            token: listing.next_continuation_token,
+            token: listing.token,
             ..ListPage::default()
         };
         for object in listing.contents {
@@ -116,15 +79,15 @@ impl S3 {
             let date = object.last_modified.as_deref();
             let date = date.and_then(|d| DateTime::from_str(d, DateTimeFormat::DateTime).ok());
             let meta = ObjectMeta {
-                size: object.size,
-                etag: etag(object.tag.as_deref()),
+                size: object.size.ok_or_else(|| unsized_object(act))?,
+                etag: etag(object.etag.as_deref()),
                 last_modified: time(date.as_ref()),
                 user: std::collections::BTreeMap::new(),
             };
             page.objects.push((key, meta));
         }
-        for folder in listing.common_prefixes {
-            match relative(&folder.prefix) {
+        for folder in listing.folders {
+            match relative(&folder) {
                 Some(folder) => page.folders.push(folder),
                 None => page.n_foreign += 1,
             }
@@ -132,4 +95,29 @@ impl S3 {
         super::super::has_an_end(&page, listing.is_truncated, act)?;
         Ok(page)
     }
+}
+
+/// Receives a page.
+async fn collect(body: SdkBody, act: &str) -> Result<Bytes, Error> {
+    let mut whole = BytesMut::new();
+    let mut stream = ByteStream::new(body);
+    while let Some(piece) = next(&mut stream)
+        .await
+        .map_err(|detail| lost(act, detail))?
+    {
+        whole.extend_from_slice(&piece);
+        if whole.len() > MAX_PAGE {
+            let detail = format!("a page of more than {MAX_PAGE} bytes");
+            return Err(lost(act, detail));
+        }
+    }
+    Ok(whole.freeze())
+}
+
+fn lost(act: &str, detail: String) -> Error {
+    Error::new(Kind::Unreachable, act).with_detail(detail)
+}
+
+fn unsized_object(act: &str) -> Error {
+    Error::new(Kind::Malformed, act).with_detail("the answer has no length")
 }

@@ -12,6 +12,7 @@
 
 mod identity;
 mod list;
+mod page;
 mod refusal;
 mod verbs;
 
