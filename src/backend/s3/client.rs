@@ -17,8 +17,8 @@ use std::{
 use aws_sdk_s3::{
     Client,
     config::{
-        BehaviorVersion, Region, RequestChecksumCalculation, ResponseChecksumValidation,
-        StalledStreamProtectionConfig,
+        BehaviorVersion, IdentityCache, Region, RequestChecksumCalculation,
+        ResponseChecksumValidation, SharedIdentityCache, StalledStreamProtectionConfig,
         http::HttpResponse,
         retry::{ReconnectMode, RetryConfig},
         timeout::TimeoutConfig,
@@ -101,9 +101,10 @@ pub async fn open(config: S3Config) -> Result<S3, Error> {
         }
         provider => watch.note_provider(provider),
     }
-    let client = client(&config, &region, &counted, &found, &watch);
+    let identities = IdentityCache::lazy().build();
+    let client = client(&config, &region, &counted, &found, &identities, &watch);
     let thin = match config.client {
-        ClientChoice::Thin => Thin::new(&config, &counted.s3, &found, &watch)?,
+        ClientChoice::Thin => Thin::new(&config, &counted.s3, &found, &identities, &watch)?,
         ClientChoice::Sdk => None,
     };
     let base = connect::base(&config, &region)?;
@@ -385,6 +386,7 @@ fn client(
     region: &str,
     counted: &connect::Counted,
     found: &credentials::Found,
+    identities: &SharedIdentityCache,
     watch: &Arc<Watch>,
 ) -> Client {
     let has_checksums = has_checksums(config);
@@ -399,6 +401,7 @@ fn client(
         .http_client(counted.s3.clone())
         .region(Region::new(region.to_owned()))
         .force_path_style(config.is_path_style())
+        .identity_cache(identities.clone())
         // A 503 says nothing about the connection that brought it.
         .retry_config(
             RetryConfig::disabled().with_reconnect_mode(ReconnectMode::ReuseAllConnections),

@@ -18,7 +18,10 @@ mod verbs;
 
 use std::{borrow::Cow, sync::Arc};
 
-use aws_sdk_s3::{config::http::HttpResponse, primitives::SdkBody};
+use aws_sdk_s3::{
+    config::{SharedIdentityCache, http::HttpResponse},
+    primitives::SdkBody,
+};
 use aws_sigv4::{
     http_request::{
         PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings,
@@ -108,13 +111,14 @@ impl Thin {
         config: &S3Config,
         client: &pool::Client,
         found: &Found,
+        identities: &SharedIdentityCache,
         watch: &Arc<Watch>,
     ) -> Result<Option<Self>, Error> {
         if config.bucket.contains(':') || config.bucket.ends_with("--x-s3") {
             return Ok(None);
         }
         let provider = found.provider.as_ref();
-        let components = identity::components(provider).map_err(|source| {
+        let components = identity::components(provider, identities).map_err(|source| {
             Error::new(Kind::Other, "prepare requests").with_detail(source.to_string())
         })?;
         let settings = HttpConnectorSettings::builder()
