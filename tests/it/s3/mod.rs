@@ -11,6 +11,7 @@ mod admin;
 mod copies;
 pub(crate) mod fenced;
 mod rules;
+mod wire;
 
 use std::{
     net::SocketAddr,

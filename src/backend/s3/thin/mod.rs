@@ -16,7 +16,11 @@ mod page;
 mod refusal;
 mod verbs;
 
-use std::{borrow::Cow, sync::Arc};
+use std::{
+    borrow::Cow,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use aws_sdk_s3::{
     config::{SharedIdentityCache, http::HttpResponse},
@@ -62,6 +66,9 @@ const PLAIN: &AsciiSet = &NON_ALPHANUMERIC
 
 /// What a value in a query keeps: the slash has a meaning there.
 const PLAIN_IN_QUERY: &AsciiSet = &PLAIN.add(b'/');
+
+/// How far a request's date may be off: servers refuse from 15 minutes on, and some earlier.
+const MAX_SKEW: Duration = Duration::from_secs(240);
 
 /// Sends small requests.
 pub(super) struct Thin {
@@ -114,7 +121,7 @@ impl Thin {
         identities: &SharedIdentityCache,
         watch: &Arc<Watch>,
     ) -> Result<Option<Self>, Error> {
-        if config.bucket.contains(':') || config.bucket.ends_with("--x-s3") {
+        if !is_plain(&config.bucket) {
             return Ok(None);
         }
         let provider = found.provider.as_ref();
@@ -141,7 +148,8 @@ impl Thin {
         connection: &Connection,
         ask: &Ask<'_>,
     ) -> Result<HttpResponse, Failure> {
-        let request = self.prepare(act, connection, ask).await?;
+        let signed = self.time();
+        let request = self.prepare(act, connection, ask, signed).await?;
         if ask.fence.is_some_and(Fence::is_past) {
             return Err(Failure::without_answer(Error::new(Kind::TooLate, act)));
         }
@@ -154,7 +162,12 @@ impl Thin {
         }
         let (answer, code, message) = refusal::read(answer).await;
         let (code, message) = (code.as_deref(), message.as_deref());
-        Err(answered(act, &answer, code, message, self.time()))
+        let mut failure = answered(act, &answer, code, message, self.time());
+        // To a HEAD nobody can say that its date is wrong. The next one has the server's.
+        if failure.status == Some(403) && code.is_none() && is_skewed(signed, self.time()) {
+            failure.error.kind = Kind::Unreachable;
+        }
+        Err(failure)
     }
 
     /// Builds a request and signs it.
@@ -163,6 +176,7 @@ impl Thin {
         act: &str,
         connection: &Connection,
         ask: &Ask<'_>,
+        time: SystemTime,
     ) -> Result<HttpRequest, Failure> {
         let bad = |problem: String| {
             Failure::without_answer(Error::new(Kind::Other, act).with_detail(problem))
@@ -192,7 +206,7 @@ impl Thin {
                 .identity(&identity)
                 .region(&connection.region)
                 .name("s3")
-                .time(self.time())
+                .time(time)
                 .settings(self.settings.clone())
                 .build()
                 .map_err(|source| bad(source.to_string()))?
@@ -209,9 +223,11 @@ impl Thin {
             let (instructions, _signature) = signed.into_parts();
             let (signatures, _query) = instructions.into_parts();
             for header in signatures {
+                // Keys may have anything in them that somebody has pasted.
                 request
                     .headers_mut()
-                    .insert(header.name(), header.value().to_owned());
+                    .try_insert(header.name().to_owned(), header.value().to_owned())
+                    .map_err(|source| bad(source.to_string()))?;
             }
         }
         let headers = request.headers_mut();
@@ -223,9 +239,21 @@ impl Thin {
     }
 
     /// Returns the server's time if it is known, or else ours.
-    fn time(&self) -> std::time::SystemTime {
+    fn time(&self) -> SystemTime {
         self.watch.now().unwrap_or_else(|| Clock::system().now())
     }
+}
+
+/// Returns whether a bucket is one by that name, and not something that is signed and found otherwise:
+/// an access point by its ARN, a directory bucket or an access point to one, a bucket on an Outpost.
+fn is_plain(bucket: &str) -> bool {
+    let others = ["--x-s3", "--xa-s3", "--op-s3"];
+    !bucket.contains(':') && !others.iter().any(|suffix| bucket.ends_with(suffix))
+}
+
+fn is_skewed(signed: SystemTime, now: SystemTime) -> bool {
+    let apart = now.duration_since(signed);
+    apart.unwrap_or_else(|behind| behind.duration()) > MAX_SKEW
 }
 
 /// S3's own way of signing: the path as it is sent, and the digest of the body in a header.

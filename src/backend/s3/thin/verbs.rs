@@ -173,6 +173,9 @@ impl S3 {
 
     fn ask_with_body(&self, key: String, body: Bytes) -> Ask<'static> {
         let mut ask = Ask::new("PUT", key);
+        // Of an empty body HTTP's library says nothing, and AWS wants to know.
+        ask.headers
+            .push(("content-length".into(), body.len().to_string()));
         if has_checksums(&self.0.config) {
             let crc = STANDARD.encode(crc32fast::hash(&body).to_be_bytes());
             ask.headers.push((CRC32.into(), crc));
@@ -186,6 +189,9 @@ impl S3 {
 /// The checksum that parts and wholes are sent with, where the server knows it. The same for both: an
 /// upload is begun with its name.
 const CRC32: &str = "x-amz-checksum-crc32";
+
+/// How long the end of an answer that says nothing is waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 fn meta(answer: &HttpResponse, act: &str) -> Result<ObjectMeta, Error> {
     let headers = answer.headers();
@@ -228,10 +234,12 @@ async fn whole(body: SdkBody, wanted: u64, act: &str) -> Result<Bytes, Error> {
     super::super::is_whole(first, wanted, act)
 }
 
-/// Receives what is left of an answer that says nothing, so that its connection can be used again.
+/// Receives what is left of an answer that says nothing, so that its connection can be used again. What
+/// was asked for is done, so nothing is made of an end that does not come.
 async fn finish(mut answer: HttpResponse) {
     let mut stream = ByteStream::new(answer.take_body());
-    while let Ok(Some(_)) = next(&mut stream).await {}
+    let rest = async { while let Ok(Some(_)) = next(&mut stream).await {} };
+    tokio::time::timeout(PATIENCE, rest).await.ok();
 }
 
 /// Receives the next piece of a body.
