@@ -280,22 +280,35 @@ async fn a_sweeper_needs_every_action_of_its_policy_and_no_more() {
     }
 }
 
+/// Returns what is told by a sweep and by its undoing.
+fn sweep_and_undo(stage: &Embedded) -> String {
+    let args = [&["sweep", stage.url(), "--json"][..], &stage.sweep_flags()].concat();
+    let swept = stage.as_user(&args);
+    let report = swept.stdout.lines().last().unwrap_or("null");
+    let report: Value = serde_json::from_str(report).unwrap();
+    let mut told = swept.text();
+    // What a bucket with versions is asked when deletions are taken back.
+    if let Some(run) = report["run"].as_str() {
+        let flags = stage.sweep_flags();
+        let undo = ["sweep", stage.url(), flags[0], flags[1], "--undo", run];
+        told += &stage.as_user(&undo).text();
+    }
+    told
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sweep_that_lacks_a_right_names_it() {
     let policy = Embedded::new().await.policy("sweeper");
     for (name, less) in without_each_action(&policy) {
-        let stage = Embedded::new().await;
-        stage.restrict(&less);
-        let args = [&["sweep", stage.url(), "--json"][..], &stage.sweep_flags()].concat();
-        let swept = stage.as_user(&args);
-        let report = swept.stdout.lines().last().unwrap_or("null");
-        let report: Value = serde_json::from_str(report).unwrap();
-        let mut told = swept.text();
-        // What a bucket with versions is asked when deletions are taken back.
-        if let Some(run) = report["run"].as_str() {
-            let flags = stage.sweep_flags();
-            let undo = ["sweep", stage.url(), flags[0], flags[1], "--undo", run];
-            told += &stage.as_user(&undo).text();
+        let mut told = String::new();
+        // On a machine with too much to do a beat of these durations may come too late.
+        for _ in 0..5 {
+            let stage = Embedded::new().await;
+            stage.restrict(&less);
+            told = sweep_and_undo(&stage);
+            if !told.contains("beat has lapsed") {
+                break;
+            }
         }
         let action = name.split('"').rev().nth(1).unwrap();
         assert!(told.contains(&format!("`{action}`")), "{name}: {told}");
