@@ -47,7 +47,7 @@ pub use self::{
     origin::{Keeper, Origin},
     rules::{Expiry, Known, Lifecycle, Noncurrent, Rules, Versioning},
 };
-use crate::nix::object_key::ObjectKey;
+use crate::nix::{hash::Sha256, object_key::ObjectKey};
 
 /// Keeps objects.
 #[async_trait]
@@ -253,6 +253,9 @@ pub struct PutOptions {
     /// has changed, and with [`Kind::NotFound`] if it is gone. Only where
     /// [`Limits::has_conditional_overwrite`], and for `put` only.
     pub if_same: Option<String>,
+    /// The SHA-256 of the body, where it is known: a signature over it needs no second reading. For
+    /// `put` only.
+    pub sha256: Option<Sha256>,
     /// Send it only before this moment, or refuse with [`Kind::TooLate`]. For `put` only: an object in
     /// parts is a body, and bodies may come late.
     pub fence: Option<Fence>,

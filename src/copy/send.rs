@@ -99,6 +99,7 @@ pub(super) fn body_options(file_hash: Option<FileHash>) -> PutOptions {
         content_type: Some("application/x-nix-nar".to_owned()),
         cache_control: Some("public, max-age=31536000, immutable".to_owned()),
         user: BTreeMap::from_iter(user),
+        sha256: file_hash.map(|hash| hash.0),
         ..PutOptions::default()
     }
 }

@@ -311,6 +311,7 @@ impl S3 for Protocol {
                 .await?,
             if_same: None,
             fence: None,
+            sha256: None,
         };
         bucket
             .backend()
@@ -435,6 +436,7 @@ impl S3 for Protocol {
             if_absent: false,
             if_same: None,
             fence: None,
+            sha256: None,
         };
         let upload = bucket
             .backend()

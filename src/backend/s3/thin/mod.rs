@@ -53,6 +53,7 @@ use super::{
 use crate::{
     backend::{Error, Fence, Kind, first_byte, net::CONNECT_TIMEOUT},
     clock::Clock,
+    nix::hash::Sha256,
 };
 
 /// What a path of a URL keeps as it is when it is signed: RFC 3986's unreserved characters, and the
@@ -93,6 +94,8 @@ pub(super) struct Ask<'a> {
     /// Names in lower case, and values. All are signed.
     headers: Vec<(Cow<'static, str>, String)>,
     body: Bytes,
+    /// The body's SHA-256, if it is known.
+    sha256: Option<Sha256>,
     /// Whether the body is left out of the signature.
     is_unsigned: bool,
     fence: Option<&'a Fence>,
@@ -106,6 +109,7 @@ impl<'a> Ask<'a> {
             query: Vec::new(),
             headers: Vec::new(),
             body: Bytes::new(),
+            sha256: None,
             is_unsigned: false,
             fence: None,
         }
@@ -211,10 +215,10 @@ impl Thin {
                 .build()
                 .map_err(|source| bad(source.to_string()))?
                 .into();
-            let body = if ask.is_unsigned {
-                SignableBody::UnsignedPayload
-            } else {
-                SignableBody::Bytes(&ask.body)
+            let body = match ask.sha256 {
+                _ if ask.is_unsigned => SignableBody::UnsignedPayload,
+                Some(known) => SignableBody::Precomputed(known.to_base16()),
+                None => SignableBody::Bytes(&ask.body),
             };
             let signable =
                 SignableRequest::new(ask.method, request.uri(), request.headers().iter(), body)

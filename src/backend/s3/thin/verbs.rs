@@ -141,6 +141,7 @@ impl S3 {
             let name = format!("x-amz-meta-{name}");
             ask.headers.push((name.into(), value.clone()));
         }
+        ask.sha256 = options.sha256;
         ask.fence = options.fence.as_ref();
         let put = self.ask(thin, act, deadline, &ask).await;
         let put = put.map_err(|failure| self.of_writing(failure))?;
