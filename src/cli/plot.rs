@@ -90,7 +90,9 @@ impl Axis {
 
     /// By factors, from a power of ten to one.
     pub fn log(label: &str, least: f64, most: f64, show: impl Fn(f64) -> String) -> Self {
-        let least = if least > 0.0 { least } else { 1.0 };
+        // Of nothing there is neither a least nor a most.
+        let is_there = least > 0.0 && least.is_finite() && most.is_finite();
+        let (least, most) = if is_there { (least, most) } else { (1.0, 1.0) };
         let from = least.log10().floor();
         let to = most.max(least).log10().ceil().max(from + 1.0);
         let mut ticks = Vec::new();
@@ -413,6 +415,8 @@ mod tests {
         assert!(close(log.place(0.1), 0.0) && close(log.place(1000.0), 1.0));
         assert!(close(log.place(10.0), 0.5));
         assert!(close(log.place(0.0), 0.0), "less than nothing has no place");
+        let none = Axis::log("y", f64::INFINITY, 0.0, |value| format!("{value}"));
+        assert_eq!(none.ticks.len(), 2);
     }
 
     #[test]
