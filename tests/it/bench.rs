@@ -268,6 +268,13 @@ fn a_page_shows_what_was_measured_and_loads_nothing() {
     }
 }
 
+#[test]
+fn a_page_of_copies_alone_has_an_end() {
+    let world = World::new();
+    bench(&world, &["--only", "copies", "--html", "page.html"]).success();
+    assert!(!world.read("page.html").contains("<h2>Single requests</h2>"));
+}
+
 /// What a killed bench leaves on a server, finished and not, and what is somebody else's.
 fn a_killed_bench_leaves_nothing(server: Server) {
     let world = World::new();

@@ -275,30 +275,6 @@ async fn a_look_that_finds_nothing_asks_once_whether_the_bucket_is_there() {
     assert_eq!(server.lines(), ["HEAD /b/x", "HEAD /b/", "HEAD /b/x"]);
 }
 
-#[tokio::test]
-async fn a_digest_that_is_known_is_signed_as_it_is() {
-    let server = Canned::start(|_| answer("200 OK", "", "")).await;
-    let backend = server.open().await;
-    // A wrong one, so that it shows whether the body was read all the same. A server refuses it.
-    let told = Sha256::of(b"another");
-    let options = PutOptions {
-        sha256: Some(told),
-        ..PutOptions::default()
-    };
-    let body = Bytes::from_static(b"body");
-    backend.put(&key("x"), body, &options).await.unwrap();
-    let signed = match client() {
-        ClientChoice::Thin => told,
-        // The SDK has no way to be told.
-        ClientChoice::Sdk => Sha256::of(b"body"),
-    };
-    let asked = &server.asked()[0];
-    assert_eq!(
-        asked.header("x-amz-content-sha256"),
-        Some(&*signed.to_base16())
-    );
-}
-
 /// Refuses every region but `there`, as Garage and AWS do.
 fn only_there(asked: &Asked) -> String {
     let authorization = asked.header("authorization").unwrap();

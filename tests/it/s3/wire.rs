@@ -8,7 +8,7 @@ use narhaul::{
         Backend, Kind, ListQuery, PutOptions,
         s3::{ClientChoice, open},
     },
-    nix::cache_url::AddressingStyle,
+    nix::{cache_url::AddressingStyle, hash::Sha256},
     serve::{self, Server},
 };
 
@@ -277,4 +277,28 @@ async fn an_address_of_aws_has_the_bucket_in_its_host() {
     let line = asked.line.split('?').next();
     assert_eq!(line, Some(&*format!("GET http://{host}/a%20b")));
     assert_eq!(asked.header("host"), Some(host));
+}
+
+#[tokio::test]
+async fn a_digest_that_is_known_is_signed_as_it_is() {
+    let server = Canned::start(|_| answer("200 OK", "", "")).await;
+    let backend = server.open().await;
+    // A wrong one, so that it shows whether the body was read all the same. A server refuses it.
+    let told = Sha256::of(b"another");
+    let options = PutOptions {
+        sha256: Some(told),
+        ..PutOptions::default()
+    };
+    let body = Bytes::from_static(b"body");
+    backend.put(&key("x"), body, &options).await.unwrap();
+    let signed = match client() {
+        ClientChoice::Thin => told,
+        // The SDK has no way to be told.
+        ClientChoice::Sdk => Sha256::of(b"body"),
+    };
+    let asked = &server.asked()[0];
+    assert_eq!(
+        asked.header("x-amz-content-sha256"),
+        Some(&*signed.to_base16())
+    );
 }
