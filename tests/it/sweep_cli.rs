@@ -461,6 +461,43 @@ fn sizes_are_told_by_group_and_what_has_changed_since_the_last_sweep() {
 }
 
 #[test]
+fn two_sweeps_are_compared_by_what_only_one_of_them_has_taken() {
+    let cache = Cache::new();
+    cache.copy("one", "g");
+    let two = cache.copy("two", "h");
+    cache.age_roots("g");
+    cache.age_roots("h");
+    cache.age(40);
+    cache.copy("three", "g");
+    cache.copy("four", "h");
+    cache.narhaul(&["pin", "two", &two, "--to"]).success();
+    let sweep = || {
+        cache.narhaul(&["sweep", "--guard", "100%"]).success();
+        run_of(&cache.narhaul(&["runs", "--json"]).success())
+    };
+    let first = sweep();
+    cache.narhaul(&["unpin", "two", "--to"]).success();
+    // Sweeps are named by whole seconds, and listed by their names.
+    std::thread::sleep(Duration::from_millis(1100));
+    let second = sweep();
+    let both = cache.narhaul(&["diff", "--run", &first, "--run", &second]);
+    insta::assert_snapshot!(words(&both), @r"
+    --- stdout
+    - /nix/store/p206ym575nmdy89c5ysjsdl5r0y9yw0z-one
+    + /nix/store/kw99d9gl7xj4wlp52ips5g412h8xi9al-two
+    --- stderr
+    the sweep `[RUN]` has taken 1 path that the sweep `[RUN]` has not; the other way round 1
+    --- exit 0
+    ");
+    let three = ["diff", "--run", &first, "--run", &second, "--run", &first];
+    insta::assert_snapshot!(words(&cache.narhaul(&three)), @r"
+    --- stderr
+    error: cannot use `--run [RUN]`: two sweeps are compared, not more
+    --- exit 2
+    ");
+}
+
+#[test]
 fn mistakes_in_a_sweep_are_explained() {
     let cache = Cache::new();
     cache.copy("old", "g");

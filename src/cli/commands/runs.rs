@@ -43,7 +43,8 @@ pub struct RunsArgs {
 
 /// Say what has come to a cache and gone since its last sweep
 ///
-/// With a sweep's name: what that sweep has taken away, as long as it can be put back.
+/// With a sweep's name: what that sweep has taken away, as long as it can be put back. With the names of
+/// two: what only the first has taken (`-`), and what only the second has (`+`).
 ///
 /// Example: narhaul diff file://$PWD/cache
 #[derive(Debug, Args)]
@@ -51,9 +52,9 @@ pub struct DiffArgs {
     /// The cache: `s3://bucket?endpoint=…&profile=…`, or `file:///path` [env: NARHAUL_TO]
     url: Option<String>,
 
-    /// A sweep, by its name as `narhaul runs` lists it
+    /// A sweep, by its name as `narhaul runs` lists it; may be given twice
     #[arg(long, value_name = "RUN")]
-    run: Option<String>,
+    run: Vec<String>,
 
     /// How the cache is asked.
     #[command(flatten)]
@@ -145,6 +146,8 @@ async fn books(site: &Site, desk: &Desk) -> Result<Books, Failure> {
 #[derive(Debug, Default)]
 struct Changes {
     since: String,
+    /// The other sweep, if two are compared.
+    other: Option<String>,
     came: BTreeSet<HashPart>,
     went: BTreeSet<HashPart>,
 }
@@ -154,27 +157,37 @@ pub fn diff(context: &Arc<Context>, args: &DiffArgs) -> Result<Exit, Failure> {
     let layers = args.how.layers(context, args.url.as_deref())?;
     let site = Site::find(context, &layers, "diff")?;
     let store_dir = copy::store_dir(context, &site.url)?;
-    let run: Option<RunId> = match &args.run {
-        None => None,
-        Some(text) => Some(text.parse().map_err(|error| {
-            Failure::usage(format!("cannot use `--run {text}`")).because(&error)
-        })?),
+    let parse = |text: &String| -> Result<RunId, Failure> {
+        text.parse()
+            .map_err(|error| Failure::usage(format!("cannot use `--run {text}`")).because(&error))
     };
+    let runs: Vec<RunId> = args.run.iter().map(parse).collect::<Result<_, _>>()?;
+    if let [_, _, third, ..] = &*runs {
+        return Err(Failure::usage(format!(
+            "cannot use `--run {third}`: two sweeps are compared, not more"
+        )));
+    }
     let ((changes, names), _) = site.visit(context, &layers, Access::Read, async |desk| {
         let mut names = Names::new(store_dir.clone());
         let books = books(&site, &desk).await?;
-        let changes = if let Some(run) = &run {
-            of_run(&site, &books, run)?
-        } else {
-            let snapshot = last_snapshot(&site, &desk).await?;
-            let look = Look::at(context, &layers, &site, &desk, &store_dir).await?;
-            since(&snapshot, &look.planned.census)
+        let changes = match &*runs {
+            [] => {
+                let snapshot = last_snapshot(&site, &desk).await?;
+                let look = Look::at(context, &layers, &site, &desk, &store_dir).await?;
+                since(&snapshot, &look.planned.census)
+            }
+            [run] => of_run(&site, &books, run)?,
+            [first, second, ..] => between(
+                of_run(&site, &books, first)?,
+                of_run(&site, &books, second)?,
+            ),
         };
         names
             .look_up(&desk.dest, changes.came.iter().copied())
             .await;
         for book in books.unfinished() {
             names.look_up_in(&desk.dest, book, &changes.went).await;
+            names.look_up_in(&desk.dest, book, &changes.came).await;
         }
         Ok((changes, names))
     })?;
@@ -195,17 +208,39 @@ fn tell(context: &Context, site: &Site, changes: &Changes, names: &Names) -> Res
         }
         Format::Json => context.ui.event(
             "report",
-            serde_json::json!({ "since": changes.since, "came": came, "went": went }),
+            serde_json::json!({
+                "since": changes.since,
+                "other": changes.other,
+                "came": came,
+                "went": went,
+            }),
         )?,
     }
-    context.ui.say(&format!(
-        "{}: {} came to `{}`, {} went",
-        changes.since,
-        Count::of(changes.came.len(), "path"),
-        site.place,
-        changes.went.len()
-    ));
+    let (n_came, n_went) = (changes.came.len(), changes.went.len());
+    context.ui.say(&match &changes.other {
+        None => format!(
+            "{}: {} came to `{}`, {n_went} went",
+            changes.since,
+            Count::of(n_came, "path"),
+            site.place,
+        ),
+        Some(other) => format!(
+            "{} has taken {} that {other} has not; the other way round {n_came}",
+            changes.since,
+            Count::of(n_went, "path"),
+        ),
+    });
     Ok(())
+}
+
+/// What two sweeps have not in common.
+fn between(first: Changes, second: Changes) -> Changes {
+    Changes {
+        came: second.went.difference(&first.went).copied().collect(),
+        went: first.went.difference(&second.went).copied().collect(),
+        since: first.since,
+        other: Some(second.since),
+    }
 }
 
 /// What a sweep has taken away.
@@ -225,6 +260,7 @@ fn of_run(site: &Site, books: &Books, run: &RunId) -> Result<Changes, Failure> {
     let entries = indexes.into_iter().flat_map(|index| &index.entries);
     Ok(Changes {
         since: format!("the sweep `{run}`"),
+        other: None,
         came: BTreeSet::new(),
         went: entries.map(|entry| entry.part).collect(),
     })
@@ -246,6 +282,7 @@ fn since(snapshot: &Snapshot, now: &Census) -> Changes {
             snapshot.run,
             Moment(snapshot.taken)
         ),
+        other: None,
         came: now.difference(&then).copied().collect(),
         went: then.difference(&now).copied().collect(),
     }
