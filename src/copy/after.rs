@@ -1,5 +1,5 @@
-//! What is published after the narinfos: what a moved cache keeps alive (`carry`), which outputs of derivations the paths are, and the logs of the
-//! builds that made them.
+//! What is published after the narinfos: what a moved cache keeps alive (`carry`), which outputs of
+//! derivations the paths are, and the logs of the builds that made them.
 //!
 //! No reader of a narinfo needs either, so both come last, and what fails here is told without taking a
 //! path back. Realisations go in the order of what they refer to. A log that is there is left alone, as

@@ -19,6 +19,11 @@ pub(super) fn etag(etag: Option<&str>) -> Option<String> {
     etag.map(|etag| etag.trim_matches('"').to_owned())
 }
 
+/// Writes a tag as requests have it.
+pub(super) fn quoted(etag: &str) -> String {
+    format!("\"{etag}\"")
+}
+
 pub(super) fn time(time: Option<&DateTime>) -> Option<SystemTime> {
     SystemTime::try_from(*time?).ok()
 }

@@ -14,6 +14,7 @@ use bytes::Bytes;
 
 use super::{
     S3, S3Config,
+    answer::quoted,
     client::{SMALL, allowed},
     errors::of_code,
     watch::ContentMd5,
@@ -71,7 +72,7 @@ impl S3 {
                 .delete_object()
                 .bucket(self.bucket())
                 .key(self.full_key(key))
-                .if_match(format!("\"{etag}\""));
+                .if_match(quoted(etag));
             Box::pin(request.send())
         });
         deleted.await.map(drop)

@@ -140,7 +140,7 @@ pub enum HttpVersions {
 /// What sends small requests: HEAD, GET, PUT, and single parts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ClientChoice {
-    /// Requests of our own, with the SDK's signatures and connections: a third of the work.
+    /// Requests of our own, with the SDK's signatures and connections: a fraction of the work.
     #[default]
     Thin,
     /// The AWS SDK, as for all other requests.

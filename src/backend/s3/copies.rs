@@ -9,26 +9,19 @@
 use std::ops::Range;
 
 use aws_sdk_s3::types::MetadataDirective;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::utf8_percent_encode;
 
 use super::{
     S3,
-    answer::metadata,
+    answer::{metadata, quoted},
     client::JOINING,
     multipart::{mark, wire_number},
+    thin::PLAIN,
 };
 use crate::{
     backend::{Error, Keeper, Kind, Origin, Part, PutOptions, Upload},
     nix::object_key::ObjectKey,
 };
-
-/// What a name has to be written in other characters for, in a header: all but these.
-const NAMES: &AsciiSet = &NON_ALPHANUMERIC
-    .remove(b'-')
-    .remove(b'.')
-    .remove(b'_')
-    .remove(b'~')
-    .remove(b'/');
 
 impl S3 {
     /// Returns whose server it is, and who we are there.
@@ -55,7 +48,7 @@ impl S3 {
             let detail = "it is kept by another server, or for somebody else";
             return Err(Error::new(Kind::Unsupported, act).with_detail(detail));
         }
-        let (bucket, key) = (&from.bucket, utf8_percent_encode(&from.key, NAMES));
+        let (bucket, key) = (&from.bucket, utf8_percent_encode(&from.key, PLAIN));
         Ok(format!("{bucket}/{key}"))
     }
 
@@ -125,8 +118,4 @@ impl S3 {
             checksum: None,
         })
     }
-}
-
-fn quoted(etag: &str) -> String {
-    format!("\"{etag}\"")
 }

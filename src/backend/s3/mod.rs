@@ -52,7 +52,7 @@ use aws_sdk_s3::{
 use bytes::Bytes;
 
 use self::{
-    answer::{decode, etag, metadata, size, time, user},
+    answer::{decode, etag, metadata, quoted, size, time, user},
     client::{LISTING, SMALL, Shared, allowed},
     errors::Failure,
     fenced::Look,
@@ -295,7 +295,7 @@ impl Backend for S3 {
                 .set_metadata(metadata(&options.user))
                 .set_storage_class(self.storage_class())
                 .set_if_none_match(options.if_absent.then(|| "*".to_owned()))
-                .set_if_match(options.if_same.as_ref().map(|tag| format!("\"{tag}\"")))
+                .set_if_match(options.if_same.as_deref().map(quoted))
                 .customize();
             let request = match &options.fence {
                 Some(fence) => request.interceptor(Look(fence.clone())),

@@ -56,9 +56,9 @@ use crate::{
     nix::hash::Sha256,
 };
 
-/// What a path of a URL keeps as it is when it is signed: RFC 3986's unreserved characters, and the
+/// What a path of a URL, or a name in a header, keeps as it is when it is signed: RFC 3986's unreserved characters, and the
 /// slash, which S3 does not encode.
-const PLAIN: &AsciiSet = &NON_ALPHANUMERIC
+pub(super) const PLAIN: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
     .remove(b'_')

@@ -12,7 +12,7 @@ use bytes::{Bytes, BytesMut};
 use super::{
     super::{
         S3,
-        answer::{etag, time},
+        answer::{etag, quoted, time},
         client::{Connection, SMALL, STALL, allowed, has_checksums},
         errors::Failure,
     },
@@ -90,7 +90,7 @@ impl S3 {
         Ok(Object { meta, body })
     }
 
-    /// Reads `range`, which is not empty and ends with `last`.
+    /// Reads `range`, which is not empty.
     pub(in super::super) async fn thin_get_range(
         &self,
         thin: &Thin,
@@ -126,10 +126,7 @@ impl S3 {
             ("content-encoding", options.content_encoding.clone()),
             ("x-amz-storage-class", self.0.config.storage_class.clone()),
             ("if-none-match", options.if_absent.then(|| "*".to_owned())),
-            (
-                "if-match",
-                options.if_same.as_ref().map(|tag| format!("\"{tag}\"")),
-            ),
+            ("if-match", options.if_same.as_deref().map(quoted)),
         ];
         ask.headers
             .push(("content-type".into(), content_type.to_owned()));
