@@ -81,7 +81,8 @@ variables! {
     NIX_DAEMON_SOCKET_PATH Ours "the Nix daemon's socket, instead of `daemon-socket/socket` in the state dir";
     XDG_DATA_HOME Ours "the user's folder for data, where a store of one's own may lie; `~/.local/share` where it is not set";
     NIX_CONF_DIR Ours "where Nix's own `nix.conf` and `netrc` lie, instead of `/etc/nix`";
-    NIX_USER_CONF_FILES Ours "the user's `nix.conf` files, separated by colons, instead of those below the configuration home";
+    NIX_USER_CONF_FILES Ours "the user's `nix.conf` files, separated by colons, instead of those below the configuration home; if it is set to nothing, there are none";
+    NIX_CONFIG_HOME Ours "where the user's `nix.conf` lies, instead of `nix/` below the configuration home (Nix 2.26 and later)";
     NIX_CONFIG Ours "further lines of `nix.conf`; of all its settings narhaul reads `store` alone";
     XDG_CONFIG_DIRS Ours "further folders in which a `nix/nix.conf` may lie; `/etc/xdg` where it is not set";
     OUT_PATHS Ours "with `copy --hook`: what Nix has built, separated by blanks";
@@ -97,9 +98,13 @@ variables! {
 /// Variables that are read under a second, lower-case name, which is the older one for proxies.
 const LOWER_CASE_TOO: [&str; 4] = ["HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY"];
 
+/// Lists that may be empty: set to nothing, they say that there is nothing, as Nix has it.
+const LISTS: [&str; 2] = ["NIX_USER_CONF_FILES", "XDG_CONFIG_DIRS"];
+
 /// The environment as it was at the start.
 ///
-/// A variable that is set to nothing counts as not set: that is how scripts switch one off.
+/// A variable that is set to nothing counts as not set, except for lists: that is how scripts switch
+/// one off.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Env(BTreeMap<&'static str, String>);
 
@@ -114,7 +119,8 @@ impl Env {
     pub fn read() -> Self {
         let read = |name: &str| {
             let value = std::env::var_os(name)?;
-            (!value.is_empty()).then(|| value.to_string_lossy().into_owned())
+            (!value.is_empty() || LISTS.contains(&name))
+                .then(|| value.to_string_lossy().into_owned())
         };
         let ours = ALL.iter().filter(|v| v.reader == Reader::Ours);
         Self(
@@ -150,17 +156,6 @@ impl Env {
     pub fn config_file(&self) -> Option<PathBuf> {
         let home = self.folder(&XDG_CONFIG_HOME, ".config")?;
         Some(home.join("narhaul").join("narhaul.toml"))
-    }
-
-    /// Returns where programs' settings may lie, the user's own folder first.
-    #[must_use]
-    pub fn config_folders(&self) -> Vec<PathBuf> {
-        let more = self.get(&XDG_CONFIG_DIRS).unwrap_or("/etc/xdg");
-        let more = more.split(':').map(PathBuf::from);
-        self.folder(&XDG_CONFIG_HOME, ".config")
-            .into_iter()
-            .chain(more)
-            .collect()
     }
 
     /// Returns where the user's data lie.

@@ -30,6 +30,7 @@ mod large;
 mod model;
 mod move_real;
 mod nights;
+mod nix_conf_real;
 mod s3;
 #[path = "s3/mod.rs"]
 mod s3_by_sdk;

@@ -449,6 +449,14 @@ impl Nix {
         world.program(nix_folder().join(program)).args(args)
     }
 
+    /// The client without the settings that its short program gives it.
+    pub(crate) fn without_settings(self, world: &World) -> Run<'_> {
+        let wrapper = nix_folder().join(format!("bin/nix-{}", self.suffix));
+        let text = fs::read_to_string(wrapper).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix("exec "));
+        world.program(line.unwrap().strip_suffix(" \"$@\"").unwrap())
+    }
+
     /// What a command prints, one item a line, if it goes well.
     #[track_caller]
     pub(crate) fn lines(self, world: &World, name: &str, args: &[&str]) -> Vec<String> {
