@@ -16,9 +16,16 @@
       forEach = make: nixpkgs.lib.genAttrs systems (system: make nixpkgs.legacyPackages.${system});
     in
     {
-      packages = forEach (pkgs: {
-        default = pkgs.callPackage ./nix/package.nix { };
-      });
+      packages = forEach (
+        pkgs:
+        {
+          default = pkgs.callPackage ./nix/package.nix { };
+        }
+        # One file that needs nothing of the machine it runs on.
+        // nixpkgs.lib.optionalAttrs pkgs.stdenv.hostPlatform.isLinux {
+          static = pkgs.pkgsStatic.callPackage ./nix/package.nix { };
+        }
+      );
 
       devShells = forEach (pkgs: {
         default = pkgs.mkShell { inputsFrom = [ self.packages.${pkgs.stdenv.hostPlatform.system}.default ]; };

@@ -611,6 +611,7 @@ fn the_flake_and_its_package_evaluate() {
         assert_eq!(package["version"], env!("CARGO_PKG_VERSION"), "{nix:?}");
         assert_eq!(package, &packages["overlay"], "{nix:?}");
         assert_eq!(package, &packages["packages"]["aarch64-linux"]["default"]);
+        assert_eq!(package, &packages["packages"]["aarch64-linux"]["static"]);
         assert_eq!(
             packages["imports"],
             serde_json::json!(["copy.nix", "sweep.nix"])

@@ -14,6 +14,7 @@ let
     fileset.toSource = source: source // { root = builtins.baseNameOf source.root; };
     optionalString = condition: text: if condition then text else "";
     optional = condition: value: if condition then [ value ] else [ ];
+    optionalAttrs = condition: set: if condition then set else { };
     licenses = { mit = "MIT"; asl20 = "Apache-2.0"; };
     platforms.unix = [ "x86_64-linux" ];
     genAttrs = names: make: builtins.listToAttrs (map (name: { inherit name; value = make name; }) names);
@@ -32,7 +33,8 @@ let
     inherit lib;
     installShellFiles = "installShellFiles";
     stdenv.buildPlatform.canExecute = _: true;
-    stdenv.hostPlatform.system = "x86_64-linux";
+    stdenv.hostPlatform = { system = "x86_64-linux"; isLinux = true; };
+    pkgsStatic = pkgs;
     rustPlatform.buildRustPackage = package: package // { cargoLock = present package.cargoLock.lockFile != null; };
     mkShell = shell: shell;
     writeShellScript = name: text: "#! ${name}\n${text}";
