@@ -183,7 +183,7 @@ pub struct Run {
     pub steady_after: Option<f64>,
 }
 
-/// What was found out about how many requests at once the server bears.
+/// What was found out about how many requests the server bears.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Limiter {
@@ -191,10 +191,16 @@ pub struct Limiter {
     pub highest: u32,
     /// How many were allowed at the end.
     pub at_end: u32,
-    /// How often their number was halved because the server asked to slow down.
+    /// How many were allowed in a second at the end, if the server has asked to slow down.
+    #[serde(default)]
+    pub per_second_at_end: Option<u32>,
+    /// How often that was cut because the server asked to slow down.
     pub throttled: u64,
-    /// How often because bodies did not arrive in their time.
+    /// How often the number at once was halved because bodies did not arrive in their time.
     pub late: u64,
+    /// How often it was cut because the server had become slow.
+    #[serde(default)]
+    pub slow: u64,
 }
 
 /// How things stood at one moment of a run.

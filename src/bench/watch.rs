@@ -55,7 +55,11 @@ impl Stack {
         let recorder = Arc::new(Recorder::new(request.clock.clone()));
         let counting = Counting::new(Arc::clone(&bench.base), Arc::clone(&counts));
         let measuring = Measuring::new(Arc::new(counting), Arc::clone(&recorder));
-        let limiting = Arc::new(Limiting::new(Arc::new(measuring), request.caps()));
+        let limiting = Arc::new(Limiting::new(
+            Arc::new(measuring),
+            request.caps(),
+            request.clock.clone(),
+        ));
         let inner: Arc<dyn Backend> = Arc::clone(&limiting) as _;
         let top = Retrying::new(
             inner,
@@ -192,8 +196,10 @@ impl<'a> Watch<'a> {
         Limiter {
             highest: decisions.highest,
             at_end: decisions.allowed,
+            per_second_at_end: decisions.requests_per_second,
             throttled: decisions.n_throttled,
             late: decisions.n_late,
+            slow: decisions.n_slow,
         }
     }
 }

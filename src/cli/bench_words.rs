@@ -101,22 +101,31 @@ pub(super) fn pace(report: &Report, requests: &[&Phase]) -> String {
     text
 }
 
-/// What the limiter decided: a sentence for each phase in which the number of requests was halved, or one
-/// if it never was.
+/// What the limiter decided: a sentence for each phase in which it cut something, or one if it never did.
 pub(super) fn limits(report: &Report) -> String {
     let phases = report.phases.iter();
-    let text: String = phases.filter_map(halvings).collect();
+    let text: String = phases.filter_map(cuts).collect();
     if !text.is_empty() {
         return text;
     }
     let runs = report.phases.iter().flat_map(|phase| &phase.runs);
     let highest = runs.filter_map(|run| Some(run.limiter?.highest)).max();
     highest.map_or_else(String::new, |highest| {
-        format!("limiter: nothing was halved, and up to {highest} requests at once were allowed\n")
+        format!("limiter: nothing was cut, and up to {highest} requests at once were allowed\n")
     })
 }
 
-fn halvings(phase: &Phase) -> Option<String> {
+/// From the least to the most of some numbers, or the one that they all are.
+fn span(numbers: impl Iterator<Item = u32> + Clone) -> Option<String> {
+    let (least, most) = (numbers.clone().min()?, numbers.max()?);
+    Some(if least == most {
+        least.to_string()
+    } else {
+        format!("{least} to {most}")
+    })
+}
+
+fn cuts(phase: &Phase) -> Option<String> {
     let runs: Vec<Limiter> = phase.runs.iter().filter_map(|run| run.limiter).collect();
     let whys = [
         (
@@ -127,6 +136,10 @@ fn halvings(phase: &Phase) -> Option<String> {
             runs.iter().map(|run| run.late).sum(),
             "because bodies did not arrive in their time",
         ),
+        (
+            runs.iter().map(|run| run.slow).sum(),
+            "because the server had become slow",
+        ),
     ];
     let whys = whys.iter().filter(|(n, _)| *n > 0);
     let whys: Vec<_> = whys
@@ -136,15 +149,11 @@ fn halvings(phase: &Phase) -> Option<String> {
         return None;
     }
     let highest = runs.iter().map(|run| run.highest).max()?;
-    let least = runs.iter().map(|run| run.at_end).min()?;
-    let most = runs.iter().map(|run| run.at_end).max()?;
-    let end = if least == most {
-        least.to_string()
-    } else {
-        format!("{least} to {most}")
-    };
+    let end = span(runs.iter().map(|run| run.at_end))?;
+    let rate = span(runs.iter().filter_map(|run| run.per_second_at_end));
+    let rate = rate.map_or_else(String::new, |rate| format!(" and {rate} a second"));
     Some(format!(
-        "limiter: `{}` went up to {highest} requests at once, was halved {}, and ended at {end}\n",
+        "limiter: `{}` went up to {highest} requests at once, was cut {}, and ended at {end} at once{rate}\n",
         phase.name,
         whys.join(" and "),
     ))
@@ -421,7 +430,7 @@ mod tests {
     }
 
     #[test]
-    fn a_closed_loop_tells_attempts_and_that_nothing_was_halved() {
+    fn a_closed_loop_tells_attempts_and_that_nothing_was_cut() {
         let calm = Limiter {
             highest: 64,
             at_end: 64,
@@ -434,7 +443,7 @@ mod tests {
         put           1000   ± 0 %      1.5 ms  2.0 ms  4.0 ms  8.0 ms  7 throttled
 
         median and percentiles are of each attempt, at a server that is fully loaded
-        limiter: nothing was halved, and up to 64 requests at once were allowed
+        limiter: nothing was cut, and up to 64 requests at once were allowed
         ");
     }
 
@@ -443,8 +452,10 @@ mod tests {
         let hurried = Limiter {
             highest: 40,
             at_end: 11,
+            per_second_at_end: Some(190),
             throttled: 3,
             late: 1,
+            slow: 0,
         };
         insta::assert_snapshot!(report(&made_up(Some(500), hurried, 12)), @r"
         100 paths with 1.00 MiB of NARs, zstd at level 3; 2 threads, at most 64 requests at once
@@ -454,7 +465,7 @@ mod tests {
 
         500 requests were due in a second; median and percentiles are from then to the answer
         `put`: 12 of 4000 requests were never begun, so long was the queue; they count with what they had waited
-        limiter: `put` went up to 40 requests at once, was halved 6 times because the server asked to slow down and 2 times because bodies did not arrive in their time, and ended at 11
+        limiter: `put` went up to 40 requests at once, was cut 6 times because the server asked to slow down and 2 times because bodies did not arrive in their time, and ended at 11 at once and 190 a second
         ");
     }
 }

@@ -31,6 +31,7 @@ use crate::{
         error::{self, Failure},
         resolve, run, web,
     },
+    clock::Clock,
     meter::Meter,
     nix::cache_url::{AddressingStyle, CacheUrl, Endpoint, Location, Params, ParseError},
     stop::Stop,
@@ -161,7 +162,7 @@ impl Cache {
         if limits.is_read_only {
             inner = Arc::new(DryRun::new(inner));
         }
-        let limiting: Arc<dyn Backend> = Arc::new(Limiting::new(inner, caps));
+        let limiting: Arc<dyn Backend> = Arc::new(Limiting::new(inner, caps, Clock::system()));
         Ok(Arc::new(Retrying::new(
             limiting,
             self.policy,

@@ -77,7 +77,8 @@ async fn a_million_narinfos_are_listed_and_deleted() {
         max_requests: 64,
         upload_bytes_per_s: None,
     };
-    let backend: Arc<dyn Backend> = Arc::new(Limiting::new(Arc::new(counting), caps));
+    let backend: Arc<dyn Backend> =
+        Arc::new(Limiting::new(Arc::new(counting), caps, Clock::system()));
     let options = PutOptions::default();
     stream::iter(0..N_PUT)
         .map(|n| {

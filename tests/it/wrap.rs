@@ -39,6 +39,11 @@ fn memory() -> Memory {
     Memory::new(Clock::system())
 }
 
+/// A clock that goes as tokio's waits do.
+fn waits() -> Clock {
+    Clock::paused(SystemTime::UNIX_EPOCH)
+}
+
 fn key(text: &str) -> ObjectKey {
     ObjectKey::parse(text).unwrap()
 }
@@ -103,7 +108,7 @@ async fn a_limited_back_end_keeps_the_contract() {
         max_requests: 3,
         upload_bytes_per_s: Some(1 << 40),
     };
-    let backend = Limiting::new(Arc::new(memory()), caps);
+    let backend = Limiting::new(Arc::new(memory()), caps, waits());
     let traits = Traits {
         copies: false,
         keeps_user: true,
@@ -306,27 +311,29 @@ async fn a_fenced_write_is_tried_again_while_its_fence_stands_and_its_doubts_are
 
 #[tokio::test(start_paused = true)]
 async fn requests_at_once_grow_with_success_and_are_halved_once_for_all_under_way() {
-    let throttled = (0..64).map(|_| fails(Kind::Throttled));
-    let script = (0..200).map(|_| None).chain(throttled);
+    let late = (0..64).map(|_| fails(Kind::TimedOut));
+    let script = (0..200).map(|_| None).chain(late);
     let faulty = Faulty::scripted(Arc::new(memory()), script);
     let caps = Caps {
         max_requests: 64,
         upload_bytes_per_s: None,
     };
-    let backend = Arc::new(Limiting::new(Arc::new(faulty), caps));
+    let backend = Arc::new(Limiting::new(Arc::new(faulty), caps, waits()));
     assert_eq!(backend.allowed(), 8);
     let head = async || backend.head(&key("a")).await.unwrap_err().kind;
     for _ in 0..200 {
         assert_eq!(head().await, Kind::NotFound);
     }
     assert_eq!(backend.allowed(), 64, "one more per success, up to the cap");
-    let kinds = join_all((0..64).map(|_| head())).await;
-    assert!(kinds.iter().all(|kind| *kind == Kind::Throttled));
+    let names: Vec<_> = (0..64).map(|n| n.to_string()).collect();
+    for done in join_all(names.iter().map(|name| put(&*backend, name))).await {
+        assert_eq!(done.unwrap_err().kind, Kind::TimedOut);
+    }
     let after = backend.allowed();
     assert!((1..=32).contains(&after), "{after}");
     let decisions = backend.decisions();
     assert_eq!((decisions.highest, decisions.allowed), (64, after));
-    assert!(decisions.n_throttled >= 1 && decisions.n_late == 0);
+    assert!(decisions.n_late >= 1 && decisions.n_throttled == 0);
     for _ in 0..after {
         head().await;
     }
@@ -335,6 +342,42 @@ async fn requests_at_once_grow_with_success_and_are_halved_once_for_all_under_wa
         after + 1,
         "one more per round from there"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_asks_to_slow_down_gets_fewer_requests_a_second() {
+    let throttled = (0..64).map(|_| fails(Kind::Throttled));
+    let script = (0..1000).map(|_| None).chain(throttled);
+    let faulty = Faulty::scripted(
+        Arc::new(Faulty::slow(Arc::new(memory()), Duration::from_millis(1))),
+        script,
+    );
+    let caps = Caps {
+        max_requests: 1,
+        upload_bytes_per_s: None,
+    };
+    let backend = Arc::new(Limiting::new(Arc::new(faulty), caps, waits()));
+    let head = async || backend.head(&key("a")).await.unwrap_err().kind;
+    for _ in 0..1000 {
+        assert_eq!(head().await, Kind::NotFound);
+    }
+    assert_eq!(backend.decisions().requests_per_second, None);
+    let kinds = join_all((0..64).map(|_| head())).await;
+    assert!(kinds.iter().all(|kind| *kind == Kind::Throttled));
+    let decisions = backend.decisions();
+    let rate = decisions.requests_per_second.unwrap();
+    assert!((300..960).contains(&rate), "{rate}");
+    assert!(decisions.n_throttled >= 1 && decisions.n_late == 0);
+    assert_eq!(
+        decisions.allowed, 1,
+        "their number at once follows by itself"
+    );
+    let began = Instant::now();
+    for _ in 0..100 {
+        head().await;
+    }
+    let took = began.elapsed().as_secs_f64();
+    assert!(took > 90.0 / f64::from(rate), "{took} at {rate}/s");
 }
 
 /// Deletes every other key, and is asked to slow down about the rest.
@@ -367,13 +410,17 @@ impl Around for Halfway {
 }
 
 #[tokio::test(start_paused = true)]
-async fn deletions_that_are_throttled_key_by_key_are_fewer_at_once_and_end_all_the_same() {
+async fn deletions_that_are_throttled_key_by_key_are_slower_and_end_all_the_same() {
     let memory = memory();
     let caps = Caps {
         max_requests: 64,
         upload_bytes_per_s: None,
     };
-    let limiting = Arc::new(Limiting::new(Arc::new(Halfway(memory.clone())), caps));
+    let limiting = Arc::new(Limiting::new(
+        Arc::new(Halfway(memory.clone())),
+        caps,
+        waits(),
+    ));
     let keys: Vec<_> = (0..8).map(|n| key(&n.to_string())).collect();
     for key in &keys {
         memory.plant(key.as_str(), "x");
@@ -384,7 +431,8 @@ async fn deletions_that_are_throttled_key_by_key_are_fewer_at_once_and_end_all_t
     assert_eq!(backend.delete(&keys, None).await.unwrap(), []);
     assert_eq!(memory.names(), [""; 0]);
     // 8 keys, then 4, 2 and 1: three refusals and a success.
-    assert_eq!((meter.retries(), limiting.allowed()), (3, 2));
+    assert_eq!(meter.retries(), 3);
+    assert!(limiting.decisions().requests_per_second.is_some());
 }
 
 #[tokio::test(start_paused = true)]
@@ -395,7 +443,7 @@ async fn bodies_that_do_not_arrive_in_time_are_fewer_the_next_time() {
         max_requests: 64,
         upload_bytes_per_s: None,
     };
-    let backend = Limiting::new(Arc::new(faulty), caps);
+    let backend = Limiting::new(Arc::new(faulty), caps, waits());
     assert!(put(&backend, "a").await.is_err());
     assert_eq!(backend.allowed(), 4);
     // What has no body says nothing about the line.
@@ -411,7 +459,7 @@ async fn no_more_requests_are_under_way_than_allowed() {
         max_requests: 4,
         upload_bytes_per_s: None,
     };
-    let backend = Limiting::new(Arc::new(slow), caps);
+    let backend = Limiting::new(Arc::new(slow), caps, waits());
     let began = Instant::now();
     let names: Vec<_> = (0..100).map(|n| n.to_string()).collect();
     for done in join_all(names.iter().map(|name| put(&backend, name))).await {
@@ -426,7 +474,7 @@ async fn bodies_are_sent_no_faster_than_people_want() {
         max_requests: 64,
         upload_bytes_per_s: Some(1000),
     };
-    let backend = Limiting::new(Arc::new(memory()), caps);
+    let backend = Limiting::new(Arc::new(memory()), caps, waits());
     let began = Instant::now();
     let options = PutOptions::default();
     let keys: Vec<_> = (0..5).map(|n| key(&n.to_string())).collect();

@@ -1,12 +1,17 @@
-//! Finds out how many requests at once a server bears, and how fast people want bodies sent.
+//! Finds out how many requests at once a server bears, how many a second, and how fast people want bodies
+//! sent.
 //!
-//! The number begins low and grows by one with each success, which doubles it per round trip, until it
-//! reaches the cap or the server asks to slow down. Then it is halved, once for all requests that were
-//! under way, and grows by one per round trip from there (the way of TCP). Servers that bear 200
-//! requests a second exist, and so do those that bear 5,000.
+//! The number at once begins low and grows by one with each success, which doubles it per round trip, until
+//! it reaches the cap, the server asks to slow down, or it has become slow. From there it grows by one per
+//! round trip (the way of TCP).
 //!
-//! A body that does not arrive in its time halves the number too: on a slow uplink the bodies under way
-//! starve each other, and as many of them would do so again.
+//! A server that asks to slow down gets fewer requests a second: see [`rate`]. How many of them are under
+//! way at once follows from that. Servers that bear 200 requests a second exist, and so do those that bear
+//! 5,000.
+//!
+//! A body that does not arrive in its time halves the number at once: on a slow uplink the bodies under way
+//! starve each other, and as many of them would do so again. A server whose small answers take long, and
+//! many times as long as at its best, has more requests in its queue than it can use: it gets fewer, too.
 //!
 //! Bodies are paced by making each wait for its share of time, one after the other; a body is sent
 //! whole, so the rate is kept over several of them and not within one. Whoever waits for that holds no
@@ -15,6 +20,9 @@
 //! Not here: trying again (`retry`), which belongs outside of this, so that who waits for a better time
 //! holds no place.
 
+mod rate;
+mod slow;
+
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -22,17 +30,26 @@ use std::{
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+use self::{rate::Rate, slow::Slowness};
 use super::{
-    around::{Around, Asked, Attempt},
+    around::{Around, Asked, Attempt, of_deletion},
     count::Verb,
 };
 use crate::{
     backend::{Backend, Error, Fence, Kind},
+    clock::Clock,
     nix::object_key::ObjectKey,
 };
 
 /// Where the number begins: more than one connection's latency hides, less than any server minds.
 const FIRST: u32 = 8;
+
+/// A body of up to so many bytes is on the line for a moment only: how long its request takes is the
+/// server's doing.
+const SMALL_BODY: u64 = 64 << 10;
+
+/// A server that has become slow gets this share of what it was asked at once.
+const SLOWER: f64 = 0.8;
 
 /// What is not to be exceeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,17 +67,21 @@ pub struct Decisions {
     pub highest: u32,
     /// How many are allowed now.
     pub allowed: u32,
-    /// How often their number was halved because the server asked to slow down.
+    /// How many requests a second are allowed now, if the server has ever asked to slow down.
+    pub requests_per_second: Option<u32>,
+    /// How often that was cut because the server asked to slow down.
     pub n_throttled: u64,
-    /// How often because bodies did not arrive in their time.
+    /// How often the number at once was halved because bodies did not arrive in their time.
     pub n_late: u64,
+    /// How often it was cut because the server had become slow.
+    pub n_slow: u64,
 }
 
-/// Why the number is halved.
+/// Why fewer requests are allowed at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Cut {
-    Throttled,
     Late,
+    Slow,
 }
 
 /// A back end that is asked for no more at once than it bears.
@@ -68,23 +89,28 @@ enum Cut {
 pub struct Limiting {
     inner: Arc<dyn Backend>,
     caps: Caps,
+    clock: Clock,
     /// A place for each request under way.
     places: Semaphore,
     state: Mutex<State>,
     /// Held for a body's share of time. Tokio's lock, since it is held while waiting, and lets the
     /// waiting through in their order.
     pace: tokio::sync::Mutex<()>,
+    /// Held by the request whose turn is next, where there is a rate.
+    turns: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug)]
 struct State {
+    rate: Rate,
+    slowness: Slowness,
     /// How many requests may be under way; its fraction is growth to come.
     allowed: f64,
     /// Places that are to be taken away when they are given back.
     n_excess: u32,
-    /// Whether the server has never asked to slow down.
+    /// Whether nothing has shown yet that there are enough.
     is_starting: bool,
-    /// Counts the halvings: of the requests under way at one only one halves.
+    /// Counts the cuts: of the requests under way at one none makes another.
     n_cuts: u64,
     /// What was decided so far; how many are allowed is not kept here.
     decisions: Decisions,
@@ -96,6 +122,7 @@ struct Place<'a> {
     limiting: &'a Limiting,
     permit: Option<SemaphorePermit<'a>>,
     n_cuts: u64,
+    since: Duration,
 }
 
 impl Drop for Place<'_> {
@@ -111,15 +138,17 @@ impl Drop for Place<'_> {
 }
 
 impl Limiting {
-    /// Wraps `inner`.
+    /// Wraps `inner`; `clock` goes as the runtime's waits do.
     #[must_use]
-    pub fn new(inner: Arc<dyn Backend>, caps: Caps) -> Self {
+    pub fn new(inner: Arc<dyn Backend>, caps: Caps, clock: Clock) -> Self {
         let caps = Caps {
             max_requests: caps.max_requests.max(1),
             ..caps
         };
         let first = FIRST.min(caps.max_requests);
         let state = State {
+            rate: Rate::default(),
+            slowness: Slowness::default(),
             allowed: f64::from(first),
             n_excess: 0,
             is_starting: true,
@@ -132,9 +161,11 @@ impl Limiting {
         Self {
             inner,
             caps,
+            clock,
             places: Semaphore::new(places(first)),
             state: Mutex::new(state),
             pace: tokio::sync::Mutex::default(),
+            turns: tokio::sync::Mutex::default(),
         }
     }
 
@@ -150,6 +181,7 @@ impl Limiting {
         let state = self.lock();
         Decisions {
             allowed: whole(state.allowed),
+            requests_per_second: state.rate.at(self.clock.elapsed()).map(whole),
             ..state.decisions
         }
     }
@@ -158,14 +190,31 @@ impl Limiting {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Waits for a turn, and then for a place.
     async fn seat(&self) -> Place<'_> {
+        self.turn().await;
         // The semaphore is never closed; without a permit the request would go uncounted, no worse.
         let permit = self.places.acquire().await.ok();
         Place {
             limiting: self,
             permit,
             n_cuts: self.lock().n_cuts,
+            since: self.clock.elapsed(),
         }
+    }
+
+    /// Waits until one more request keeps the rate. One waits at a time, so that a rate that changes holds
+    /// for all that come after.
+    async fn turn(&self) {
+        if self.lock().rate.at(self.clock.elapsed()).is_none() {
+            return;
+        }
+        let turn = self.turns.lock().await;
+        let wait = self.lock().rate.take_turn(self.clock.elapsed());
+        if !wait.is_zero() {
+            tokio::time::sleep(wait).await;
+        }
+        drop(turn);
     }
 
     /// Waits for a body's share of time.
@@ -180,30 +229,66 @@ impl Limiting {
     }
 
     /// Learns from an answer, and gives its place back.
-    fn learn<T>(&self, place: Place<'_>, done: Result<T, Error>) -> Result<T, Error> {
+    fn learn<T>(
+        &self,
+        place: Place<'_>,
+        asked: Asked<'_>,
+        done: Result<T, Error>,
+    ) -> Result<T, Error> {
         match &done {
-            Err(error) if error.kind == Kind::Throttled => self.halve(place.n_cuts, Cut::Throttled),
+            Err(error) if error.kind == Kind::Throttled => self.slow_down(),
+            Err(error) if error.kind == Kind::TimedOut && has_body(asked.verb) => {
+                self.cut(place.n_cuts, Cut::Late);
+            }
             // A server that fails or is silent says nothing about how much it bears.
             Err(error) if matches!(error.kind, Kind::Unreachable | Kind::TimedOut) => {}
             // Nor does one that was not asked.
             Err(error) if error.kind == Kind::TooLate => {}
-            Ok(_) | Err(_) => self.grow(),
+            Ok(_) | Err(_) => self.is_answered(&place, asked),
         }
         drop(place);
         done
     }
 
-    fn halve(&self, n_cuts: u64, why: Cut) {
+    fn slow_down(&self) {
+        let mut state = self.lock();
+        state.is_starting = false;
+        if state.rate.is_refused(self.clock.elapsed()) {
+            state.decisions.n_throttled += 1;
+        }
+    }
+
+    fn is_answered(&self, place: &Place<'_>, asked: Asked<'_>) {
+        let now = self.clock.elapsed();
+        let mut state = self.lock();
+        state.rate.is_taken(now);
+        let is_too_slow =
+            is_small(asked) && state.slowness.is_too_slow(now.saturating_sub(place.since));
+        drop(state);
+        if is_too_slow {
+            self.cut(place.n_cuts, Cut::Slow);
+        } else {
+            self.grow();
+        }
+    }
+
+    fn cut(&self, n_cuts: u64, why: Cut) {
         let mut state = self.lock();
         if state.n_cuts != n_cuts {
             return;
         }
-        match why {
-            Cut::Throttled => state.decisions.n_throttled += 1,
-            Cut::Late => state.decisions.n_late += 1,
-        }
+        let share = match why {
+            Cut::Late => {
+                state.decisions.n_late += 1;
+                0.5
+            }
+            Cut::Slow => {
+                state.decisions.n_slow += 1;
+                SLOWER
+            }
+        };
         let before = whole(state.allowed);
-        state.allowed = (state.allowed / 2.0).max(1.0);
+        state.allowed = (state.allowed * share).max(1.0);
         state.is_starting = false;
         state.n_cuts += 1;
         state.n_excess += before - whole(state.allowed);
@@ -235,10 +320,10 @@ impl Limiting {
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "it lies between 1 and a cap that is a u32"
+    reason = "a number of requests is at least 1; beyond a u32 it is the largest of them"
 )]
-fn whole(allowed: f64) -> u32 {
-    allowed as u32
+fn whole(number: f64) -> u32 {
+    number as u32
 }
 
 fn places(number: u32) -> usize {
@@ -257,16 +342,12 @@ impl Around for Limiting {
         asked: Asked<'a>,
         attempt: impl Attempt<'a, T> + 'a,
     ) -> Result<T, Error> {
-        let has_body = matches!(asked.verb, Verb::Put | Verb::PutPart);
-        if has_body {
+        if has_body(asked.verb) {
             self.pace(asked.bytes).await;
         }
         let place = self.seat().await;
         let done = attempt().await;
-        if has_body && matches!(&done, Err(error) if error.kind == Kind::TimedOut) {
-            self.halve(place.n_cuts, Cut::Late);
-        }
-        self.learn(place, done)
+        self.learn(place, asked, done)
     }
 
     async fn delete_around(
@@ -283,10 +364,23 @@ impl Around for Limiting {
         match &done {
             // S3 can ask to slow down about single keys of an answer that went well.
             Ok(failed) if is_throttled(failed) => {
-                self.halve(place.n_cuts, Cut::Throttled);
+                self.slow_down();
                 done
             }
-            _ => self.learn(place, done),
+            _ => self.learn(place, of_deletion(keys, fence), done),
         }
+    }
+}
+
+const fn has_body(verb: Verb) -> bool {
+    matches!(verb, Verb::Put | Verb::PutPart)
+}
+
+/// Whether how long a request takes tells about the server alone.
+const fn is_small(asked: Asked<'_>) -> bool {
+    match asked.verb {
+        Verb::Head => true,
+        Verb::Put => asked.bytes <= SMALL_BODY,
+        _ => false,
     }
 }
