@@ -33,7 +33,10 @@ use crate::{
     graph::{Graph, Node, index},
     meter::{Meter, Phase},
     nix::{nar::listing::Listing, object_key::ObjectKey, path_info::PathInfo},
-    plan::copy::{CopyItem, CopyPlan, FoundBody, Presence},
+    plan::{
+        check::Judged,
+        copy::{CopyItem, CopyPlan, FoundBody, Presence},
+    },
     source::Source,
     stop::Stop,
     tomb::narinfo_options,
@@ -98,7 +101,7 @@ pub(super) async fn run(
     job: Job,
     graph: &Graph,
     presence: &[Presence],
-    plan: &CopyPlan,
+    plan: &Judged<CopyPlan>,
     report: &mut Report,
 ) -> Outcome {
     let stop = job.stop.clone();

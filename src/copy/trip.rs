@@ -36,7 +36,7 @@ use crate::{
     meter::Meter,
     nix::{object_key::ObjectKey, path_info::PathInfo, store_path::HashPart},
     plan::{
-        check,
+        check::Judged,
         copy::{Bodies, CopyItem, CopyPlan, Policy, Presence, SkipReason, plan},
     },
     source::Source,
@@ -67,7 +67,7 @@ pub(super) struct Trip {
 #[derive(Debug)]
 struct Survey {
     presence: Vec<Presence>,
-    plan: CopyPlan,
+    plan: Judged<CopyPlan>,
     shares: Shares,
 }
 
@@ -117,7 +117,7 @@ impl Trip {
     pub(super) async fn rehearse(mut self) -> Result<Report, Error> {
         let mut pact = Pact::silent(&self.dest, &self.closure, self.bodies(), &self.request);
         let survey = self.first_look(&mut pact).await?;
-        Ok(self.report(survey.plan, pact).await)
+        Ok(self.report(survey.plan.into_inner(), pact).await)
     }
 
     /// Copies.
@@ -179,7 +179,7 @@ impl Trip {
     /// C2 to C6, again and again while something is missing.
     async fn rounds(&mut self, pact: &mut Pact, found: Found) -> Result<Report, Error> {
         let mut survey = self.first_look(pact).await?;
-        let mut report = Report::of(self.closure.clone(), survey.plan.clone());
+        let mut report = Report::of(self.closure.clone(), CopyPlan::clone(&survey.plan));
         report.passed = self.passed_by(&survey.plan);
         let prepared = welcome::prepare(found, self.source.store_dir(), &*self.dest).await?;
         report.warnings.extend(prepared);
@@ -323,7 +323,7 @@ impl Trip {
             allow_unsigned: self.request.options.allow_unsigned,
         };
         let plan = plan(&self.graph, &self.closure, &presence, policy)?;
-        check::copy(&self.graph, &self.closure, &presence, policy, &plan)?;
+        let plan = Judged::copy(&self.graph, &self.closure, &presence, policy, plan)?;
         let max_parts = self.dest.limits().max_parts;
         let shares = haul::shares(&self.request, &self.closure, &plan, max_parts)?;
         Ok(Survey {

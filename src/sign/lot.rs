@@ -41,7 +41,7 @@ use crate::{
         object_key::ObjectKey,
         store_path::{HashPart, StorePath},
     },
-    plan::{check, sign::Verdict},
+    plan::{check::Judged, sign::Verdict},
     tomb::{self, Books, Concern, Held, books, narinfo_options},
 };
 
@@ -314,12 +314,8 @@ async fn one(
         if !has_body(shared, outlook, *part, &narinfo, &object.meta).await? {
             return Ok(Done::Left(path, Why::BodyGone));
         }
-        check::rewrite(
-            &shared.cache.store_dir,
-            &narinfo.parsed,
-            &narinfo.text,
-            &text,
-        )?;
+        let (store_dir, old) = (&shared.cache.store_dir, &narinfo.parsed);
+        let text = Judged::rewrite(store_dir, old, &narinfo.text, text)?;
         match put(shared, &key, text, object.meta, fence).await {
             Ok(()) => was_written = true,
             Err(error) if error.kind == Kind::TooLate => return Ok(Done::Late),
@@ -353,7 +349,7 @@ async fn has_body(
 async fn put(
     shared: &Shared,
     key: &ObjectKey,
-    text: String,
+    text: Judged<String>,
     read: ObjectMeta,
     fence: &Fence,
 ) -> Result<(), backend::Error> {
@@ -367,7 +363,7 @@ async fn put(
     let put = shared
         .cache
         .dest
-        .put(key, Bytes::from(text), &options)
+        .put(key, Bytes::from(text.into_inner()), &options)
         .await;
     if compares && matches!(&put, Err(error) if error.kind == Kind::Unsupported) {
         shared.compares.store(false, Relaxed);

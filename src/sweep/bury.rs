@@ -21,12 +21,12 @@ use super::{
     report::{Fate, NotDeleted, Spared},
 };
 use crate::{
-    graph::{Node, Row},
+    graph::{Node, NodeSet, Row},
     ledger::{IntentFile, IntentId, JournalFile, Name, journal::Entry},
     meter::Phase,
     nix::{object_key::ObjectKey, store_path::HashPart},
     plan::{
-        check,
+        check::Judged,
         sweep::{Fresh, IntentSeen, Scene, SpareList, SpareReason, SweepPlan, spare},
     },
 };
@@ -43,12 +43,14 @@ pub(super) struct Burial {
 /// What may become reachable while batches are under way.
 struct Watch<'a> {
     scene: &'a Scene<'a>,
-    plan: &'a SweepPlan,
+    plan: &'a Judged<SweepPlan>,
     living: Living,
     /// Written since the first look, or not deleted: all that they need stays.
     rows: Vec<Row>,
     is_readable: bool,
     known: BTreeSet<IntentId>,
+    /// What every decision so far lets go; nothing before the first.
+    goes: Option<NodeSet>,
     spared: BTreeMap<Node, SpareReason>,
 }
 
@@ -66,17 +68,34 @@ impl Watch<'_> {
     /// Decides again what is spared; what was spared once stays so.
     fn decide(&mut self) -> Result<(), Error> {
         let list = spare(self.scene, self.plan, &self.fresh());
-        self.heed(list)
+        let list = self.judge(list)?;
+        self.heed(list);
+        Ok(())
     }
 
-    /// Has a decision judged by what was looked at, and only then goes by it.
-    fn heed(&mut self, list: SpareList) -> Result<(), Error> {
+    /// Has a decision judged by what was looked at.
+    fn judge(&self, list: SpareList) -> Result<Judged<SpareList>, Error> {
         let fresh = self.fresh();
-        check::burial(self.scene, self.plan, &fresh, &list)?;
-        for (node, reason) in list.spared {
+        Ok(Judged::burial(self.scene, self.plan, &fresh, list)?)
+    }
+
+    /// Goes by a decision.
+    fn heed(&mut self, list: Judged<SpareList>) {
+        let mut goes = NodeSet::new(self.scene.census.len());
+        let all = list.levels.iter().flatten().copied();
+        let is_open = |node: &Node| self.goes.as_ref().is_none_or(|open| open.contains(*node));
+        for node in all.filter(is_open) {
+            goes.insert(node);
+        }
+        self.goes = Some(goes);
+        for (node, reason) in list.into_inner().spared {
             self.spared.entry(node).or_insert(reason);
         }
-        Ok(())
+    }
+
+    /// Returns whether all decisions let a node go.
+    fn goes(&self, node: Node) -> bool {
+        self.goes.as_ref().is_some_and(|goes| goes.contains(node))
     }
 
     fn take(&mut self, intents: Vec<IntentSeen>) -> Result<(), Error> {
@@ -94,7 +113,7 @@ impl Context {
     pub(super) async fn bury(
         &self,
         scene: &Scene<'_>,
-        plan: &SweepPlan,
+        plan: &Judged<SweepPlan>,
         journal: &Journal,
         (living, again): (Living, &Narinfos),
     ) -> Result<Burial, Error> {
@@ -107,6 +126,7 @@ impl Context {
             living,
             rows: written(scene, journal, again),
             is_readable: again.wrecks.is_empty(),
+            goes: None,
             spared: BTreeMap::new(),
             scene,
             plan,
@@ -199,9 +219,7 @@ impl Context {
         self.look_for_intents(watch).await?;
         let nodes: Vec<(Node, HashPart)> = {
             let watch = watch.lock().await;
-            let left = batch
-                .into_iter()
-                .filter(|(node, _)| !watch.spared.contains_key(node));
+            let left = batch.into_iter().filter(|(node, _)| watch.goes(*node));
             left.collect()
         };
         let keys: Vec<ObjectKey> = nodes
@@ -284,10 +302,10 @@ mod tests {
     };
 
     #[test]
-    fn what_the_judge_refuses_is_not_gone_by() {
+    fn nothing_goes_but_by_what_the_judge_has_let_pass() {
         let world = World::of("old@99 -> lib; lib@99; other@99");
         let (scene, nothing) = (world.scene(), Living::default());
-        let plan = plan(&scene).unwrap();
+        let plan = Judged::sweep(&scene, plan(&scene).unwrap()).unwrap();
         let mut watch = Watch {
             scene: &scene,
             plan: &plan,
@@ -295,6 +313,7 @@ mod tests {
             rows: Vec::new(),
             is_readable: true,
             known: BTreeSet::new(),
+            goes: None,
             spared: BTreeMap::new(),
         };
         let all = spare(&scene, &plan, &watch.fresh());
@@ -303,14 +322,23 @@ mod tests {
         let mut too_little = all;
         let other = (world.node("other"), SpareReason::Needed);
         too_little.spared.push(other);
-        let refused = watch.heed(too_little).unwrap_err();
+        let refused = watch.judge(too_little).unwrap_err();
         assert!(
             matches!(refused, Error::Plan(Broken::Named(named)) if named == part("lib")),
             "{refused:?}"
         );
-        assert!(watch.spared.is_empty());
+        let goes =
+            |watch: &Watch<'_>| ["old", "other", "lib"].map(|name| watch.goes(world.node(name)));
+        assert_eq!(
+            goes(&watch),
+            [false; 3],
+            "nothing goes before the judge has spoken"
+        );
         watch.decide().unwrap();
-        let spared: Vec<Node> = watch.spared.into_keys().collect();
-        assert_eq!(spared, [world.node("lib")]);
+        assert_eq!(goes(&watch), [true, true, false]);
+        assert_eq!(Vec::from_iter(watch.spared.keys()), [&world.node("lib")]);
+        // What was spared once stays so, though nothing speaks for it any more.
+        watch.take(Vec::new()).unwrap();
+        assert_eq!(goes(&watch), [true, true, false]);
     }
 }

@@ -31,9 +31,12 @@ use crate::{
     plan::bodies::{
         self, Ages, BodySeen, Candidate, Hold, JournalSeen, Look, OrphanVerdict, Orphans, Verdict,
     },
-    plan::check,
+    plan::check::Judged,
     tomb::Books,
 };
+
+/// What the second look took off the doom lists, and why.
+type Struck = BTreeMap<ObjectKey, Hold>;
 
 /// What is to be deleted, by one look.
 #[derive(Debug, Default)]
@@ -55,10 +58,9 @@ impl Context {
     ) -> Result<(), Error> {
         let mut books = self.books().await?;
         self.follow(sight, &books).await?;
-        let mut verdicts = self.judge(sight, &books);
+        let mut verdicts = self.decide(sight, &books);
         // Most nights nothing is due; then the looks that were taken suffice for the rest.
         let is_idle = verdicts.due.is_empty() && verdicts.doomed.is_empty();
-        let mut struck = BTreeMap::new();
         if !is_idle && !self.is_dry_run() {
             // Not two of them at once: it is the largest of what is looked at.
             sight.bulk = Bulk::default();
@@ -67,7 +69,7 @@ impl Context {
             self.live_again(report, sight).await?;
             books = self.books().await?;
             self.follow(sight, &books).await?;
-            verdicts = self.judge(sight, &books);
+            verdicts = self.decide(sight, &books);
             if !verdicts.doomed.is_empty() {
                 report.has_begun = true;
                 self.doom(0, &verdicts.doomed).await?;
@@ -75,19 +77,12 @@ impl Context {
                 look_again(self, sight).await?;
                 books = self.books().await?;
                 self.follow(sight, &books).await?;
-                let journals = journals(&books, sight, &self.request.run);
-                let look = self.look(sight, &journals, &verdicts.due, books.now);
-                struck = bodies::strike(&look, &verdicts.doomed)
-                    .into_iter()
-                    .collect();
-                let mut left = verdicts.doomed.clone();
-                left.retain(|doomed| !struck.contains_key(&doomed.body));
-                let found = |key: &ObjectKey| sight.bulk.body(key).and_then(seen);
-                check::deletion(&look, &left, found)?;
             }
         }
         tell_unknown(report, &verdicts);
-        let gone = self.carry_out(report, sight, &verdicts, &struck).await?;
+        let (struck, left) = self.strike(sight, &books, &verdicts)?;
+        let gone = self.carry_out(report, sight, &verdicts, &struck, &left);
+        let gone = gone.await?;
         let finished = self
             .finish_journals(&books, sight, &verdicts, &gone)
             .await?;
@@ -167,7 +162,7 @@ impl Context {
     }
 
     /// S8b and the first half of S9.
-    fn judge(&self, sight: &Sight, books: &Books) -> Verdicts {
+    fn decide(&self, sight: &Sight, books: &Books) -> Verdicts {
         let journals = journals(books, sight, &self.request.run);
         let due = bodies::due(&journals, self.ages(), books.now);
         let look = self.look(sight, &journals, &due, books.now);
@@ -184,6 +179,25 @@ impl Context {
             orphans,
             doomed,
         }
+    }
+
+    /// S8d: takes off the doom lists what the last look holds, and has what is left judged by that look.
+    fn strike(
+        &self,
+        sight: &Sight,
+        books: &Books,
+        verdicts: &Verdicts,
+    ) -> Result<(Struck, Judged<Vec<Doomed>>), Error> {
+        let journals = journals(books, sight, &self.request.run);
+        let look = self.look(sight, &journals, &verdicts.due, books.now);
+        let struck: Struck = bodies::strike(&look, &verdicts.doomed)
+            .into_iter()
+            .collect();
+        let mut left = verdicts.doomed.clone();
+        left.retain(|doomed| !struck.contains_key(&doomed.body));
+        let found = |key: &ObjectKey| sight.bulk.body(key).and_then(seen);
+        let left = Judged::deletion(&look, left, found)?;
+        Ok((struck, left))
     }
 
     /// Returns what each doom list is to name.
@@ -223,11 +237,10 @@ impl Context {
         report: &mut Report,
         sight: &mut Sight,
         verdicts: &Verdicts,
-        struck: &BTreeMap<ObjectKey, Hold>,
+        struck: &Struck,
+        doomed: &Judged<Vec<Doomed>>,
     ) -> Result<BTreeSet<ObjectKey>, Error> {
-        let doomed = verdicts.doomed.iter().map(|doomed| &doomed.body);
-        let doomed: BTreeSet<&ObjectKey> =
-            doomed.filter(|body| !struck.contains_key(*body)).collect();
+        let doomed: BTreeSet<&ObjectKey> = doomed.iter().map(|doomed| &doomed.body).collect();
         let keys: Vec<ObjectKey> = doomed.into_iter().cloned().collect();
         let size = |key: &ObjectKey| sight.bulk.body(key).map_or(0, |meta| meta.size);
         let bytes = keys.iter().map(size).sum();
@@ -311,7 +324,7 @@ fn seen(listed: &Listed) -> Option<BodySeen> {
 fn tell_bodies(
     report: &mut Report,
     verdicts: &Verdicts,
-    struck: &BTreeMap<ObjectKey, Hold>,
+    struck: &Struck,
     left: &BTreeSet<&ObjectKey>,
 ) {
     let fate = |key: &ObjectKey| match struck.get(key) {

@@ -17,8 +17,9 @@
 //!
 //! What a caller may rely on:
 //!
-//! - Decisions are `plan`'s, and are judged by `plan::check` before they are carried out. Nothing here
-//!   decides.
+//! - Decisions are `plan`'s, and are judged by `plan::check` before they are carried out: what condemns,
+//!   buries, deletes and puts back takes a [`Judged`](check::Judged) plan, which nobody else can make.
+//!   Nothing here decides.
 //! - A dry run writes nothing at all and says what the same run would do in a cache that nobody touches.
 //! - A refusal, and any error before the first deletion, leaves the cache as it was, but for what was
 //!   put back.

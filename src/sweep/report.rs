@@ -17,6 +17,7 @@ use crate::{
     },
     plan::{
         bodies::Hold,
+        check::Judged,
         sweep::{IntentSeen, PinSeen, RootSeen, SweepPlan},
     },
 };
@@ -119,7 +120,7 @@ pub struct Planned {
     /// The narinfos that were there.
     pub census: Arc<Census>,
     /// What was decided for each.
-    pub plan: Arc<SweepPlan>,
+    pub plan: Arc<Judged<SweepPlan>>,
     /// The root records.
     pub roots: Vec<RootSeen>,
     /// The pins.

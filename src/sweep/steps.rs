@@ -31,7 +31,8 @@ use crate::{
     },
     nix::{object_key::ObjectKey, store_path::HashPart},
     plan::{
-        check, heal, retention,
+        check::Judged,
+        heal, retention,
         sweep::{Known, Scene, Verdict},
     },
     tomb::{Books, restore::Lost},
@@ -239,8 +240,7 @@ fn plan(
         known,
         expiries: &context.known.expiries,
     };
-    let plan = crate::plan::sweep::plan(&scene)?;
-    check::sweep(&scene, &plan)?;
+    let plan = Judged::sweep(&scene, crate::plan::sweep::plan(&scene)?)?;
     if context.is_dry_run() && plan.totals.is_over(percent) {
         report.warnings.push(Warning::OverGuard(percent));
     }

@@ -33,7 +33,7 @@ use crate::{
     },
     plan::{
         bodies::JournalSeen,
-        check,
+        check::Judged,
         heal::{self, HealPlan, HealScene},
     },
 };
@@ -108,7 +108,7 @@ pub async fn restore(
 ) -> Result<Restored, Error> {
     let looked = look(dest, held, timing, parts, step, upstream).await?;
     let plan = looked.plan();
-    looked.carry_out(dest, held, &plan).await
+    looked.carry_out(dest, held, plan).await
 }
 
 /// What was looked at, under the intent, before anything is put back.
@@ -200,9 +200,9 @@ impl Looked<'_> {
         self,
         dest: &dyn Backend,
         held: &Held,
-        plan: &HealPlan,
+        plan: HealPlan,
     ) -> Result<Restored, Error> {
-        self.judge(held, plan)?;
+        let plan = self.judge(held, plan)?;
         let mut restored = Restored {
             lost: self.lost,
             ..Restored::default()
@@ -210,12 +210,12 @@ impl Looked<'_> {
         let holes = plan.holes.iter();
         let holes = holes.map(|(part, reference)| (*part, Lost::Needs(*reference)));
         restored.lost.extend(holes);
-        put_back(dest, held, self.ready, plan, &mut restored).await?;
+        put_back(dest, held, self.ready, &plan, &mut restored).await?;
         Ok(restored)
     }
 
     /// Has the plan judged by what was looked at.
-    fn judge(&self, held: &Held, plan: &HealPlan) -> Result<(), Error> {
+    fn judge(&self, held: &Held, plan: HealPlan) -> Result<Judged<HealPlan>, Error> {
         let books = &self.books;
         let unfinished = books.runs.iter().filter(|book| book.deleted.is_none());
         let journals = unfinished.filter_map(|book| {
@@ -240,7 +240,7 @@ impl Looked<'_> {
             visible: self.around.as_ref().map(|around| &around.visible),
             upstream: self.around.as_ref().map(|_| self.upstream),
         };
-        Ok(check::heal(&scene, plan)?)
+        Ok(Judged::heal(&scene, plan)?)
     }
 }
 
@@ -323,7 +323,7 @@ async fn put_back(
     dest: &dyn Backend,
     held: &Held,
     mut ready: BTreeMap<HashPart, Ready>,
-    plan: &HealPlan,
+    plan: &Judged<HealPlan>,
     restored: &mut Restored,
 ) -> Result<(), Error> {
     let options = PutOptions {

@@ -585,13 +585,13 @@ async fn a_wrong_plan_is_refused_before_anything_is_written() {
             waves: waves.iter().map(|name| vec![part(name)]).collect(),
             ..HealPlan::default()
         };
-        let refused = looked().await.carry_out(&*memory, &held, &plan).await;
+        let refused = looked().await.carry_out(&*memory, &held, plan).await;
         assert!(matches!(refused, Err(Error::Plan(_))), "{waves:?}");
         assert_eq!(memory.names(), names, "{waves:?}");
     }
     let looked = looked().await;
     let right = looked.plan();
-    let restored = looked.carry_out(&*memory, &held, &right).await.unwrap();
+    let restored = looked.carry_out(&*memory, &held, right).await.unwrap();
     assert_eq!(restored.put_back, parts(&["app", "lib"]));
 }
 

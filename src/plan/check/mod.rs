@@ -4,13 +4,14 @@
 //! call, so that one mistake is not made twice. A plan that fails is a bug of narhaul's; it is not
 //! carried out.
 //!
-//! In come the scene that the planner saw and the plan that it made of it; out comes nothing, or the
-//! first rule that is broken. The rules themselves head the file of each kind of plan.
+//! In come the scene that the planner saw and the plan that it made of it; out comes a [`Judged`] plan,
+//! without which nothing is carried out, or the first rule that is broken. The rules themselves head the file of each kind of plan.
 
 mod alive;
 mod copy;
 mod deletion;
 mod heal;
+mod judged;
 mod roots;
 mod sign;
 mod sweep;
@@ -25,6 +26,7 @@ use crate::nix::{
 pub use self::copy::copy;
 pub use self::deletion::deletion;
 pub use self::heal::heal;
+pub use self::judged::Judged;
 pub use self::sign::rewrite;
 pub use self::sweep::{burial, sweep};
 
