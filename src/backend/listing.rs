@@ -62,14 +62,15 @@ pub async fn all(
 }
 
 /// Lists like [`all`] and hands each page to `take`, in any order: for more keys than memory has room
-/// for. Answers are read on tasks of their own, since a page of a thousand keys is milliseconds of it.
+/// for; returns how many there were. Answers are read on tasks of their own, since a page of a thousand
+/// keys is milliseconds of it.
 pub async fn pages(
     backend: &Arc<dyn Backend>,
     prefix: &str,
     is_shallow: bool,
     n_at_once: usize,
     take: impl FnMut(ListPage),
-) -> Result<(), Error> {
+) -> Result<u64, Error> {
     let ask = |query: ListQuery| {
         let backend = Arc::clone(backend);
         async move {
@@ -104,7 +105,7 @@ async fn run<'a>(
     is_shallow: bool,
     n_at_once: usize,
     mut take: impl FnMut(ListPage),
-) -> Result<(), Error> {
+) -> Result<u64, Error> {
     let send = |range: Range| -> BoxFuture<'a, Asked> {
         let page = ask(range.query.clone());
         async move { (range, page.await) }.boxed()
@@ -120,8 +121,10 @@ async fn run<'a>(
         to: None,
         at: 0,
     }));
+    let mut n_pages = 0;
     while let Some((mut range, page)) = asked.next().await {
         let mut page = page?;
+        n_pages += 1;
         let before = range.at;
         let is_over = range.has_read(&mut page);
         range.query.token = page.token.take();
@@ -135,7 +138,7 @@ async fn run<'a>(
         }
         take(page);
     }
-    Ok(())
+    Ok(n_pages)
 }
 
 impl Range {

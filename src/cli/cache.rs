@@ -121,7 +121,7 @@ pub struct Cache {
     /// How often what failed is tried again.
     policy: Policy,
     /// What the cache was asked through [`Cache::limited`].
-    counts: Arc<Counts>,
+    pub(super) counts: Arc<Counts>,
 }
 
 /// What is not to be asked of a cache.

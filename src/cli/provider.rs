@@ -1,10 +1,46 @@
 //! Which provider a cache is at, by the host's name, for prices and habits.
 
 use crate::{
+    backend::wrap::count::{Counts, Verb},
     cli::{Context, env},
     nix::cache_url::{CacheUrl, Location},
-    plan::cost::{AWS, B2, HETZNER, Provider, R2, SELF_HOSTED, WASABI},
+    plan::cost::{AWS, B2, Cost, HETZNER, Provider, R2, SELF_HOSTED, WASABI},
 };
+
+/// Returns what was asked so far, by the kinds that providers bill.
+///
+/// The time costs nothing, since other answers tell it; a bucket's own rules are asked for three times at
+/// most. Bytes are those of objects.
+#[must_use]
+pub fn spent(counts: &Counts) -> Cost {
+    let of = |verbs: &[Verb]| {
+        let readings = verbs.iter().map(|verb| counts.read(*verb));
+        readings.fold((0, 0), |(n, bytes), reading| {
+            (n + reading.requests, bytes + reading.bytes)
+        })
+    };
+    let (n_puts, bytes_in) = of(&[
+        Verb::Put,
+        Verb::Begin,
+        Verb::PutPart,
+        Verb::Complete,
+        Verb::Copy,
+        Verb::CopyPart,
+    ]);
+    let (n_gets, bytes_out) = of(&[Verb::Get, Verb::Head]);
+    Cost {
+        n_puts,
+        n_lists: of(&[Verb::List, Verb::Uploads, Verb::Parts]).0,
+        n_gets: n_gets + RULES * of(&[Verb::Rules]).0,
+        n_deletes: of(&[Verb::Delete, Verb::Abort]).0,
+        bytes_in,
+        bytes_out,
+        ..Cost::default()
+    }
+}
+
+/// Lifecycle, versioning and object lock.
+const RULES: u64 = 3;
 
 /// What hosts' names end in.
 const HOSTS: [(&str, Provider); 5] = [

@@ -9,7 +9,7 @@ use std::{path::PathBuf, sync::Arc};
 use clap::Args;
 
 use crate::{
-    backend::{self, Backend, s3::S3},
+    backend::{self, Backend, s3::S3, wrap::count::Counts},
     cli::{
         Context,
         cache::{self, Limits, Traffic},
@@ -50,6 +50,8 @@ pub struct Desk {
     pub dest: Arc<dyn Backend>,
     /// The same where it is a bucket, with nothing in front of it.
     pub bucket: Option<S3>,
+    /// What was asked of it so far.
+    pub counts: Arc<Counts>,
     /// Where work is counted, for those who watch.
     pub meter: Arc<Meter>,
     /// Whether the work is to end.
@@ -92,6 +94,7 @@ impl Site {
             let desk = Desk {
                 dest: cache.limited(limits, &meter, &stop)?,
                 bucket: cache.bucket.clone(),
+                counts: Arc::clone(&cache.counts),
                 meter: Arc::clone(&meter),
                 stop: stop.clone(),
             };

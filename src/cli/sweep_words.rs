@@ -26,7 +26,7 @@ use crate::{
     ledger::{RunId, config::Config, journal::Reason},
     nix::{object_key::ObjectKey, store_path::HashPart},
     plan::{
-        cost::{self, CacheSize, Cost, Provider},
+        cost::{self, Cost, Provider, Rehearsal},
         retention,
         sweep::Imported,
     },
@@ -52,6 +52,8 @@ pub struct About<'a> {
     pub took: Duration,
     /// What was asked of the cache.
     pub traffic: &'a Traffic,
+    /// What of that the sweep itself has asked, by the kinds that providers bill.
+    pub spent: Cost,
     /// The names of the paths that are told.
     pub names: &'a Names,
     /// The lists of roots that were given.
@@ -315,31 +317,18 @@ fn summary(about: About<'_>, report: &Report) -> Vec<String> {
 /// What a sweep costs that does what a dry run has found.
 #[must_use]
 pub fn cost_of(about: About<'_>, report: &Report) -> Option<Cost> {
-    let planned = report.plan.as_ref()?;
+    report.plan.as_ref()?;
     let sums = Sums::of(report);
-    let requests = about.traffic.requests.iter();
-    // What this run had to read, the next has to read too: a dry run leaves no snapshot.
-    let n_new = requests
-        .filter(|(verb, _)| *verb == "get")
-        .map(|(_, n)| *n)
-        .sum();
-    let size = CacheSize {
-        n_narinfo_keys: report.seen.n_narinfos,
-        n_body_keys: report.seen.n_bodies,
-        n_new,
-        n_ledger_keys: count(planned.roots.len() + planned.pins.len()),
-        has_listings: report
-            .companions
-            .iter()
-            .any(|key| key.as_str().ends_with(".ls")),
+    // Names of what is buried are read from its journal: its index and its texts.
+    let names = Cost {
+        n_gets: if sums.n_buried > 0 { 2 } else { 0 },
+        ..Cost::default()
     };
-    let bytes_freed = sums.bytes_deleted + sums.bytes_buried;
-    Some(cost::sweep(
-        &planned.plan,
-        size,
-        sums.n_deleted,
-        bytes_freed,
-    ))
+    Some(cost::sweep(&Rehearsal {
+        asked: about.spent + names,
+        bytes_freed: sums.bytes_deleted + sums.bytes_buried,
+        ..report.rehearsal
+    }))
 }
 
 fn price(about: About<'_>, report: &Report) -> Option<String> {
@@ -703,6 +692,10 @@ fn as_json(about: About<'_>, report: &Report) -> serde_json::Value {
         "cost": about.is_dry_run.then(|| cost_of(about, report)).flatten().map(|cost| {
             serde_json::json!({
                 "requests": cost.n_requests(),
+                "puts": cost.n_puts,
+                "lists": cost.n_lists,
+                "gets": cost.n_gets,
+                "deletes": cost.n_deletes,
                 "provider": about.provider.map(|at| at.name),
                 "currency": about.provider.map(|at| at.currency),
                 "once": about.provider.map(|at| cost.price(at).to_string()),

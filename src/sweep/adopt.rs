@@ -7,11 +7,14 @@
 
 use super::{
     Context, Error,
+    census::count,
+    context::BATCH,
     report::{Adopted, How},
 };
 use crate::{
     ledger::{JournalFile, Name, RunId},
     nix::object_key::ObjectKey,
+    plan::cost::Rehearsal,
     tomb::books::{Books, RunBook},
 };
 
@@ -58,6 +61,12 @@ impl Orphaned {
         told.extend(tell(&self.open, How::Closed));
         told.sort_by(|a, b| (&a.run, a.how).cmp(&(&b.run, b.how)));
         told
+    }
+
+    /// Counts the requests that ending it takes.
+    pub(super) fn reckon(&self, rehearsal: &mut Rehearsal) {
+        rehearsal.n_adopted = count(self.half_buried.len() + self.open.len());
+        rehearsal.n_drops += count((2 * self.unmarked.len()).div_ceil(BATCH));
     }
 }
 

@@ -31,6 +31,9 @@ use crate::{
     },
 };
 
+/// Paths in one DELETE: each narinfo may have a listing beside it.
+const BATCH_PATHS: usize = BATCH / 2;
+
 /// What burying a journal came to.
 #[derive(Debug, Default)]
 pub(super) struct Burial {
@@ -170,9 +173,8 @@ impl Context {
         ls: &BTreeMap<HashPart, Listed>,
         burial: &mut Burial,
     ) -> Result<Deletion, Error> {
-        // A narinfo may have a listing beside it: half as many keep a batch below its size.
         let has_ended = AtomicBool::new(false);
-        let batches = level.chunks(BATCH / 2).map(<[_]>::to_vec);
+        let batches = level.chunks(BATCH_PATHS).map(<[_]>::to_vec);
         let mut batches = stream::iter(batches.collect::<Vec<_>>())
             .map(|batch| self.bury_batch(watch, batch, ls, &has_ended))
             .buffer_unordered(self.request.n_requests);
@@ -262,6 +264,14 @@ impl Context {
         }
         Ok(())
     }
+}
+
+/// Returns in how many batches a plan's narinfos are deleted.
+pub(super) fn n_batches(plan: &SweepPlan) -> u64 {
+    let levels = plan.levels.iter();
+    levels
+        .map(|level| count(level.len().div_ceil(BATCH_PATHS)))
+        .sum()
 }
 
 /// Returns the rows of all that was written since the first look.

@@ -51,6 +51,8 @@ pub(super) struct Bulk {
     pub(super) families: Vec<(ObjectKey, Listed)>,
     /// Names below them that no key can have.
     pub(super) n_foreign: u64,
+    /// How many pages that took.
+    pub(super) n_pages: u64,
 }
 
 /// What is kept of an object that was listed: with its tag it would be twice as large, in a list of
@@ -76,6 +78,8 @@ pub(super) struct Narinfos {
     pub(super) unreadable: Vec<Unreadable>,
     /// What else lies at the top.
     pub(super) unknown: Unknown,
+    /// How many pages the listing had.
+    pub(super) n_pages: u64,
 }
 
 impl From<ObjectMeta> for Listed {
@@ -117,28 +121,29 @@ impl Context {
             since: Some(since),
             ..Bulk::default()
         };
-        bulk.bodies = self.list_bulk(BODY_PREFIX, &mut bulk.n_foreign).await?;
+        bulk.bodies = self.list_bulk(BODY_PREFIX, &mut bulk).await?;
         for family in FAMILIES {
-            let listed = self.list_bulk(family, &mut bulk.n_foreign).await?;
+            let listed = self.list_bulk(family, &mut bulk).await?;
             bulk.families.extend(listed);
         }
         Ok(bulk)
     }
 
+    /// Lists what lies below one folder; counts into `bulk` the pages, and the names that no key can have.
     async fn list_bulk(
         &self,
         prefix: &str,
-        n_foreign: &mut u64,
+        bulk: &mut Bulk,
     ) -> Result<Vec<(ObjectKey, Listed)>, Error> {
         self.go_on()?;
         let mut listed = Vec::new();
         let take = |page: ListPage| {
-            *n_foreign += page.n_foreign;
+            bulk.n_foreign += page.n_foreign;
             let objects = page.objects.into_iter();
             listed.extend(objects.map(|(key, meta)| (key, Listed::from(meta))));
         };
         let pages = listing::pages(&self.dest, prefix, false, self.request.n_requests, take);
-        pages.await.map_err(|error| self.fail(error))?;
+        bulk.n_pages += pages.await.map_err(|error| self.fail(error))?;
         listed.sort_unstable_by(|a, b| a.0.cmp(&b.0));
         listed.shrink_to_fit();
         Ok(listed)
@@ -170,7 +175,7 @@ impl Context {
             }
         };
         let pages = listing::pages(&self.dest, "", true, self.request.n_requests, take);
-        pages.await.map_err(|error| self.fail(error))?;
+        found.n_pages = pages.await.map_err(|error| self.fail(error))?;
         // They come in any order, and neither plans nor reports should depend on that.
         wanted.sort_by_key(|wanted| wanted.0);
         found.unknown.first.sort();

@@ -17,6 +17,7 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::{
     Context, Error,
+    census::count,
     delete::journals,
     report::{Report, Warning},
     steps::{Sight, look_again},
@@ -59,6 +60,10 @@ impl Context {
         }
         let mut going = self.going(sight, done.books, done.finished, companions);
         let unnamed = unnamed(&going, done.doomed);
+        let rehearsal = &mut report.rehearsal;
+        rehearsal.n_companions = count(going.len());
+        rehearsal.n_read_companions = count(going.iter().filter(|one| !is_listing(one)).count());
+        rehearsal.n_later_doom_lists = count(self.doom_chunks(&unnamed).count());
         if !going.is_empty() && !self.is_dry_run() {
             report.has_begun = true;
             let look = self.look_at_companions(report, sight, done, (going, &unnamed));
@@ -96,7 +101,6 @@ impl Context {
             newer = Some(books);
         }
         let books = newer.as_ref().unwrap_or(done.books);
-        let is_listing = |one: &Companion| matches!(bodies::kind(&one.key), Kind::Listing(_));
         let (old, families): (Vec<Companion>, Vec<Companion>) =
             going.into_iter().partition(is_listing);
         let old: HashSet<ObjectKey> = old.into_iter().map(|listing| listing.key).collect();
@@ -185,10 +189,15 @@ impl Context {
                     continue;
                 }
                 report.aborted.push(upload.key);
+                report.rehearsal.n_aborted += 1;
             }
         }
         Ok(())
     }
+}
+
+fn is_listing(companion: &Companion) -> bool {
+    matches!(bodies::kind(&companion.key), Kind::Listing(_))
 }
 
 fn listings(sight: &Sight) -> Vec<Companion> {

@@ -12,6 +12,7 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::{
     Context, Error,
+    census::count,
     condemn::Journal,
     context::Deletion,
     delete::journals,
@@ -64,6 +65,8 @@ impl Context {
         if plan.is_over_guard {
             report.warnings.push(Warning::ManyDangling(nodes.len()));
         }
+        report.rehearsal.n_dangling = plan.levels.iter().map(|level| count(level.len())).sum();
+        report.rehearsal.n_dangling_levels = count(plan.levels.len());
         let reason = |node: Node| reasons.get(&node).copied().unwrap_or(Reason::Dangling);
         let ordered = plan.levels.iter().flatten();
         let condemned: Vec<(Node, Reason)> = ordered.map(|&node| (node, reason(node))).collect();

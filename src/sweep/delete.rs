@@ -86,6 +86,11 @@ impl Context {
         let finished = self
             .finish_journals(&books, sight, &verdicts, &gone)
             .await?;
+        let rehearsal = &mut report.rehearsal;
+        rehearsal.has_due = !is_idle;
+        rehearsal.n_bodies = count(gone.len());
+        rehearsal.n_doom_lists = count(self.doom_chunks(&verdicts.doomed).count());
+        rehearsal.n_finished = count(finished.len());
         if !gone.is_empty() && !self.is_dry_run() {
             look_again(self, sight).await?;
         }

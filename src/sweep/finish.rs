@@ -13,6 +13,7 @@ use bytes::Bytes;
 use super::{
     Context, Error,
     census::count,
+    context::BATCH,
     living::Living,
     report::{Planned, Report, Warning},
     steps::{Sight, is_over},
@@ -177,8 +178,8 @@ impl Context {
         }
     }
 
-    /// Writes down what this cache's sweeps go by, if that is new.
-    pub(super) async fn write_config(&self) -> Result<(), Error> {
+    /// Writes down what this cache's sweeps go by, if that is new; returns whether it is.
+    pub(super) async fn write_config(&self) -> Result<bool, Error> {
         let (known, settings) = (self.known.config.as_ref(), &self.request.settings);
         let mut config = settings.config.clone();
         if !settings.may_change {
@@ -190,7 +191,7 @@ impl Context {
         if is_new && !self.is_dry_run() {
             self.put(&Name::Config.key(), config.encode()).await?;
         }
-        Ok(())
+        Ok(is_new)
     }
 
     /// S10, but for lease and beat.
@@ -223,6 +224,7 @@ impl Context {
         first.extend(expired.iter().cloned());
         report.expired = expired.into_iter().collect();
         for keys in [first, then] {
+            report.rehearsal.n_drops += count(keys.len().div_ceil(BATCH));
             if !self.is_dry_run() {
                 let left = self.drop_files(&keys).await?;
                 let left = left.into_iter().map(|left| Warning::Kept {

@@ -18,6 +18,7 @@ use crate::{
     plan::{
         bodies::Hold,
         check::Judged,
+        cost::Rehearsal,
         sweep::{IntentSeen, PinSeen, RootSeen, SweepPlan},
     },
 };
@@ -70,6 +71,8 @@ pub struct Report {
     pub unknown: Unknown,
     /// What a person should know, and that stops nothing.
     pub warnings: Vec<Warning>,
+    /// What there was to do, as far as requests hang on it: what a dry run is reckoned by.
+    pub rehearsal: Rehearsal,
     /// Whether narinfos were condemned or bodies doomed, so that an end is told here and not as an error.
     pub has_begun: bool,
     /// Why the run ended before its end, if it did, although it had begun to delete.
@@ -108,6 +111,7 @@ impl Report {
             not_deleted: Vec::new(),
             unknown: Unknown::default(),
             warnings: Vec::new(),
+            rehearsal: Rehearsal::default(),
             has_begun: false,
             stopped: None,
         }

@@ -14,7 +14,8 @@ use std::{
 use super::{
     Context, Error,
     adopt::Orphaned,
-    census::{Bulk, Narinfos},
+    bury::n_batches,
+    census::{Bulk, Narinfos, count},
     condemn::Journal,
     doubts::Doubts,
     finish::Last,
@@ -25,13 +26,14 @@ use super::{
 use crate::{
     graph::{Census, Node, Seconds},
     ledger::{
-        Name, RunId,
+        Name, RunId, Timing,
         journal::{Entry, Index, Reason},
         state::Step,
     },
     nix::{object_key::ObjectKey, store_path::HashPart},
     plan::{
         check::Judged,
+        cost::Rehearsal,
         heal, retention,
         sweep::{Known, Scene, Verdict},
     },
@@ -123,8 +125,9 @@ async fn from_census(
     sight.see(context.narinfos(last.census.clone()).await?);
     let (orphaned, healing) = first_heal(context, report, sight).await?;
     sight.living = context.living(&mut sight.records).await?;
-    report.adopted = orphaned.told();
     tell_found(sight, report);
+    report.adopted = orphaned.told();
+    orphaned.reckon(&mut report.rehearsal);
     let known = Known {
         ended: context.ended(&last, &sight.living).await?,
         named: last.named.clone(),
@@ -150,6 +153,11 @@ async fn first_heal(
     let books = context.books().await?;
     let orphaned = Orphaned::find(&books, &context.request.run.owner());
     let healing = heal(context, report, sight, &books).await?;
+    let n_dooms: usize = books.runs.iter().map(|book| book.dooms.len()).sum();
+    report.rehearsal.n_journal_files = count(books.unfinished().count() + n_dooms);
+    if !context.dest.limits().has_conditional_put {
+        report.rehearsal.n_asked_first = count(healing.healed.len());
+    }
     if !context.is_dry_run() {
         if !healing.healed.is_empty() {
             sight.bulk = Bulk::default();
@@ -271,7 +279,7 @@ async fn bury(
     sight: &mut Sight,
     planned: &Planned,
 ) -> Result<(), Error> {
-    context.write_config().await?;
+    report.rehearsal.has_new_settings = context.write_config().await?;
     let condemned: Vec<(Node, Reason)> = planned
         .plan
         .condemned()
@@ -284,6 +292,18 @@ async fn bury(
         return Ok(());
     }
     report.journal = Some(context.request.run.clone());
+    report.rehearsal.n_condemned = count(condemned.len());
+    let parts = condemned.iter().map(|(node, _)| planned.census.part(*node));
+    let n_listings = parts
+        .filter(|part| sight.found.ls.contains_key(part))
+        .count();
+    report.rehearsal.n_condemned_keys = count(condemned.len() + n_listings);
+    report.rehearsal.n_batches = n_batches(&planned.plan);
+    let Timing {
+        linger, run_beat, ..
+    } = context.timing();
+    let n_beats = linger.as_millis() / run_beat.as_millis().max(1);
+    report.rehearsal.n_beats = u64::try_from(n_beats).unwrap_or(u64::MAX);
     if context.is_dry_run() {
         foresee_burial(report, sight, planned, &condemned);
         return Ok(());
@@ -389,6 +409,17 @@ fn tell_condemned(
 
 fn tell_found(sight: &Sight, report: &mut Report) {
     report.seen = sight.bulk.totals(&sight.found.census);
+    let (bulk, found) = (&sight.bulk, &sight.found);
+    report.rehearsal = Rehearsal {
+        n_narinfo_pages: found.n_pages,
+        n_narinfo_keys: report.seen.n_narinfos + count(found.ls.len()),
+        n_bulk_pages: bulk.n_pages,
+        n_bulk_keys: count(bulk.bodies.len() + bulk.families.len()),
+        n_roots: count(sight.living.roots.len()),
+        n_pins: count(sight.living.pins.len()),
+        n_healed: count(report.healed.len()),
+        ..report.rehearsal
+    };
     report.unknown = sight.found.unknown.clone();
     report.unknown.n_keys += sight.bulk.n_foreign;
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use narhaul::{
     backend::{Expiry, Known, Lifecycle, Rules, Versioning, memory::Memory},
     clock::Clock,
+    plan::cost::{AWS, Cost},
     serve::{Config, Server},
 };
 
@@ -174,4 +175,42 @@ async fn a_bucket_with_versions_is_told_so_and_a_sweep_of_it_is_taken_back() {
     let undone = report_of(&undone);
     assert_eq!(undone["putBack"].as_array().unwrap().len(), 1);
     assert_eq!(undone["lost"], serde_json::json!([]));
+}
+
+/// The requests of a run by the kinds that providers bill.
+fn billed(requests: &serde_json::Value) -> Cost {
+    let n = |names: &[&str]| -> u64 {
+        let found = names
+            .iter()
+            .filter_map(|name| requests.get(*name)?.as_u64());
+        found.sum()
+    };
+    Cost {
+        n_puts: n(&["put", "begin", "part", "complete", "puts"]),
+        n_lists: n(&["list", "uploads", "lists"]),
+        n_gets: n(&["get", "head", "rules", "rules", "rules", "gets"]),
+        n_deletes: n(&["delete", "abort", "deletes"]),
+        ..Cost::default()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_dry_run_says_that_a_sweep_takes_is_what_it_takes() {
+    let bucket = Bucket::begun(DAY * 40).await;
+    for name in ["old", "older"] {
+        bucket.push(name);
+    }
+    bucket.config.clock.turn(DAY * 40);
+    bucket.copy("new", "g");
+    let foreseen = bucket.sweep(&["--guard", "90%", "--dry-run", "--json"]);
+    let foreseen = billed(&report_of(&foreseen.success())["cost"]);
+    let swept = report_of(&bucket.sweep(&["--guard", "90%", "--json"]).success());
+    assert_eq!(swept["buried"], 2);
+    let mut done = billed(&swept["requests"]);
+    // Beats are a PUT each 0.6 seconds at this pace; those of the linger are foreseen.
+    let n_beats = done.n_puts.abs_diff(foreseen.n_puts);
+    assert!(n_beats as f64 <= 1.0 + swept["seconds"].as_f64().unwrap() / 0.6);
+    done.n_puts = foreseen.n_puts;
+    assert_eq!(done, foreseen);
+    assert_eq!(done.price(&AWS).to_string(), "0.0002");
 }

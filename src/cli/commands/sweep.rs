@@ -251,14 +251,9 @@ pub fn run(context: &Arc<Context>, args: &SweepArgs) -> Result<Exit, Failure> {
             n_requests: sweep_request::n_requests(&layers)?,
             options: options(args),
         };
-        let (dest, meter) = (Arc::clone(&desk.dest), Arc::clone(&desk.meter));
-        let bars = Bars::start(context, &desk.meter);
-        let swept = Box::pin(sweep::run(dest, request, meter, desk.stop.clone())).await;
-        drop(bars);
-        let report = match swept {
-            Ok(report) => report,
-            Err(error) => return Err(not_swept(&site, &desk, &error).await),
-        };
+        let report = watched(context, &site, &desk, request).await?;
+        // Without what names cost, which are for this report alone.
+        let spent = provider::spent(&desk.counts);
         let gone = Gone::of(&report);
         let mut names = names(&desk, &store_dir, &report).await;
         if let Some(planned) = &report.plan {
@@ -267,12 +262,12 @@ pub fn run(context: &Arc<Context>, args: &SweepArgs) -> Result<Exit, Failure> {
         }
         let seen = seen(&report, &settings, &imported, &gone);
         let answers = answers(&desk, &mut names, seen, &explained).await;
-        Ok((report, settings, names, answers, gone))
+        Ok((report, settings, names, answers, gone, spent))
     });
     if let Err(failure) = &visited {
         note_failure(args, &site, start, failure);
     }
-    let ((report, settings, names, answers, gone), traffic) = visited?;
+    let ((report, settings, names, answers, gone, spent), traffic) = visited?;
     let provider = provider::of(context, &site.url);
     let about = About {
         site: &site,
@@ -280,6 +275,7 @@ pub fn run(context: &Arc<Context>, args: &SweepArgs) -> Result<Exit, Failure> {
         is_dry_run: args.dry_run,
         took: since(&context.clock, start),
         traffic: &traffic,
+        spent,
         names: &names,
         imported: &imported,
         gone: &gone,
@@ -320,6 +316,23 @@ const fn options(args: &SweepArgs) -> Options {
         is_dry_run: args.dry_run,
         repair: args.repair,
         ignore_lease: args.ignore_lease,
+    }
+}
+
+/// Sweeps, with bars.
+async fn watched(
+    context: &Arc<Context>,
+    site: &Site,
+    desk: &Desk,
+    request: Request,
+) -> Result<Report, Failure> {
+    let (dest, meter) = (Arc::clone(&desk.dest), Arc::clone(&desk.meter));
+    let bars = Bars::start(context, &desk.meter);
+    let swept = Box::pin(sweep::run(dest, request, meter, desk.stop.clone())).await;
+    drop(bars);
+    match swept {
+        Ok(report) => Ok(report),
+        Err(error) => Err(not_swept(site, desk, &error).await),
     }
 }
 

@@ -50,7 +50,7 @@ impl Around for Mortal {
 }
 
 /// A cache in which a sweep has everything to do: heal, condemn, delete, orphans, a dangling narinfo.
-async fn everything() -> World {
+pub(super) async fn everything() -> World {
     let world = World::new();
     world.push("sys -> glibc; glibc");
     world.push("old -> lib glibc; lib -> glibc; old2 -> lib2; lib2");

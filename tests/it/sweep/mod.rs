@@ -2,6 +2,7 @@
 
 mod beside;
 mod companions;
+mod cost;
 mod crash;
 mod folder;
 mod signing;

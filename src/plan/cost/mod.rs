@@ -1,16 +1,19 @@
 //! What a plan costs: requests, bytes, money.
 //!
-//! In comes what a plan would do and how large the cache is; out come requests by the kind that providers
-//! bill, bytes moved and freed, and their price by a provider's list. Requests are counted as the engines
-//! make them when nothing fails and nobody else is at work: retries and waits come on top.
+//! In comes what a plan would do and what was seen of the cache; out come requests by the kind that
+//! providers bill, bytes moved and freed, and their price by a provider's list. Requests are counted as the
+//! engines make them when nothing fails and nobody else is at work: retries and waits come on top.
 //!
 //! Prices are list prices without allowances, rebates and taxes, of the month that [`Provider::as_of`]
 //! names; they are there to tell a cent from a hundred dollars. Not here: which provider a cache is at
 //! (the face's business, by the host's name).
 
+mod sweep;
+
 use std::{fmt, ops::Add};
 
-use crate::plan::{copy::CopyPlan, sweep::SweepPlan};
+pub use self::sweep::{Rehearsal, sweep};
+use crate::plan::copy::CopyPlan;
 
 /// Keys in one page of a listing, and in one request that deletes: S3's limit for both.
 pub const PER_REQUEST: u64 = 1000;
@@ -223,73 +226,8 @@ impl fmt::Display for Nanos {
     }
 }
 
-/// How large a cache is, as far as a sweep's requests hang on it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct CacheSize {
-    /// Narinfos and whatever else lies beside them.
-    pub n_narinfo_keys: u64,
-    /// Bodies.
-    pub n_body_keys: u64,
-    /// Narinfos that the last snapshot does not have as they are now.
-    pub n_new: u64,
-    /// Files of the ledger.
-    pub n_ledger_keys: u64,
-    /// Whether paths have a `.ls` beside their narinfo.
-    pub has_listings: bool,
-}
-
 /// A narinfo's usual size, by which bytes are reckoned: a kilobyte or two.
 const NARINFO_BYTES: u64 = 1_500;
-
-/// Returns what a sweep costs that carries out `plan` and deletes `n_bodies` with so many bytes.
-#[must_use]
-pub fn sweep(plan: &SweepPlan, size: CacheSize, n_bodies: u64, bytes_freed: u64) -> Cost {
-    let count = |n: usize| u64::try_from(n).unwrap_or(u64::MAX);
-    let pages = |n_keys: u64| n_keys.div_ceil(PER_REQUEST).max(1);
-    let keys_per_path = if size.has_listings { 2 } else { 1 };
-    let n_condemned = count(plan.totals.n_condemned);
-    let levels = plan.levels.iter();
-    let n_batches: u64 = levels
-        .map(|level| (count(level.len()) * keys_per_path).div_ceil(PER_REQUEST))
-        .sum();
-    let n_doom_lists = n_bodies.div_ceil(PER_REQUEST);
-    // The census; the look before burying and that after; those around a doom list.
-    let n_looks = 1 + if n_condemned > 0 { 2 } else { 0 } + if n_bodies > 0 { 2 } else { 0 };
-    let n_body_looks = if n_bodies > 0 { 2 } else { 1 };
-    // Time, beat and lease at first, the snapshot and the lease at last.
-    let housekeeping = Cost {
-        n_puts: 4,
-        n_gets: size.n_ledger_keys + 3,
-        n_lists: n_looks * (pages(size.n_narinfo_keys) + pages(size.n_ledger_keys))
-            + n_body_looks * pages(size.n_body_keys),
-        n_deletes: 1,
-        ..Cost::default()
-    };
-    // Index, texts and two markers, of which the first two are read back. Before each batch intents are
-    // listed again. A text that no snapshot has must be read to be kept.
-    let burying = Cost {
-        n_puts: if n_condemned > 0 { 4 } else { 0 },
-        n_gets: n_condemned + if n_condemned > 0 { 2 } else { 0 },
-        n_lists: n_batches,
-        n_deletes: n_batches,
-        bytes_in: n_condemned * NARINFO_BYTES,
-        bytes_out: 2 * n_condemned * NARINFO_BYTES,
-        ..Cost::default()
-    };
-    let deleting = Cost {
-        n_puts: n_doom_lists + if n_bodies > 0 { 2 } else { 0 },
-        n_gets: n_doom_lists,
-        n_deletes: n_doom_lists,
-        bytes_freed,
-        ..Cost::default()
-    };
-    let reading = Cost {
-        n_gets: size.n_new,
-        bytes_out: size.n_new * NARINFO_BYTES,
-        ..Cost::default()
-    };
-    housekeeping + reading + burying + deleting
-}
 
 /// How a copy asks and writes, as far as its requests hang on it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -333,7 +271,6 @@ const LEDGER_LISTS: u64 = 2;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::sweep::{self as sweeping, tests::world::World};
 
     #[test]
     fn money_is_shown_with_the_digits_that_say_something() {
@@ -369,29 +306,5 @@ mod tests {
     Hetzner: €1.00, 4.89
     self-hosted: $0.00, 0.00
     ");
-    }
-
-    #[test]
-    fn a_quiet_sweep_lists_each_folder_once_and_a_busy_one_looks_again() {
-        let size = CacheSize {
-            n_narinfo_keys: 10_000,
-            n_body_keys: 5_000,
-            n_new: 100,
-            n_ledger_keys: 20,
-            has_listings: true,
-        };
-        let quiet = World::of("a; b");
-        let plan = sweeping::plan(&quiet.scene()).unwrap();
-        let cost = sweep(&plan, size, 0, 0);
-        assert_eq!((cost.n_lists, cost.n_deletes), (10 + 1 + 5, 1));
-        assert_eq!(cost.n_gets, 100 + 20 + 3);
-
-        let busy = World::of("a@99 -> b; b@99");
-        let plan = sweeping::plan(&busy.scene()).unwrap();
-        let cost = sweep(&plan, size, 1_001, 7);
-        assert_eq!(cost.n_lists, 5 * (10 + 1) + 2 * 5 + 2);
-        assert_eq!(cost.n_deletes, 1 + 2 + 2);
-        assert_eq!(cost.bytes_freed, 7);
-        assert!(cost.n_requests() > 5 * 11);
     }
 }
