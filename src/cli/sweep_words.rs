@@ -303,15 +303,15 @@ fn summary(about: About<'_>, report: &Report) -> Vec<String> {
     if about.is_dry_run {
         lines.extend(price(about, report));
     }
-    let goes = sums.n_buried + sums.n_deleted > 0;
-    let note = about
-        .provider
-        .filter(|_| goes)
-        .and_then(|at| Some((at.name, at.note?)));
-    if let Some((name, note)) = note {
-        lines.push(format!("{name}: {note}"));
-    }
     lines
+}
+
+/// What a provider does with what is deleted there, if something is and it is not what one expects.
+fn habit(about: About<'_>, report: &Report) -> Option<String> {
+    let sums = Sums::of(report);
+    let Provider { name, note, .. } = about.provider?;
+    let note = note.filter(|_| sums.n_buried + sums.n_deleted > 0)?;
+    Some(format!("{name}: {note}"))
 }
 
 /// What a sweep costs that does what a dry run has found.
@@ -455,6 +455,7 @@ pub(super) fn warnings(about: About<'_>, report: &Report) -> Vec<String> {
         let (gone, imported) = (about.gone, about.imported);
         words.extend(gone.words(planned, imported, about.names));
     }
+    words.extend(habit(about, report));
     words
 }
 

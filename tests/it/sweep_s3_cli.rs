@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use narhaul::{
-    backend::{Expiry, Known, Lifecycle, Rules, Versioning, memory::Memory},
+    backend::{Expiry, Known, Lifecycle, Noncurrent, Rules, Versioning, memory::Memory},
     clock::Clock,
     plan::cost::{AWS, Cost},
     serve::{Config, Server},
@@ -213,4 +213,94 @@ async fn what_a_dry_run_says_that_a_sweep_takes_is_what_it_takes() {
     done.n_puts = foreseen.n_puts;
     assert_eq!(done, foreseen);
     assert_eq!(done.price(&AWS).to_string(), "0.0002");
+}
+
+/// What a sweep warns of at a provider whose host has this name, first where something goes and then where
+/// nothing does; all requests go through a proxy, which is the server.
+async fn warnings_at(host: &str, rules: Rules) -> String {
+    let bucket = Bucket::begun(DAY * 40).await;
+    bucket.memory.set_rules(rules);
+    bucket.push("old");
+    bucket.config.clock.turn(DAY * 40);
+    bucket.copy("new", "g");
+    let (_, server) = bucket.url.split_once('=').unwrap();
+    let url = format!("s3://nix-cache?endpoint=http://{host}&region=us-east-1");
+    let sweep = || {
+        let args = [
+            "sweep", &url, "--timing", "0.01", "--guard", "50%", "--json",
+        ];
+        let run = bucket.world.narhaul(args);
+        let run = run
+            .env("AWS_ACCESS_KEY_ID", &bucket.config.access_key)
+            .env("AWS_SECRET_ACCESS_KEY", &bucket.config.secret_key)
+            .env("HTTP_PROXY", server);
+        tokio::task::block_in_place(|| run.run()).success()
+    };
+    let mut told = Vec::new();
+    for wanted in [1, 0] {
+        let swept = sweep();
+        let report = report_of(&swept);
+        assert_eq!(report["buried"], wanted);
+        let warnings = report["warnings"].as_array().unwrap().iter();
+        let warnings: Vec<&str> = warnings.map(|told| told.as_str().unwrap()).collect();
+        for warning in &warnings {
+            let line = format!("warning: {warning}");
+            assert!(swept.stderr.lines().any(|told| told == line), "{line}");
+        }
+        told.push(format!("{wanted} buried"));
+        told.extend(warnings.into_iter().map(str::to_owned));
+    }
+    told.join("\n")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_wasabi_does_with_what_is_deleted_is_told() {
+    let told = warnings_at("s3.eu-central-1.wasabisys.com", Rules::none()).await;
+    insta::assert_snapshot!(told, @r"
+    1 buried
+    Wasabi: what is deleted before it is 90 days old is billed for 90 days all the same; `--window` and `--grace` that are shorter together save nothing
+    0 buried
+    ");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_backblaze_does_with_what_is_deleted_is_told() {
+    let rules = Rules {
+        versioning: Known::Told(Versioning::On),
+        ..Rules::none()
+    };
+    let told = warnings_at("s3.eu-central-003.backblazeb2.com", rules).await;
+    insta::assert_snapshot!(told, @r"
+    1 buried
+    the bucket keeps what is deleted, and no rule for noncurrent versions ever frees the space; add a lifecycle rule that removes noncurrent versions, after as many days as mistakes take to be noticed
+    Backblaze B2: what is deleted is hidden and kept, at its full price; a lifecycle rule that keeps only the last version of a file, or hidden ones for some days, lets the space come back
+    0 buried
+    the bucket keeps what is deleted, and no rule for noncurrent versions ever frees the space; add a lifecycle rule that removes noncurrent versions, after as many days as mistakes take to be noticed
+    ");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn versions_that_a_rule_frees_and_object_lock_are_told() {
+    let rules = Rules {
+        versioning: Known::Told(Versioning::Suspended),
+        has_object_lock: Known::Told(true),
+        lifecycle: Known::Told(Lifecycle {
+            noncurrent: vec![Noncurrent {
+                id: "old versions".to_owned(),
+                prefix: String::new(),
+                days: Some(30),
+                is_enabled: true,
+            }],
+            ..Lifecycle::default()
+        }),
+    };
+    let told = warnings_at("s3.example.net", rules).await;
+    insta::assert_snapshot!(told, @r"
+    1 buried
+    the bucket keeps what is deleted: space comes back by a rule for noncurrent versions only
+    the bucket has object lock: what is protected cannot be deleted before its time
+    0 buried
+    the bucket keeps what is deleted: space comes back by a rule for noncurrent versions only
+    the bucket has object lock: what is protected cannot be deleted before its time
+    ");
 }

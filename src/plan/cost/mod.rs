@@ -88,7 +88,8 @@ pub const B2: Provider = Provider {
     gigabyte_out: Nanos(10_000_000),
     gigabyte_month: Nanos(6_000_000),
     note: Some(
-        "a delete hides the file; its space comes back by the bucket's rule for hidden files",
+        "what is deleted is hidden and kept, at its full price; a lifecycle rule that keeps only the \
+         last version of a file, or hidden ones for some days, lets the space come back",
     ),
 };
 
@@ -103,7 +104,10 @@ pub const WASABI: Provider = Provider {
     delete: Nanos(0),
     gigabyte_out: Nanos(0),
     gigabyte_month: Nanos(6_990_000),
-    note: Some("what is deleted in its first 90 days is billed for all of them"),
+    note: Some(
+        "what is deleted before it is 90 days old is billed for 90 days all the same; `--window` and \
+         `--grace` that are shorter together save nothing",
+    ),
 };
 
 /// Hetzner Object Storage, beyond what its base price includes: € 0.0067 for a terabyte and an hour.
