@@ -98,6 +98,13 @@ pub const SETTINGS: &[Setting] = &[
         what: "the most requests under way at once",
     },
     Setting {
+        name: "part-size",
+        variable: Some(&env::NARHAUL_PART_SIZE),
+        parameter: Some("multipart-chunk-size"),
+        default: "16M, or what a very large body needs",
+        what: "the size of the parts in which large bodies are sent",
+    },
+    Setting {
         name: "limit-upload",
         variable: Some(&env::NARHAUL_LIMIT_UPLOAD),
         parameter: None,

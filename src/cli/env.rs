@@ -48,6 +48,7 @@ variables! {
     NARHAUL_MEMORY Ours "the memory for bodies under way, as `--memory`";
     NARHAUL_JOBS Ours "the number of threads that compress, as `--jobs`";
     NARHAUL_REQUESTS Ours "the number of requests under way at once, as `--requests`";
+    NARHAUL_PART_SIZE Ours "the size of the parts in which large bodies are sent, as `--part-size`";
     NARHAUL_LIMIT_UPLOAD Ours "the most bytes that are sent in a second, as `--limit-upload`";
     NARHAUL_GROUP Ours "the group that the copy's root record belongs to, as `--group`";
     NARHAUL_WINDOW Ours "what a sweep keeps for its age alone, as `--window`";

@@ -32,10 +32,6 @@ impl fmt::Display for Reason {
 
 /// Lists what is set and changes nothing about a copy, in the order of the fields.
 #[must_use]
-#[expect(
-    clippy::too_many_lines,
-    reason = "one field a line; in pieces it could not be exhaustive"
-)]
 pub fn by_a_copy(params: &Params) -> Vec<(&'static str, Reason)> {
     // All fields and no `..`: whoever adds one decides here what becomes of it.
     let Params {
@@ -49,6 +45,7 @@ pub fn by_a_copy(params: &Params) -> Vec<(&'static str, Reason)> {
         retry_attempts: _,
         retry_delay: _,
         retry_max_delay: _,
+        multipart_chunk_size: _,
         compression: _,
         compression_level: _,
         write_nar_listing: _,
@@ -65,7 +62,6 @@ pub fn by_a_copy(params: &Params) -> Vec<(&'static str, Reason)> {
         system_features: _,
         // Not obeyed.
         multipart_upload,
-        multipart_chunk_size,
         multipart_threshold,
         tls_certificate,
         tls_private_key,
@@ -79,11 +75,6 @@ pub fn by_a_copy(params: &Params) -> Vec<(&'static str, Reason)> {
         (
             "multipart-upload",
             multipart_upload.is_some(),
-            Reason::OwnChoice,
-        ),
-        (
-            "multipart-chunk-size",
-            multipart_chunk_size.is_some(),
             Reason::OwnChoice,
         ),
         (
@@ -130,7 +121,7 @@ mod tests {
     use crate::{cli::cache::tests::VALUES, nix::cache_url::CacheUrl};
 
     /// What a copy obeys, or only readers do.
-    const SILENT: [&str; 22] = [
+    const SILENT: [&str; 23] = [
         "profile",
         "region",
         "scheme",
@@ -140,6 +131,7 @@ mod tests {
         "retry-attempts",
         "retry-delay",
         "retry-max-delay",
+        "multipart-chunk-size",
         "compression",
         "compression-level",
         "write-nar-listing",

@@ -19,7 +19,11 @@ use crate::{
     },
     copy::budget,
     ledger::root::Group,
-    nix::{cache_url::CacheUrl, compression::Compression, signature::SecretKey},
+    nix::{
+        cache_url::{CacheUrl, PART_BYTES},
+        compression::Compression,
+        signature::SecretKey,
+    },
     plan::recipe::{Recipe, RecipeError},
 };
 
@@ -40,6 +44,8 @@ pub struct CopySettings {
     pub jobs: usize,
     /// Requests under way at once, at most.
     pub requests: u32,
+    /// Bytes in a part of a large body.
+    pub part_size: usize,
     /// Bytes that may be sent in a second.
     pub limit_upload: Option<u64>,
     /// The group of the root record.
@@ -55,6 +61,8 @@ pub fn add_url(layers: &mut Layers<'_>, url: &CacheUrl) {
     layers.set_parameter("compression", compression.map(ToString::to_string));
     let level = params.compression_level;
     layers.set_parameter("level", level.map(|level| level.to_string()));
+    let part_size = params.multipart_chunk_size;
+    layers.set_parameter("part-size", part_size.map(|size| size.to_string()));
 }
 
 /// Settles how a copy is to be made.
@@ -79,6 +87,7 @@ pub fn copy(context: &Context, layers: &Layers<'_>) -> Result<CopySettings, Fail
         "memory",
         "jobs",
         "requests",
+        "part-size",
         "limit-upload",
         "group",
     ] {
@@ -99,12 +108,15 @@ pub fn check(layers: &Layers<'_>) -> Result<(), Failure> {
 fn without_keys(layers: &Layers<'_>) -> Result<CopySettings, Failure> {
     let recipe = recipe(layers)?;
     let jobs = count(layers, "jobs")?.unwrap_or_else(machine::cores);
-    let default_memory = || machine::default_memory(budget::for_all_threads(&recipe, jobs));
+    let part_size = number(layers, "part-size", parse_part_size)?.unwrap_or(budget::PART_SIZE);
+    let least = budget::for_all_threads(&recipe, jobs, part_size);
+    let default_memory = || machine::default_memory(least);
     Ok(CopySettings {
         keys: Vec::new(),
         memory: number(layers, "memory", parse_size)?.unwrap_or_else(default_memory),
         jobs,
         requests: requests(layers)?,
+        part_size,
         limit_upload: number(layers, "limit-upload", parse_rate)?,
         group: match layers.get("group") {
             Some(picked) => picked.parse(str::parse)?,
@@ -226,6 +238,23 @@ fn parse_rate(text: &str) -> Result<u64, NoRate> {
         0 => Err(NoRate::Zero(text.to_owned())),
         rate => Ok(rate),
     }
+}
+
+/// A text that is no size of a part.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+enum NoPart {
+    #[error(transparent)]
+    Size(#[from] ParseSizeError),
+    #[error("`{}` is not a size from 5 MiB to 5 GiB, which are S3's bounds for parts", .0.escape_debug())]
+    Range(String),
+}
+
+/// Reads the size of a part.
+fn parse_part_size(text: &str) -> Result<usize, NoPart> {
+    let size = parse_size(text)?;
+    let size = PART_BYTES.contains(&size).then_some(size);
+    let size = size.and_then(|size| usize::try_from(size).ok());
+    size.ok_or_else(|| NoPart::Range(text.to_owned()))
 }
 
 /// A text that counts nothing.

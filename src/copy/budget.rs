@@ -15,7 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::plan::recipe::{FRAME_SIZE, Recipe};
 
-/// Parts of a multipart upload are this large unless a NAR needs larger ones.
+/// Parts of a multipart upload are this large unless somebody or a NAR wants others.
 ///
 /// Large enough that a part's fixed cost is small, small enough that a part sent again is cheap; S3
 /// wants 5 MiB at least.
@@ -47,11 +47,11 @@ pub struct Shares {
     pub part_size: usize,
 }
 
-/// Returns the bytes with which `n_threads` encoders can work at once, in parts of [`PART_SIZE`].
+/// Returns the bytes with which `n_threads` encoders can work at once, in parts of `part_size`.
 #[must_use]
-pub fn for_all_threads(recipe: &Recipe, n_threads: usize) -> u64 {
+pub fn for_all_threads(recipe: &Recipe, n_threads: usize, part_size: usize) -> u64 {
     let n_encoders = n_threads + usize::from(!recipe.has_frames());
-    as_u64(least_bytes(PART_SIZE) + n_encoders * encoder_memory(recipe))
+    as_u64(least_bytes(part_size) + n_encoders * encoder_memory(recipe))
 }
 
 /// Returns the bytes that the largest piece of work needs beside its encoder.
@@ -99,13 +99,14 @@ impl Shares {
     }
 }
 
-/// Returns the size of the parts for a NAR of `nar_size` bytes where `max_parts` are allowed.
+/// Returns the size of the parts for a NAR of `nar_size` bytes: the `wanted` one, or what keeps it to
+/// `max_parts`.
 #[must_use]
-pub fn part_size(nar_size: u64, max_parts: u32) -> usize {
+pub fn part_size(nar_size: u64, max_parts: u32, wanted: usize) -> usize {
     // Incompressible bytes grow by less than 1/128 in every codec.
     let bound = nar_size + nar_size / 128 + 4096;
     let needed = bound.div_ceil(u64::from(max_parts.max(1)));
-    usize::try_from(needed).unwrap_or(usize::MAX).max(PART_SIZE)
+    usize::try_from(needed).unwrap_or(usize::MAX).max(wanted)
 }
 
 /// Returns what a frame of `len` bytes may take: itself, and its compressed form at worst.
@@ -242,9 +243,10 @@ mod tests {
 
     #[test]
     fn parts_grow_with_the_nar_only_where_they_must() {
-        assert_eq!(part_size(100 * MIB, 10_000), PART_SIZE);
-        assert!(part_size(400 << 30, 10_000) > 40 << 20);
-        assert!(part_size(100 << 30, 1_000) > 100 << 20);
+        assert_eq!(part_size(100 * MIB, 10_000, PART_SIZE), PART_SIZE);
+        assert_eq!(part_size(100 * MIB, 10_000, 8 << 20), 8 << 20);
+        assert!(part_size(400 << 30, 10_000, PART_SIZE) > 40 << 20);
+        assert!(part_size(100 << 30, 1_000, PART_SIZE) > 100 << 20);
     }
 
     #[tokio::test]

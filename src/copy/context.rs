@@ -111,7 +111,8 @@ impl Context {
     }
 
     pub(super) fn part_size(&self, nar_size: u64) -> usize {
-        budget::part_size(nar_size, self.dest.limits().max_parts)
+        let max_parts = self.dest.limits().max_parts;
+        budget::part_size(nar_size, max_parts, self.request.options.part_size())
     }
 
     pub(super) async fn encoder(&self) -> OwnedSemaphorePermit {

@@ -76,7 +76,7 @@ pub(super) fn shares(
         .zip(&plan.items)
         .filter(|(_, item)| is_sent(item));
     let largest = sent.map(|(info, _)| info.nar_size).max().unwrap_or(0);
-    let part_size = budget::part_size(largest, max_parts);
+    let part_size = budget::part_size(largest, max_parts, request.options.part_size());
     Shares::of(
         request.memory,
         request.n_threads,

@@ -124,6 +124,16 @@ pub struct Options {
     pub passing: Passing,
     /// Believe a cache that is copied from that its bodies hold the NARs of their narinfos.
     pub trust_source: bool,
+    /// Bytes in a part of a large body, instead of [`budget::PART_SIZE`].
+    pub part_size: Option<usize>,
+}
+
+impl Options {
+    /// Returns how many bytes a part of a large body has, unless a NAR needs larger ones.
+    #[must_use]
+    pub fn part_size(&self) -> usize {
+        self.part_size.unwrap_or(budget::PART_SIZE)
+    }
 }
 
 /// Which bodies of another cache are passed on as they are.

@@ -12,7 +12,7 @@ use std::{fmt, ops::RangeInclusive, str::FromStr};
 use crate::nix::{cache_url::ParseError, compression::Compression, store_path::StoreDir};
 
 /// What S3 takes as the size of a part; Nix refuses other values, too.
-const PART_BYTES: RangeInclusive<u64> = 5 << 20..=5 << 30;
+pub const PART_BYTES: RangeInclusive<u64> = 5 << 20..=5 << 30;
 
 /// The parameters of a cache's URL; what is not given is `None` or empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

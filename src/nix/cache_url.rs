@@ -14,7 +14,7 @@ use std::{fmt, str::FromStr};
 
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 
-pub use crate::nix::cache_params::{AddressingStyle, Endpoint, Params, Scheme};
+pub use crate::nix::cache_params::{AddressingStyle, Endpoint, PART_BYTES, Params, Scheme};
 use crate::nix::cache_params::{REMOTE_ONLY, S3_ONLY, is_authority};
 
 /// What is encoded in paths.

@@ -28,6 +28,7 @@ fn each_setting_is_shown_with_the_place_it_comes_from() {
     memory = "1G" # [DIR]/config/narhaul/narhaul.toml
     jobs = "5" # NARHAUL_JOBS
     # requests: 64
+    # part-size: 16M, or what a very large body needs
     # limit-upload: none
     group = "ci" # [DIR]/config/narhaul/narhaul.toml
     # ca-file: AWS_CA_BUNDLE, NIX_SSL_CERT_FILE, SSL_CERT_FILE, the system's

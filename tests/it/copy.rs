@@ -163,6 +163,31 @@ fn a_large_path_goes_out_in_parts_and_comes_back_whole() {
 }
 
 #[test]
+fn the_size_of_parts_changes_their_number_and_neither_key_nor_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = file_source(folder.path(), 40 << 20);
+    let sent = |part_size| {
+        let dest = memory();
+        let mut request = request(&source, Compression::None);
+        request.options.part_size = part_size;
+        let report = copy(&source, &dest, request);
+        let url = narinfo(&dest, &report).url;
+        let stored = dest.stored(&url).unwrap();
+        let etag = stored.meta.etag.as_ref().unwrap().as_str().to_owned();
+        let n_parts = etag
+            .rsplit_once('-')
+            .unwrap()
+            .1
+            .trim_matches('"')
+            .to_owned();
+        (url, stored.body.clone(), n_parts)
+    };
+    let (usual, small) = (sent(None), sent(Some(5 << 20)));
+    assert_eq!((usual.2.as_str(), small.2.as_str()), ("3", "9"));
+    assert_eq!((usual.0, usual.1), (small.0, small.1));
+}
+
+#[test]
 fn a_second_copy_writes_nothing_but_a_root_record() {
     let folder = tempfile::tempdir().unwrap();
     let source = file_source(folder.path(), 1000);

@@ -279,6 +279,12 @@ fn settings_that_make_no_sense_name_the_place_where_they_stand() {
     cause: `0` is not a rate from 1 byte a second
     --- exit 2
     ");
+    insta::assert_snapshot!(words(&["--part-size", "1M"]), @r"
+    --- stderr
+    error: cannot use `--part-size 1M`
+    cause: `1M` is not a size from [SIZE] to [SIZE], which are S3's bounds for parts
+    --- exit 2
+    ");
     insta::assert_snapshot!(words(&["--level", "xx"]), @r"
     --- stderr
     error: cannot use `--level xx`

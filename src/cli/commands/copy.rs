@@ -186,6 +186,15 @@ pub struct CopyArgs {
     #[arg(long, value_name = "N", help_heading = "How")]
     requests: Option<String>,
 
+    /// Send large bodies in parts of this size, 5M to 5G [default: 16M; env: NARHAUL_PART_SIZE]
+    #[arg(
+        long,
+        value_name = "SIZE",
+        help_heading = "How",
+        hide_short_help = true
+    )]
+    part_size: Option<String>,
+
     /// Send no more than this in a second, such as `10M` [env: NARHAUL_LIMIT_UPLOAD]
     #[arg(long, value_name = "RATE", help_heading = "How")]
     limit_upload: Option<String>,
@@ -313,6 +322,7 @@ fn layers<'a>(context: &'a Context, args: &CopyArgs) -> Result<Layers<'a>, Failu
         ("memory", &args.memory),
         ("jobs", &args.jobs),
         ("requests", &args.requests),
+        ("part-size", &args.part_size),
         ("limit-upload", &args.limit_upload),
     ] {
         layers.set_flag(name, flag.clone());
@@ -516,6 +526,7 @@ fn request(
         passing: passing(layers),
         trust_source: args.trust_source,
         carry_roots: args.all && args.from.is_some() && !args.no_roots,
+        part_size: Some(settings.part_size),
         ..Options::default()
     };
     Ok(Request {
