@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::{
     Bench, Error,
     ground::Ground,
+    report::Run,
     watch::{Seen, Watch},
 };
 use crate::{
@@ -59,6 +60,14 @@ pub(super) async fn repeat(
     Ok(runs)
 }
 
+/// Copies once into an empty corner, and clears it.
+pub(super) async fn cold(bench: &Bench, ground: &Ground, corner: &str) -> Result<Run, Error> {
+    let whole = &bench.request.closures.whole;
+    let seen = once(bench, ground, corner, whole, NAMES[0]).await?;
+    ground.clear(corner).await?;
+    Ok(seen.run)
+}
+
 async fn once(
     bench: &Bench,
     ground: &Ground,
@@ -86,6 +95,7 @@ async fn once(
         options: Options {
             allow_unsigned: true,
             create_cache: true,
+            part_size: Some(request.part_size),
             ..Options::default()
         },
     };

@@ -77,7 +77,7 @@ pub fn diff(old: &Report, new: &Report) -> Vec<Line> {
 #[must_use]
 pub fn differences(old: &Report, new: &Report) -> Vec<String> {
     let mut found = Vec::new();
-    if old.workload != new.workload {
+    if old.workload.told() != new.workload.told() {
         found.push("they did not do the same work".to_owned());
     }
     if (&old.machine.cpu, old.machine.cores) != (&new.machine.cpu, new.machine.cores) {
@@ -138,6 +138,7 @@ mod tests {
                 jobs: 2,
                 requests: 64,
                 memory: 1,
+                part_size: None,
                 object_bytes: 1,
                 rate: None,
                 sizes: Vec::new(),
@@ -147,6 +148,7 @@ mod tests {
                 phase("cold", seconds.iter().map(copied).collect()),
                 phase("put", rates.iter().map(asked).collect()),
             ],
+            tuned: None,
         }
     }
 

@@ -23,6 +23,7 @@ pub mod operations;
 pub mod report;
 pub mod spend;
 pub mod stats;
+pub mod tune;
 mod watch;
 
 use std::{
@@ -38,6 +39,7 @@ use self::{
     loops::Answers,
     operations::Load,
     report::{Ceiling, Machine, Micros, Phase, Report, Requests, Run, Workload},
+    tune::Spent,
     watch::{Seen, Stack},
 };
 use crate::{
@@ -68,6 +70,8 @@ pub struct Request {
     pub has_copies: bool,
     /// The single requests that are measured, if any.
     pub load: Option<Load>,
+    /// What may be spent on looking for better settings, if that is wanted instead of all else.
+    pub tuning: Option<Spent>,
     /// How often each is repeated.
     pub n_repetitions: u32,
     /// The keys that sign narinfos.
@@ -80,6 +84,8 @@ pub struct Request {
     pub n_threads: usize,
     /// How many requests may be under way at once.
     pub n_requests: u32,
+    /// Bytes in a part of a large body.
+    pub part_size: usize,
     /// The group of the root records, which go with everything else.
     pub group: Group,
     /// A name for this run that no other has.
@@ -148,7 +154,7 @@ pub enum Error {
 }
 
 /// What all parts of a bench share.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Bench {
     base: Arc<dyn Backend>,
     request: Request,
@@ -157,6 +163,7 @@ pub(crate) struct Bench {
 }
 
 /// A function that `Debug` can pass over.
+#[derive(Clone)]
 struct Told(Connections);
 
 impl std::fmt::Debug for Told {
@@ -216,7 +223,15 @@ async fn measure(bench: &Bench, ground: &Ground) -> Result<Report, Error> {
     let walked = walk(bench).await?;
     let large = walked.large(&bench.request.recipe);
     let drift = drift(bench).await?;
-    let ceilings = ceilings(bench, Arc::clone(&walked.whole)).await?;
+    let tuned = match bench.request.tuning {
+        Some(allowed) => Some(Box::pin(tune::run(bench, ground, &walked, allowed)).await?),
+        None => None,
+    };
+    // A search goes by whole copies, and has no time for anything else.
+    let ceilings = match tuned {
+        Some(_) => Vec::new(),
+        None => ceilings(bench, Arc::clone(&walked.whole)).await?,
+    };
     let mut phases = Phases::default();
     for repetition in 0..bench.request.n_repetitions {
         let corner = format!("{repetition}");
@@ -243,6 +258,7 @@ async fn measure(bench: &Bench, ground: &Ground) -> Result<Report, Error> {
         workload: workload(&bench.request, &walked.whole),
         ceilings,
         phases: phases.finish(),
+        tuned,
     })
 }
 
@@ -332,15 +348,20 @@ impl Walked {
     /// Returns the keys of the bodies that may be sent in parts: those of NARs that are not handled whole.
     fn large(&self, recipe: &Recipe) -> Vec<ObjectKey> {
         let all = self.whole.iter().chain(&self.changed);
-        let large = all.filter(|info| is_large(info));
+        let large = all.filter(|info| is_large(info.nar_size));
         let keys: BTreeSet<_> = large.map(|info| body_key(info, recipe)).collect();
         keys.into_iter().collect()
+    }
+
+    fn largest(&self) -> u64 {
+        let sizes = self.whole.iter().map(|info| info.nar_size);
+        sizes.max().unwrap_or_default()
     }
 }
 
 /// Returns whether a NAR is larger than what is handled whole.
-fn is_large(info: &PathInfo) -> bool {
-    usize::try_from(info.nar_size).unwrap_or(usize::MAX) > FRAME_SIZE
+fn is_large(nar_size: u64) -> bool {
+    usize::try_from(nar_size).unwrap_or(usize::MAX) > FRAME_SIZE
 }
 
 /// Walks the closures, which also makes up what is made up, so that no run has to.
@@ -404,6 +425,7 @@ fn workload(request: &Request, closure: &[PathInfo]) -> Workload {
         jobs: request.n_threads,
         requests: request.n_requests,
         memory: request.memory,
+        part_size: Some(u64::try_from(request.part_size).unwrap_or(u64::MAX)),
         object_bytes: load.map_or(0, |load| {
             u64::try_from(load.object_bytes).unwrap_or(u64::MAX)
         }),

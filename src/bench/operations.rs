@@ -371,6 +371,7 @@ mod tests {
                 changed: None,
             },
             has_copies: false,
+            tuning: None,
             load: Some(Load {
                 object_bytes: 16,
                 duration: EVERY,
@@ -381,6 +382,7 @@ mod tests {
             recipe: Recipe::new(Compression::None, None).unwrap(),
             memory: 64 << 20,
             n_threads: 1,
+            part_size: crate::copy::budget::PART_SIZE,
             n_requests: 4,
             group: "bench".parse().unwrap(),
             run_id: "0a".to_owned(),

@@ -9,11 +9,11 @@ use std::collections::BTreeMap;
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
-use super::stats::Sample;
-use crate::meter::Stages;
+use super::{stats::Sample, tune::Outcome};
+use crate::{copy::budget::PART_SIZE, meter::Stages};
 
-/// The version of the JSON form.
-pub const FORMAT: u32 = 1;
+/// The version of the JSON form. Format 1 had no searches and no sizes of parts, and is read too.
+pub const FORMAT: u32 = 2;
 
 /// What a bench found.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -33,6 +33,38 @@ pub struct Report {
     pub ceilings: Vec<Ceiling>,
     /// What was measured, in the order in which it was done.
     pub phases: Vec<Phase>,
+    /// What a search for the best settings has found.
+    pub tuned: Option<Tuned>,
+}
+
+/// What a search for the best settings has found.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Tuned {
+    /// What was tried, in its order; first of all what was set before.
+    pub trials: Vec<Trial>,
+    /// Which of them looks best.
+    pub best: usize,
+    /// What was set before and what looks best, by turns; nothing where that is the same.
+    pub last: Option<[Trial; 2]>,
+    /// What that came to.
+    pub outcome: Outcome,
+    /// Whether the budget did for all that was worth trying.
+    pub is_whole: bool,
+}
+
+/// Cold copies by certain settings.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Trial {
+    /// Requests at once, at most.
+    pub requests: u32,
+    /// Bytes in a part of a large body.
+    pub part_size: usize,
+    /// The compression level.
+    pub level: i32,
+    /// Each time.
+    pub runs: Vec<Run>,
 }
 
 /// The machine that a bench ran on, and the server's clock beside its own.
@@ -73,12 +105,26 @@ pub struct Workload {
     pub requests: u32,
     /// Memory for what was under way.
     pub memory: u64,
+    /// Bytes in a part of a large body.
+    pub part_size: Option<u64>,
     /// Bytes of each object that single requests wrote and read.
     pub object_bytes: u64,
     /// Single requests that were due in a second, in an open loop; without it the loop was closed.
     pub rate: Option<u32>,
     /// How large the closure's NARs are, the small ones first.
     pub sizes: Vec<SizeClass>,
+}
+
+impl Workload {
+    /// Returns it with what a report of format 1 does not tell, which could not be changed then.
+    #[must_use]
+    pub fn told(&self) -> Self {
+        let usual = u64::try_from(PART_SIZE).ok();
+        Self {
+            part_size: self.part_size.or(usual),
+            ..self.clone()
+        }
+    }
 }
 
 /// NARs of about one size.
@@ -360,7 +406,7 @@ pub enum ReadError {
     #[error("it is no report of a bench")]
     Json(#[from] serde_json::Error),
     /// Another version wrote it.
-    #[error("it has format {found}; this version of narhaul reads format {FORMAT}")]
+    #[error("it has format {found}; this version of narhaul reads formats 1 to {FORMAT}")]
     Format {
         /// The version that it has.
         found: u64,
@@ -373,7 +419,9 @@ impl Report {
         // The format first: of a newer one nothing else need make sense.
         let value: serde_json::Value = serde_json::from_str(text)?;
         match value.get("format").and_then(serde_json::Value::as_u64) {
-            Some(found) if found != u64::from(FORMAT) => Err(ReadError::Format { found }),
+            Some(found) if !(1..=u64::from(FORMAT)).contains(&found) => {
+                Err(ReadError::Format { found })
+            }
             _ => Ok(serde_json::from_value(value)?),
         }
     }
@@ -392,10 +440,10 @@ mod tests {
 
     #[test]
     fn another_format_is_refused_by_its_number() {
-        let error = Report::parse(r#"{"format": 2, "whatever": []}"#).unwrap_err();
+        let error = Report::parse(r#"{"format": 3, "whatever": []}"#).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "it has format 2; this version of narhaul reads format 1"
+            "it has format 3; this version of narhaul reads formats 1 to 2"
         );
         assert!(matches!(Report::parse("{}"), Err(ReadError::Json(_))));
     }

@@ -1,6 +1,10 @@
 //! What a bench asks of a bucket at most, before it begins: for those who pay for it.
 
-use super::{Request, is_large, operations::Load};
+use super::{
+    Request, is_large,
+    operations::Load,
+    tune::{Space, Spent},
+};
 use crate::{
     nix::path_info::PathInfo,
     plan::cost::{Cost, PER_REQUEST},
@@ -13,6 +17,9 @@ const FASTEST: u64 = 5_500;
 /// What a copy asks of the ledger, beside its paths.
 const LEDGER: u64 = 10;
 
+/// No part but the last is smaller: S3's bound.
+const SMALLEST_PART: u64 = 5 << 20;
+
 /// Returns what a bench of `closure` asks for at most, with bodies reckoned as large as their NARs.
 #[must_use]
 pub fn most(request: &Request, closure: &[PathInfo]) -> Cost {
@@ -24,8 +31,12 @@ pub fn most(request: &Request, closure: &[PathInfo]) -> Cost {
         once = once + requests(load);
     }
     let times = (0..request.n_repetitions).fold(Cost::default(), |sum, _| sum + once);
+    let searched = request
+        .tuning
+        .map(|allowed| search(request, closure, allowed));
     // The marker comes and goes.
     times
+        + searched.unwrap_or_default()
         + Cost {
             n_puts: 1,
             n_lists: 4,
@@ -34,11 +45,51 @@ pub fn most(request: &Request, closure: &[PathInfo]) -> Cost {
         }
 }
 
+/// What a search asks for: no more than it may, but the first trial in any case.
+fn search(request: &Request, closure: &[PathInfo], allowed: Spent) -> Cost {
+    let largest = closure.iter().map(|info| info.nar_size).max();
+    let space = Space::of(request, largest.unwrap_or_default(), u32::MAX);
+    let once = cold(closure);
+    let n_copies = (space.most_copies(request.n_repetitions))
+        .min(allowed.requests / once.n_requests().max(1))
+        .min(allowed.bytes / once.bytes_in.max(1))
+        .max(request.n_repetitions.into());
+    (0..n_copies).fold(Cost::default(), |sum, _| sum + once)
+}
+
+/// What a copy into an empty corner asks for, and emptying that.
+fn cold(closure: &[PathInfo]) -> Cost {
+    let n_paths = u64::try_from(closure.len()).unwrap_or(u64::MAX);
+    let bytes: u64 = closure.iter().map(|info| info.nar_size).sum();
+    let large = closure.iter().filter(|info| is_large(info.nar_size));
+    let once = Cost {
+        n_puts: 2 * n_paths + LEDGER + 1 + bytes / SMALLEST_PART,
+        n_lists: LEDGER + u64::try_from(large.count()).unwrap_or(u64::MAX),
+        n_gets: n_paths + LEDGER + 1,
+        bytes_in: bytes,
+        ..Cost::default()
+    };
+    once + clearing(n_paths)
+}
+
+/// What it takes to empty a corner after a copy of so many paths: a body and a narinfo each.
+pub(super) fn clearing(n_paths: u64) -> Cost {
+    let n_pages = (2 * n_paths + LEDGER).div_ceil(PER_REQUEST);
+    Cost {
+        n_lists: n_pages + 1,
+        n_deletes: n_pages,
+        ..Cost::default()
+    }
+}
+
 fn copies(closure: &[PathInfo]) -> Cost {
     let n_paths = u64::try_from(closure.len()).unwrap_or(u64::MAX);
     let bytes: u64 = closure.iter().map(|info| info.nar_size).sum();
     // They are announced, and then asked for one by one.
-    let n_large = closure.iter().filter(|info| is_large(info)).count();
+    let n_large = closure
+        .iter()
+        .filter(|info| is_large(info.nar_size))
+        .count();
     let n_large = u64::try_from(n_large).unwrap_or(u64::MAX);
     // Into an empty cache, again, and with one in a hundred built anew; each asks about every path.
     let written = n_paths + n_paths.div_ceil(100) + 1;

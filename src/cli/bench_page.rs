@@ -12,6 +12,7 @@ use crate::{
         bench_words,
         page::{Bar, Content, Page, Section},
         plot::{self, Axis, Line, MAX_CELLS, Plot, Strips},
+        tune_page,
         units::{Count, Size},
     },
     meter::Stages,
@@ -28,6 +29,7 @@ const MAX_RATES: f64 = 80.0;
 pub fn page(report: &Report) -> Page {
     let (work, machine) = (&report.workload, &report.machine);
     let cpu = machine.cpu.as_deref().unwrap_or("a processor");
+    let tuned = report.tuned.iter().flat_map(tune_page::sections);
     let sections = [
         bounds(report),
         copies_table(report),
@@ -56,7 +58,7 @@ pub fn page(report: &Report) -> Page {
             Count(work.requests.into(), "request"),
         ),
         figures: figures(report),
-        sections: sections.into_iter().flatten().collect(),
+        sections: tuned.chain(sections.into_iter().flatten()).collect(),
     }
 }
 
@@ -95,8 +97,9 @@ fn bounds(report: &Report) -> Option<Section> {
     let mut bars: Vec<Bar> = ceilings
         .filter_map(|ceiling| Some(bar(&ceiling.stage, ceiling.median()?, false)))
         .collect();
-    let reached = bench_words::speed(cold)?;
-    bars.push(bar("the cold copy", reached, true));
+    // Not where its runs lie too far apart to tell.
+    let reached = bench_words::speed(cold);
+    bars.extend(reached.map(|reached| bar("the cold copy", reached, true)));
     Some(Section {
         title: "What bounds a copy on this machine".to_owned(),
         note: "NAR bytes a second. Weak: each stage alone, with all threads. Strong: what the cold copy reached.".to_owned(),
@@ -131,7 +134,11 @@ fn requests_table(report: &Report) -> Option<Section> {
     table("Single requests", bench_words::REQUESTS.to_vec(), rows)
 }
 
-fn table(title: &str, head: Vec<&'static str>, rows: Vec<Vec<String>>) -> Option<Section> {
+pub(super) fn table(
+    title: &str,
+    head: Vec<&'static str>,
+    rows: Vec<Vec<String>>,
+) -> Option<Section> {
     (!rows.is_empty()).then(|| Section {
         title: title.to_owned(),
         note: String::new(),
@@ -201,7 +208,7 @@ pub fn plain(value: f64) -> String {
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
 
-const MIB: f64 = 1024.0 * 1024.0;
+pub(super) const MIB: f64 = 1024.0 * 1024.0;
 
 /// Draws how fast a copy packed and sent.
 #[must_use]

@@ -8,7 +8,10 @@ use crate::{
         report::{Ceiling, Figure, Limiter, Micros, Phase, Report, Requests, float},
         stats::Sample,
     },
-    cli::units::{Count, Size},
+    cli::{
+        tune_words,
+        units::{Count, Size},
+    },
     plan::cost::{Cost, Provider},
 };
 
@@ -73,6 +76,9 @@ pub fn report(report: &Report) -> String {
         text.push('\n');
         text.push_str(&table(REQUESTS, rows.collect()));
         text.push_str(&pace(report, &requests));
+    }
+    if let Some(found) = &report.tuned {
+        text.push_str(&tune_words::tuned(found));
     }
     text.push_str(&limits(report));
     text
@@ -247,7 +253,7 @@ fn bound(report: &Report) -> String {
     text
 }
 
-fn middle(sample: &Sample, show: impl Fn(f64) -> String) -> String {
+pub(super) fn middle(sample: &Sample, show: impl Fn(f64) -> String) -> String {
     match sample.median() {
         None => "–".to_owned(),
         Some(_) if sample.is_too_wide() => TOO_WIDE.to_owned(),
@@ -255,7 +261,7 @@ fn middle(sample: &Sample, show: impl Fn(f64) -> String) -> String {
     }
 }
 
-fn spread(sample: &Sample) -> String {
+pub(super) fn spread(sample: &Sample) -> String {
     match sample.spread() {
         Some(spread) if sample.len() > 1 => format!("± {:.0} %", 100.0 * spread),
         _ => "–".to_owned(),
@@ -337,7 +343,7 @@ pub fn verdict(line: &Line) -> &'static str {
 }
 
 /// Columns under their names, the first one to the left and figures to the right.
-fn table<const N: usize>(head: [&str; N], rows: Vec<[String; N]>) -> String {
+pub(super) fn table<const N: usize>(head: [&str; N], rows: Vec<[String; N]>) -> String {
     let head = head.map(str::to_owned);
     let mut widths = [0; N];
     for row in rows.iter().chain([&head]) {
@@ -411,6 +417,7 @@ mod tests {
                 jobs: 2,
                 requests: 64,
                 memory: 1,
+                part_size: None,
                 object_bytes: 1,
                 rate,
                 sizes: Vec::new(),
@@ -426,6 +433,7 @@ mod tests {
                     micros: micros(90_000),
                 }),
             }],
+            tuned: None,
         }
     }
 

@@ -88,6 +88,37 @@ impl Axis {
         }
     }
 
+    /// Between round figures around `values`, not from zero: where what matters is their distance.
+    pub fn around(
+        label: &str,
+        values: impl IntoIterator<Item = f64>,
+        show: impl Fn(f64) -> String,
+    ) -> Self {
+        let (least, most) = values.into_iter().fold(
+            (f64::INFINITY, f64::NEG_INFINITY),
+            |(least, most), value| (least.min(value), most.max(value)),
+        );
+        let (least, most) = if least <= most {
+            (least, most)
+        } else {
+            (0.0, 0.0)
+        };
+        let step = round_step((most - least) / 4.0);
+        let from = (least / step).floor() * step;
+        // Six suffice: five steps of a quarter at least, and one for either end.
+        let ticks = (0..=6_u32).map(|tick| from + f64::from(tick) * step);
+        let mut ticks: Vec<_> = ticks.map(|value| (value, show(value))).collect();
+        let n_needed = ticks.iter().take_while(|(value, _)| *value < most).count();
+        ticks.truncate((n_needed + 1).max(2));
+        Self {
+            label: label.to_owned(),
+            scale: Scale::Even,
+            from,
+            to: ticks.last().map_or(from, |(value, _)| *value),
+            ticks,
+        }
+    }
+
     /// By factors, from a power of ten to one.
     pub fn log(label: &str, least: f64, most: f64, show: impl Fn(f64) -> String) -> Self {
         // Of nothing there is neither a least nor a most.

@@ -5,7 +5,7 @@
 
 use std::fs;
 
-use narhaul::bench::report::Report;
+use narhaul::bench::{report::Report, tune::Outcome};
 
 use crate::support::{
     output::Output,
@@ -273,6 +273,83 @@ fn a_page_of_copies_alone_has_an_end() {
     let world = World::new();
     bench(&world, &["--only", "copies", "--html", "page.html"]).success();
     assert!(!world.read("page.html").contains("<h2>Single requests</h2>"));
+}
+
+/// A search, with the settings of this world.
+fn tune(world: &World, args: &[&str]) -> Output {
+    let run = world.narhaul(["bench", "--tune"]).args(args);
+    run.env("NARHAUL_CONFIG", world.path("narhaul.toml")).run()
+}
+
+/// Few and small paths, few repetitions, and a codec without levels: a search of a few seconds.
+const QUICK: [&str; 8] = [
+    "--paths",
+    "10",
+    "--seed",
+    "3",
+    "--repetitions",
+    "3",
+    "--compression",
+    "none",
+];
+
+#[test]
+fn tuning_finds_the_requests_that_a_distant_server_wants_and_writes_them_beside_what_is_there() {
+    let world = World::new();
+    let before = "# mine\njobs = 2 # few\nrequests = 1 # by hand\n";
+    world.write("narhaul.toml", before);
+    let told = [
+        "--latency",
+        "12ms",
+        "--out",
+        "r.json",
+        "--html",
+        "page.html",
+    ];
+    let run = tune(&world, &[&QUICK[..], &told].concat()).success();
+    let report = Report::parse(&world.read("r.json")).unwrap();
+    let tuned = report.tuned.unwrap();
+    let chosen = tuned.chosen().unwrap();
+    let first = &tuned.trials[0];
+    assert_eq!((first.requests, tuned.outcome), (1, Outcome::Faster));
+    assert!(chosen.requests >= 8, "{}", run.text());
+    let last = tuned.last.as_ref().unwrap();
+    assert!(last.iter().all(|trial| trial.runs.len() == 3));
+
+    let line = format!("requests = {}", chosen.requests);
+    assert!(run.says(&format!("{line} (was 1)")), "{}", run.text());
+    let written = before.replace("requests = 1", &line);
+    assert_eq!(world.read("narhaul.toml"), written);
+    let page = world.read("page.html");
+    for title in ["Requests at once", "What was tried", "What came of it"] {
+        assert!(page.contains(&format!("<h2>{title}</h2>")), "{title}");
+    }
+}
+
+#[test]
+fn tuning_that_is_stopped_by_its_budget_says_so_and_leaves_bucket_and_settings_alone() {
+    let world = World::new();
+    world.write("narhaul.toml", "jobs = 2\n");
+    world.write("bucket/nar/mine", "mine");
+    let url = format!("file://{}", world.text_path("bucket"));
+    let before = files(&world, "bucket");
+    let short = [&url, "--tune-time", "0s", "--out", "r.json"];
+    let run = tune(&world, &[&QUICK[..], &short].concat()).success();
+    assert!(run.says("the budget was spent before"), "{}", run.text());
+    assert!(run.says("no setting is changed"), "{}", run.text());
+    assert_eq!(files(&world, "bucket"), before);
+    assert_eq!(world.read("narhaul.toml"), "jobs = 2\n");
+    let report = Report::parse(&world.read("r.json")).unwrap();
+    let tuned = report.tuned.unwrap();
+    assert_eq!((tuned.trials.len(), tuned.is_whole), (1, false));
+
+    for wrong in [
+        ["--repetitions", "2"],
+        ["--only", "copies"],
+        ["--tune-time", "5"],
+    ] {
+        tune(&world, &wrong).expect_code(2);
+    }
 }
 
 /// What a killed bench leaves on a server, finished and not, and what is somebody else's.

@@ -27,24 +27,30 @@ use crate::{
         diff::{self, Verdict},
         operations::Load,
         report::{Machine, Report},
+        tune::Spent,
     },
     cli::{
         Context, bench_page, bench_words,
         cache::{self, Cache},
-        config::Layers,
+        config::{Layers, Origin, Picked},
         error::{self, Exit, Failure},
         machine, paths, provider,
         resolve::{self, CopySettings},
         run::{self, Ended},
+        settle::{self, Setting},
         shaping::ShapingArgs,
         store,
-        times::rfc3339,
+        times::{parse_span, rfc3339},
+        tune_words,
         ui::Format,
         units::{Count, parse_size},
         words,
     },
     ledger::Timing,
-    nix::{cache_url::Params, signature::SecretKey},
+    nix::{
+        cache_url::{CacheUrl, Params},
+        signature::SecretKey,
+    },
     plan::cost::{Cost, Provider},
     serve,
     source::synthetic::{Shape, Synthetic},
@@ -61,6 +67,10 @@ use crate::{
 /// Example: narhaul bench 's3://nix-cache?endpoint=s3.homelab.local' --out today.json
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of the command"
+)]
 pub struct BenchArgs {
     /// What else can be done with reports.
     #[command(subcommand)]
@@ -95,6 +105,24 @@ pub struct BenchArgs {
     /// Only `copies`, or only `requests`
     #[arg(long, value_name = "WHAT", help_heading = "What is done")]
     only: Option<Only>,
+
+    /// Look for the requests at once, the size of parts and the compression level that suit the bucket
+    /// best, and write what is better than what is set into narhaul.toml; nothing else is measured
+    #[arg(long, help_heading = "What is done", conflicts_with_all = ["only", "rate"])]
+    tune: bool,
+
+    /// How long `--tune` may take
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "5min",
+        help_heading = "What is done"
+    )]
+    tune_time: String,
+
+    /// With `--tune`: say what would be written, and leave narhaul.toml alone
+    #[arg(long, requires = "tune", help_heading = "What is done")]
+    dry_run: bool,
 
     /// How often everything is repeated
     #[arg(
@@ -161,6 +189,15 @@ pub struct BenchArgs {
     #[arg(long, value_name = "N", help_heading = "How")]
     requests: Option<String>,
 
+    /// Send large bodies in parts of this size, 5M to 5G [default: 16M; env: NARHAUL_PART_SIZE]
+    #[arg(
+        long,
+        value_name = "SIZE",
+        help_heading = "How",
+        hide_short_help = true
+    )]
+    part_size: Option<String>,
+
     /// Trust these certificate authorities [env: NARHAUL_CA_FILE]
     #[arg(
         long,
@@ -223,6 +260,9 @@ const MOST_REQUESTS: u64 = 100_000;
 /// Nor more bytes than these, which take a minute and a half on a fast line.
 const MOST_BYTES: u64 = 10 << 30;
 
+/// With fewer repetitions no difference would ever be beyond the noise.
+const LEAST_TUNED: u32 = 3;
+
 /// One path in as many is built anew for the third copy of a repetition.
 const CHANGED: usize = 100;
 
@@ -237,11 +277,21 @@ pub fn run(context: &Arc<Context>, args: &BenchArgs) -> Result<Exit, Failure> {
                 .hint("leave the URL out, or these flags"),
         );
     }
-    let layers = layers(context, args)?;
+    if args.tune && args.repetitions < LEAST_TUNED {
+        return Err(Failure::usage(format!(
+            "`--tune` compares runs, and wants {LEAST_TUNED} or more `--repetitions`"
+        )));
+    }
+    let mut layers = layers(context, args)?;
+    let url = args.url.as_deref();
+    let url = url.map(|url| cache::parse_url(context, url)).transpose()?;
+    if let Some(url) = &url {
+        resolve::add_url(&mut layers, url);
+    }
     let settings = resolve::copy(context, &layers)?;
     let stop = Stop::default();
     let done = run::with_interrupts(context, &stop, async {
-        let place = open(context, args, &layers, settings.requests).await?;
+        let place = open(context, args, url, &layers, settings.requests).await?;
         if args.clean {
             return clean(context, args, &place).await;
         }
@@ -271,6 +321,7 @@ fn layers<'a>(context: &'a Context, args: &BenchArgs) -> Result<Layers<'a>, Fail
         ("memory", &args.memory),
         ("jobs", &args.jobs),
         ("requests", &args.requests),
+        ("part-size", &args.part_size),
     ] {
         layers.set_flag(name, flag.clone());
     }
@@ -292,13 +343,13 @@ struct Place {
 async fn open(
     context: &Context,
     args: &BenchArgs,
+    url: Option<CacheUrl>,
     layers: &Layers<'_>,
     requests: u32,
 ) -> Result<Place, Failure> {
-    let Some(typed) = &args.url else {
+    let Some(url) = url else {
         return embedded(args, requests, resolve::s3_client(layers)?).await;
     };
-    let url = cache::parse_url(context, typed)?;
     let cache: Cache = cache::open(context, &url, layers).await?;
     Ok(Place {
         base: Arc::clone(&cache.backend),
@@ -415,7 +466,9 @@ async fn measure(
 ) -> Result<Exit, Failure> {
     run::set_threads(settings.jobs)?;
     let closures = closures(context, args, layers)?;
-    let request = request(context, args, settings, closures, place.policy)?;
+    let tuning = args.tune.then(|| allowed(args, place.provider.is_none()));
+    let tuning = tuning.transpose()?;
+    let request = request(context, args, settings, closures, place.policy, tuning)?;
     if let Some(provider) = &place.provider {
         let whole = &request.closures.whole;
         let closure = whole.source.closure(&whole.roots);
@@ -427,8 +480,12 @@ async fn measure(
             provider,
         )?;
     }
+    let how_long = match request.tuning {
+        Some(_) => format!(" each, for at most {}", args.tune_time),
+        None => String::new(),
+    };
     context.ui.say(&format!(
-        "measuring {} with {}, {} times",
+        "measuring {} with {}, {} times{how_long}",
         place.base.place(),
         request.closure,
         request.n_repetitions
@@ -449,7 +506,71 @@ async fn measure(
         fs::write(file, page).map_err(|error| error::of_file("write", file, &error))?;
     }
     tell(context, &report)?;
+    settle(context, args, layers, &report)?;
     Ok(Exit::Done)
+}
+
+/// Writes the settings that a search has found better than what was set, and says so.
+fn settle(
+    context: &Context,
+    args: &BenchArgs,
+    layers: &Layers<'_>,
+    report: &Report,
+) -> Result<(), Failure> {
+    let Some(tuned) = &report.tuned else {
+        return Ok(());
+    };
+    let (Some(usual), Some(chosen)) = (tuned.trials.first(), tuned.chosen()) else {
+        return Ok(());
+    };
+    let mut wanted = tune_words::settings(usual, chosen);
+    if wanted.is_empty() {
+        context.ui.say("no setting is changed");
+        return Ok(());
+    }
+    // A level is one of its codec, and of no other.
+    let codec = layers.get("compression").filter(is_flag);
+    if let (Some(codec), true) = (codec, usual.level != chosen.level) {
+        wanted.push(Setting {
+            name: "compression",
+            value: codec.text().to_owned(),
+        });
+    }
+    let file = settle::file(context)?;
+    let changes = settle::write(&file, &wanted, args.dry_run)?;
+    let lines: Vec<_> = changes.iter().map(ToString::to_string).collect();
+    let done = if args.dry_run { "would write" } else { "wrote" };
+    let (lines, file) = (lines.join(", "), file.display());
+    context.ui.say(&format!("{done} into `{file}`: {lines}"));
+    for setting in &wanted {
+        if let Some(stronger) = layers.get(setting.name).filter(is_stronger_than_the_file) {
+            context
+                .ui
+                .warn(&format!("{stronger} is stronger than that file"));
+        }
+    }
+    Ok(())
+}
+
+fn is_flag(picked: &Picked) -> bool {
+    picked.origin == Origin::Flag
+}
+
+/// Flags are of this run alone.
+const fn is_stronger_than_the_file(picked: &Picked) -> bool {
+    matches!(picked.origin, Origin::Url | Origin::Variable(_))
+}
+
+/// What a search may spend: without `--yes` no more of what somebody pays for than any bench.
+fn allowed(args: &BenchArgs, is_free: bool) -> Result<Spent, Failure> {
+    let time = parse_span(&args.tune_time)
+        .map_err(|error| Failure::usage("cannot use `--tune-time`").because(&error))?;
+    let is_free = is_free || args.yes;
+    Ok(Spent {
+        seconds: time.as_secs_f64(),
+        requests: if is_free { u64::MAX } else { MOST_REQUESTS },
+        bytes: if is_free { u64::MAX } else { MOST_BYTES },
+    })
 }
 
 fn failed(args: &BenchArgs, error: &bench::Error) -> Failure {
@@ -495,6 +616,7 @@ fn request(
     settings: CopySettings,
     (closures, closure): (Closures, String),
     policy: Policy,
+    tuning: Option<Spent>,
 ) -> Result<Request, Failure> {
     let object_bytes = parse_size(&args.object_size)
         .map_err(|error| Failure::usage(error.to_string()))
@@ -511,14 +633,16 @@ fn request(
     }
     Ok(Request {
         closures,
-        has_copies: args.only != Some(Only::Requests),
-        load: (args.only != Some(Only::Copies)).then_some(load),
+        has_copies: args.only != Some(Only::Requests) && !args.tune,
+        load: (args.only != Some(Only::Copies) && !args.tune).then_some(load),
+        tuning,
         n_repetitions: args.repetitions.max(1),
         keys,
         recipe: settings.recipe,
         memory: settings.memory,
         n_threads: settings.jobs,
         n_requests: settings.requests,
+        part_size: settings.part_size,
         group: settings.group,
         run_id: run::id()?,
         seed: args.seed,
