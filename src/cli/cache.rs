@@ -26,9 +26,9 @@ use crate::{
     },
     cli::{
         Context,
-        config::Layers,
+        config::{Layers, Origin, Picked},
         env,
-        error::{self, Failure},
+        error::{self, Exit, Failure},
         resolve, run, web,
     },
     clock::Clock,
@@ -66,8 +66,43 @@ const PARAMETERS: &[&str] = &[
     "want-mass-query",
 ];
 
+/// A cache that was named, by its URL or by the name that `narhaul.toml` gives it.
+#[derive(Clone, Debug)]
+pub struct Named {
+    /// Its URL as somebody wrote it, for hints that can be pasted.
+    pub typed: String,
+    /// The same, understood.
+    pub url: CacheUrl,
+}
+
+/// Finds the cache that a text of the command line names.
+pub fn find(context: &Context, layers: &Layers<'_>, text: &str) -> Result<Named, Failure> {
+    let typed = layers.url_of(text);
+    let url = parse_url(context, typed).map_err(|mut failure| {
+        let names: Vec<_> = layers.caches().0.keys().map(String::as_str).collect();
+        if let Some(near) = error::nearest(text, &names) {
+            failure.hints = vec![format!("did you mean the cache `{near}`?")];
+        }
+        failure
+    })?;
+    let typed = typed.to_owned();
+    Ok(Named { typed, url })
+}
+
+/// Finds the cache that the setting `to` names: wrong usage only where it is this run's own flag.
+pub fn find_to(context: &Context, layers: &Layers<'_>, to: &Picked) -> Result<Named, Failure> {
+    find(context, layers, to.text()).map_err(|failure| match to.origin {
+        Origin::Flag => failure,
+        Origin::Url | Origin::Variable(_) | Origin::File(_) => Failure {
+            exit: Exit::Failed,
+            ..failure
+        }
+        .cause(format!("it is {to}")),
+    })
+}
+
 /// Parses a cache URL and warns about parameters that nobody knows.
-pub fn parse_url(context: &Context, text: &str) -> Result<CacheUrl, Failure> {
+fn parse_url(context: &Context, text: &str) -> Result<CacheUrl, Failure> {
     let url: CacheUrl = text.parse().map_err(|error| explain_url(text, &error))?;
     let place = url.show_place();
     for name in &url.unknown {
@@ -85,12 +120,18 @@ pub fn parse_url(context: &Context, text: &str) -> Result<CacheUrl, Failure> {
 }
 
 fn explain_url(text: &str, error: &ParseError) -> Failure {
-    let failure = Failure::new(format!(
+    let failure = Failure::usage(format!(
         "cannot use the cache URL `{}`",
         without_password(text)
     ))
     .because(error);
     match error {
+        // `host:9000/bucket` is how other tools name one.
+        ParseError::NoUrl(place) if place.contains(':') => {
+            let (host, bucket) = place.split_once('/').unwrap_or((place, "BUCKET"));
+            let bucket = if bucket.is_empty() { "BUCKET" } else { bucket };
+            failure.hint(format!("a bucket there is `s3://{bucket}?endpoint={host}`"))
+        }
         ParseError::NoUrl(place) => failure.hint(format!(
             "a bucket is `s3://{place}?endpoint=…`, a folder `file://$PWD/{place}`"
         )),

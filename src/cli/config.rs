@@ -7,7 +7,8 @@
 //!
 //! The file is TOML with one key per setting, at the top level. An unknown key is refused with the name
 //! that was probably meant: a limit that is silently not obeyed is worse than a run that does not begin.
-//! Secrets stand in it as file names only.
+//! Secrets stand in it as file names only. Its table `caches` gives names to cache URLs, and such a name
+//! can stand wherever a cache is named.
 
 use std::{
     collections::BTreeMap,
@@ -17,12 +18,18 @@ use std::{
 
 use toml::{Table, Value};
 
-use crate::cli::{
-    Context,
-    env::{self, Variable},
-    error::{self, Failure},
-    nix_conf,
+use crate::{
+    cli::{
+        Context,
+        env::{self, Variable},
+        error::{self, Failure},
+        nix_conf,
+    },
+    nix::cache_url::{CacheUrl, ParseError},
 };
+
+/// The table of names for caches in the file.
+const CACHES: &str = "caches";
 
 /// One setting: its name, and where it can come from.
 #[derive(Debug)]
@@ -368,6 +375,18 @@ impl<'a> Layers<'a> {
         })
     }
 
+    /// Returns the URL that a cache's name stands for; what is no such name is a URL already.
+    #[must_use]
+    pub fn url_of<'t>(&'t self, typed: &'t str) -> &'t str {
+        self.file.caches.get(typed).map_or(typed, String::as_str)
+    }
+
+    /// Returns the caches that have names, and the file that gives them.
+    #[must_use]
+    pub fn caches(&self) -> (&BTreeMap<String, String>, &Path) {
+        (&self.file.caches, &self.file.path)
+    }
+
     /// Returns the store that Nix itself would take: its settings win over its variable.
     fn store_of_nix(&self) -> Option<(String, Origin)> {
         let env = &self.context.env;
@@ -392,6 +411,8 @@ impl<'a> Layers<'a> {
 struct File {
     path: PathBuf,
     values: BTreeMap<&'static str, Vec<String>>,
+    /// URLs of caches, by their names.
+    caches: BTreeMap<String, String>,
 }
 
 impl File {
@@ -420,9 +441,15 @@ impl File {
             .parse()
             .map_err(|error: toml::de::Error| not_toml(&path, text, &error))?;
         let mut values = BTreeMap::new();
+        let mut caches = BTreeMap::new();
         for (key, value) in &table {
+            if key == CACHES {
+                caches = named_caches(value).map_err(|error| error.in_file(&path))?;
+                continue;
+            }
             let Some(setting) = SETTINGS.iter().find(|setting| setting.name == key) else {
-                let names: Vec<_> = SETTINGS.iter().map(|setting| setting.name).collect();
+                let names = SETTINGS.iter().map(|setting| setting.name);
+                let names: Vec<_> = names.chain([CACHES]).collect();
                 let failure = in_file(format!("unknown setting `{key}`"));
                 return Err(failure.hint(match error::nearest(key, &names) {
                     Some(name) => format!("did you mean `{name}`?"),
@@ -437,8 +464,56 @@ impl File {
             })?;
             values.insert(setting.name, found);
         }
-        Ok(Self { path, values })
+        Ok(Self {
+            path,
+            values,
+            caches,
+        })
     }
+}
+
+/// What is wrong with a name for a cache.
+#[derive(Debug, thiserror::Error)]
+enum CacheNameError {
+    #[error("`caches` is {0}, a table of names and URLs is wanted")]
+    NoTable(&'static str),
+    #[error("`caches.{0}` is {1}, the cache's URL is wanted")]
+    NoText(String, &'static str),
+    #[error("`{0}` cannot name a cache: letters, digits, `-`, `_` and `.` can")]
+    Name(String),
+    #[error("`caches.{0}` is no cache URL")]
+    Url(String, #[source] ParseError),
+}
+
+impl CacheNameError {
+    fn in_file(&self, path: &Path) -> Failure {
+        let failure = Failure::from_error(self);
+        let message = format!("{} in `{}`", failure.message, path.display());
+        Failure { message, ..failure }
+    }
+}
+
+/// Reads the table of names for caches. A URL that is none is refused here, where its place is known.
+fn named_caches(value: &Value) -> Result<BTreeMap<String, String>, CacheNameError> {
+    let Value::Table(table) = value else {
+        return Err(CacheNameError::NoTable(value.type_str()));
+    };
+    let mut caches = BTreeMap::new();
+    for (name, url) in table {
+        // What looks like a URL or a path is one, so no name hides any of these.
+        let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        if name.is_empty() || !name.chars().all(is_name) {
+            return Err(CacheNameError::Name(name.clone()));
+        }
+        let Value::String(url) = url else {
+            return Err(CacheNameError::NoText(name.clone(), url.type_str()));
+        };
+        if let Err(error) = url.parse::<CacheUrl>() {
+            return Err(CacheNameError::Url(name.clone(), error));
+        }
+        caches.insert(name.clone(), url.clone());
+    }
+    Ok(caches)
 }
 
 /// Returns a value as texts: one, or those of an array.
@@ -502,6 +577,34 @@ mod tests {
             failure.message,
             "`jobs` is float, a text, a number, true or false is wanted in `narhaul.toml`"
         );
+    }
+
+    #[test]
+    fn caches_have_names_that_hide_no_url_and_urls_that_are_some() {
+        let file =
+            parse("[caches]\nhome = 's3://c?region=garage'\nold-1 = 'file:///srv'\n").unwrap();
+        assert_eq!(file.caches["home"], "s3://c?region=garage");
+        assert_eq!(file.caches["old-1"], "file:///srv");
+        for (text, message) in [
+            (
+                "caches = 's3://c'",
+                "`caches` is string, a table of names and URLs is wanted in `narhaul.toml`",
+            ),
+            (
+                "[caches]\n'a/b' = 's3://c'",
+                "`a/b` cannot name a cache: letters, digits, `-`, `_` and `.` can in `narhaul.toml`",
+            ),
+            (
+                "[caches.home]\nurl = 's3://c'",
+                "`caches.home` is table, the cache's URL is wanted in `narhaul.toml`",
+            ),
+            (
+                "[caches]\nhome = 'old'",
+                "`caches.home` is no cache URL in `narhaul.toml`",
+            ),
+        ] {
+            assert_eq!(parse(text).unwrap_err().message, message);
+        }
     }
 
     #[test]

@@ -145,6 +145,7 @@ fn add_settings(out: &mut String) {
 A setting is taken from the first of these that has it: the flag, the cache URL's parameter, the environment variable, `narhaul.toml`, the default.
 The file lies at `$XDG_CONFIG_HOME/narhaul/narhaul.toml` (`~/.config/narhaul/narhaul.toml`) unless `--config` or `NARHAUL_CONFIG` names another; its keys are the names below, and an unknown key is an error.
 Of lists (`key-file`, `keep`, `roots-from`) the strongest place counts alone.
+Its table `[caches]` gives names to cache URLs, such as `home = 's3://nix-cache?endpoint=…'`; a name can stand wherever a cache is named.
 
 | name | what | URL parameter | variable | default |
 |---|---|---|---|---|
@@ -169,7 +170,7 @@ fn add_variables(out: &mut String) {
     out.push_str(
         "## Environment variables
 
-A variable that is set to nothing counts as not set.
+A variable that is set to nothing counts as not set, unless it is a list of files.
 
 | variable | what it does |
 |---|---|

@@ -12,7 +12,7 @@ use crate::{
     backend::{self, Backend, s3::S3, wrap::count::Counts},
     cli::{
         Context,
-        cache::{self, Limits, Traffic},
+        cache::{self, Limits, Named, Traffic},
         config::Layers,
         error::{self, Exit, Failure},
         resolve,
@@ -66,8 +66,7 @@ impl Site {
                 "say which: `narhaul {command} 's3://bucket?endpoint=…'`, or `file://$PWD/cache`"
             )));
         };
-        let typed = to.text().to_owned();
-        let url = cache::parse_url(context, &typed)?;
+        let Named { typed, url } = cache::find_to(context, layers, &to)?;
         let place = url.show_place();
         Ok(Self { typed, url, place })
     }

@@ -129,6 +129,68 @@ fn a_store_of_another_kind_is_refused_with_what_there_is() {
 }
 
 #[test]
+fn a_cache_is_found_by_the_name_that_the_file_gives_it() {
+    let world = World::new();
+    world.write("docs/a.txt", "a");
+    let (home, old) = (world.text_path("served"), world.text_path("old"));
+    let file = format!(
+        "to = 'home'\n[caches]\nhome = 'file://{home}?compression=xz'\n'old.1' = 'file://{old}'\n"
+    );
+    world.write("config/narhaul/narhaul.toml", &file);
+    let run = |args: &[&str]| world.narhaul(args).run();
+    run(&["init", "old.1"]).success();
+    assert!(world.path("old/nix-cache-info").exists());
+    let add = run(&["copy", "--unsigned", "--add", "docs"]).success();
+    let path = add.stdout.trim();
+    let copy = ["copy", "--from", "home", "--to", "old.1", path];
+    run(&copy).success();
+    let narinfo = format!("{}.narinfo", &path["/nix/store/".len()..][..32]);
+    for cache in ["served", "old"] {
+        let text = world.read(&format!("{cache}/{narinfo}"));
+        assert!(text.contains("\nCompression: xz\n"), "{text}");
+    }
+    let du = run(&["du", "old.1"]).success().stderr;
+    assert!(du.contains(&format!("`file://{old}` has 1 path")), "{du}");
+    insta::assert_snapshot!(run(&["du", "hime"]).text(), @r"
+    --- stderr
+    error: cannot use the cache URL `hime`
+    cause: `hime` is no cache URL; `s3://…`, `file:///…`, `http(s)://…` or an absolute path is wanted
+
+    hint: did you mean the cache `home`?
+    --- exit 2
+    ");
+    let shown = run(&["config"]).success().text();
+    assert!(shown.contains("\nto = \"home\" # "), "{shown}");
+    assert!(
+        shown.contains("\ncompression = \"xz\" # the cache URL\n"),
+        "{shown}"
+    );
+    let table = "\n[caches]\n\"home\" = \"file://[DIR]/served?compression=xz\" # [DIR]/config/narhaul/narhaul.toml\n";
+    assert!(shown.contains(table), "{shown}");
+    // What is printed is a file with the same caches.
+    let again = world.write("again.toml", run(&["config"]).stdout);
+    let again = again.to_str().unwrap();
+    let du = run(&["du", "old.1", "--config", again]).success().stderr;
+    assert!(du.contains("has 1 path"), "{du}");
+}
+
+#[test]
+fn a_mistyped_url_is_wrong_usage_only_where_it_was_typed() {
+    let world = World::new();
+    let du = || world.narhaul(["du"]);
+    assert_eq!(world.narhaul(["du", "cache"]).run().code, Some(2));
+    insta::assert_snapshot!(du().env("NARHAUL_TO", "cache").run().text(), @r"
+    --- stderr
+    error: cannot use the cache URL `cache`
+    cause: `cache` is no cache URL; `s3://…`, `file:///…`, `http(s)://…` or an absolute path is wanted
+    cause: it is `NARHAUL_TO=cache` from the environment
+
+    hint: a bucket is `s3://cache?endpoint=…`, a folder `file://$PWD/cache`
+    --- exit 1
+    ");
+}
+
+#[test]
 fn what_is_shown_is_a_configuration_file() {
     let world = World::new();
     let first = world

@@ -297,7 +297,7 @@ fn settings_that_make_no_sense_name_the_place_where_they_stand() {
     --- stderr
     error: cannot use the cache URL `file://[DIR]/served?compression=lzip`
     cause: parameter `compression` is `lzip`, wanted is zstd, xz, none, gzip, bzip2 or br
-    --- exit 1
+    --- exit 2
     ");
     let run = world
         .narhaul(["copy", "--add", "docs"])

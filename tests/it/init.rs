@@ -117,7 +117,15 @@ fn a_url_that_is_none_is_explained() {
     cause: `cache` is no cache URL; `s3://…`, `file:///…`, `http(s)://…` or an absolute path is wanted
 
     hint: a bucket is `s3://cache?endpoint=…`, a folder `file://$PWD/cache`
-    --- exit 1
+    --- exit 2
+    ");
+    insta::assert_snapshot!(words("127.0.0.1:9000/cache"), @r"
+    --- stderr
+    error: cannot use the cache URL `127.0.0.1:[PORT]/cache`
+    cause: `127.0.0.1:[PORT]/cache` is no cache URL; `s3://…`, `file:///…`, `http(s)://…` or an absolute path is wanted
+
+    hint: a bucket there is `s3://cache?endpoint=127.0.0.1:[PORT]`
+    --- exit 2
     ");
     insta::assert_snapshot!(words("file://cache"), @r"
     --- stderr
@@ -125,7 +133,7 @@ fn a_url_that_is_none_is_explained() {
     cause: `file://cache` is not absolute; write `file:///…`
 
     hint: for this folder: `file://$PWD/cache`
-    --- exit 1
+    --- exit 2
     ");
     insta::assert_snapshot!(words("https://cache.example.org"), @r"
     --- stderr
@@ -138,7 +146,7 @@ fn a_url_that_is_none_is_explained() {
     --- stderr
     error: cannot use the cache URL `file:///cache?compresion=xz&priority=high`
     cause: parameter `priority` is `high`, wanted is a whole number
-    --- exit 1
+    --- exit 2
     ");
 }
 

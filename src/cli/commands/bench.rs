@@ -284,7 +284,8 @@ pub fn run(context: &Arc<Context>, args: &BenchArgs) -> Result<Exit, Failure> {
     }
     let mut layers = layers(context, args)?;
     let url = args.url.as_deref();
-    let url = url.map(|url| cache::parse_url(context, url)).transpose()?;
+    let found = url.map(|url| cache::find(context, &layers, url));
+    let url = found.transpose()?.map(|found| found.url);
     if let Some(url) = &url {
         resolve::add_url(&mut layers, url);
     }

@@ -28,8 +28,8 @@ pub fn run(context: &Context, args: &ConfigArgs) -> Result<Exit, Failure> {
     let mut layers = Layers::new(context)?;
     layers.set_flag("to", args.to.clone());
     if let Some(to) = layers.get("to") {
-        let url = cache::parse_url(context, to.text())?;
-        resolve::add_url(&mut layers, &url);
+        let cache = cache::find_to(context, &layers, &to)?;
+        resolve::add_url(&mut layers, &cache.url);
     }
     resolve::check(&layers)?;
     for setting in SETTINGS {
@@ -56,7 +56,25 @@ pub fn run(context: &Context, args: &ConfigArgs) -> Result<Exit, Failure> {
             )?,
         }
     }
+    print_caches(context, &layers)?;
     Ok(Exit::Done)
+}
+
+/// Prints the caches that have names, as the table that they stand in.
+fn print_caches(context: &Context, layers: &Layers<'_>) -> Result<(), Failure> {
+    let (caches, file) = layers.caches();
+    let file = file.display().to_string();
+    if !caches.is_empty() {
+        context.ui.data_in_words("\n[caches]\n")?;
+    }
+    for (name, url) in caches {
+        // A name may hold a dot, which would begin a table if it were not quoted.
+        let line = format!("{} = {} # {file}\n", quoted(name), quoted(url));
+        context.ui.data_in_words(&line)?;
+        let event = serde_json::json!({"name": name, "url": url, "origin": file});
+        context.ui.event("cache", event)?;
+    }
+    Ok(())
 }
 
 fn origin(origin: &Origin) -> String {
@@ -71,7 +89,11 @@ fn origin(origin: &Origin) -> String {
 /// Writes values as TOML: JSON's strings and arrays are TOML's too.
 fn toml_text(values: &[String]) -> String {
     match values {
-        [value] => serde_json::json!(value).to_string(),
+        [value] => quoted(value),
         values => serde_json::json!(values).to_string(),
     }
+}
+
+fn quoted(text: &str) -> String {
+    serde_json::json!(text).to_string()
 }

@@ -19,7 +19,7 @@ use crate::{
         Context,
         bars::{Bars, since},
         beside::BesideArgs,
-        cache::{self, Cache, Traffic},
+        cache::{self, Cache, Named, Traffic},
         commands::texts,
         config::Layers,
         copy_page, env,
@@ -246,8 +246,7 @@ fn copy(context: &Arc<Context>, args: &CopyArgs) -> Result<Exit, Failure> {
         return Err(Failure::usage("no cache is named")
             .hint("say where to: `--to s3://bucket?endpoint=…`, or `--to file://$PWD/cache`"));
     };
-    let to = to.text().to_owned();
-    let url = cache::parse_url(context, &to)?;
+    let Named { typed: to, url } = cache::find_to(context, &layers, &to)?;
     resolve::add_url(&mut layers, &url);
     warn_of_what_is_ignored(context, &url);
     let settings = resolve::copy(context, &layers)?;
@@ -271,7 +270,7 @@ fn copy(context: &Arc<Context>, args: &CopyArgs) -> Result<Exit, Failure> {
             is_read_only: args.dry_run,
         },
         request: request(context, args, &url, settings, &layers)?,
-        upstreams: upstreams(context, args)?,
+        upstreams: upstreams(context, args, &layers)?,
         patience: args.hook.patience()?,
     };
     let upstreams: Vec<String> = job.upstreams.iter().map(CacheUrl::show_place).collect();
@@ -396,7 +395,7 @@ fn what(
         ));
     }
     if let Some(typed) = &args.from {
-        return from(context, args, typed);
+        return from(context, args, cache::find(context, layers, typed)?);
     }
     let choice = store::chosen(context, layers)?;
     let mut roots = named(args, &choice.config)?;
@@ -412,8 +411,8 @@ fn what(
 }
 
 /// Reads what is wanted of another cache.
-fn from(context: &Context, args: &CopyArgs, typed: &str) -> Result<What, Failure> {
-    let url = cache::parse_url(context, typed)?;
+fn from(context: &Context, args: &CopyArgs, cache: Named) -> Result<What, Failure> {
+    let Named { typed, url } = cache;
     let store_dir = store_dir(context, &url)?;
     let physical_dir = PathBuf::from(store_dir.as_str());
     // Links such as `./result` lead into this machine's store; its database is not asked.
@@ -423,7 +422,7 @@ fn from(context: &Context, args: &CopyArgs, typed: &str) -> Result<What, Failure
         physical_dir,
     };
     Ok(What::Cache(Box::new(FromCache {
-        typed: typed.to_owned(),
+        typed,
         url,
         store_dir,
         named: named(args, &store)?.into_iter().collect(),
@@ -557,9 +556,14 @@ fn passing(layers: &Layers<'_>) -> Passing {
 }
 
 /// Reads the URLs of upstreams.
-fn upstreams(context: &Context, args: &CopyArgs) -> Result<Vec<CacheUrl>, Failure> {
-    let urls = args.upstream.iter();
-    urls.map(|typed| cache::parse_url(context, typed)).collect()
+fn upstreams(
+    context: &Context,
+    args: &CopyArgs,
+    layers: &Layers<'_>,
+) -> Result<Vec<CacheUrl>, Failure> {
+    let found = args.upstream.iter();
+    let found = found.map(|typed| Ok(cache::find(context, layers, typed)?.url));
+    found.collect()
 }
 
 /// Writes the page, where one is asked for.

@@ -149,7 +149,7 @@ fn trusted(args: &DoctorArgs) -> Result<Vec<PublicKey>, Failure> {
 
 /// Opens the cache where clients read it.
 fn reader(context: &Context, url: &str, layers: &Layers<'_>) -> Result<Arc<dyn Backend>, Failure> {
-    let parsed = cache::parse_url(context, url)?;
+    let parsed = cache::find(context, layers, url)?.url;
     let Location::Http(address) = &parsed.location else {
         return Err(Failure::usage(format!(
             "`--reader {url}` is no `http(s)://` URL"

@@ -12,7 +12,7 @@ use crate::{
     backend::{Backend, s3::Provider},
     cli::{
         Context,
-        cache::{self, Cache},
+        cache::{self, Cache, Named},
         commands::{copy, key, texts},
         config::Layers,
         error::{self, Exit, Failure},
@@ -103,15 +103,15 @@ enum RoleArg {
 
 /// Sets up a cache.
 pub fn run(context: &Context, args: &InitArgs) -> Result<Exit, Failure> {
-    let url = cache::parse_url(context, &args.url)?;
+    let mut layers = Layers::new(context)?;
+    layers.set_flag("ca-file", texts(&args.ca_file));
+    let Named { typed, url } = cache::find(context, &layers, &args.url)?;
     if let Some(role) = args.print_policy {
         return print_policy(context, &url, role, args.principal.as_deref());
     }
     if args.print_users {
-        return print_users(context, args, &url);
+        return print_users(context, &typed, &url);
     }
-    let mut layers = Layers::new(context)?;
-    layers.set_flag("ca-file", texts(&args.ca_file));
     let keys = public_keys(args, &url)?;
     let request = setup::Request {
         store_dir: copy::store_dir(context, &url)?,
@@ -137,13 +137,13 @@ pub fn run(context: &Context, args: &InitArgs) -> Result<Exit, Failure> {
         let anonymous = anonymous.as_ref().map(|web| web as &dyn Backend);
         let report = setup::run(dest.backend.as_ref(), anonymous, &request).await;
         dest.tell(context);
-        let report = report.map_err(|error| explain(&args.url, &error))?;
+        let report = report.map_err(|error| explain(&typed, &error))?;
         Ok((report, dest, at))
     })?;
     warn_of_prefix(context, &url);
     let look = Look {
         place: &url.show_place(),
-        typed: &args.url,
+        typed: &typed,
         provider: dest.provider(),
         anonymous: at.as_deref(),
         is_dry_run: args.dry_run,
@@ -232,11 +232,11 @@ fn print_policy(
     Ok(Exit::Done)
 }
 
-fn print_users(context: &Context, args: &InitArgs, url: &CacheUrl) -> Result<Exit, Failure> {
+fn print_users(context: &Context, typed: &str, url: &CacheUrl) -> Result<Exit, Failure> {
     let place = bucket_of(url)?;
     let endpoint = url.params.endpoint().map(|endpoint| endpoint.to_string());
     let cache = users::Cache {
-        url: &args.url,
+        url: typed,
         endpoint: endpoint.as_deref(),
         bucket: &place.bucket,
         writer: url.params.profile.as_deref().unwrap_or("nixbuilder"),
