@@ -227,6 +227,11 @@ pub fn backend_hint(url: &str, error: &backend::Error) -> Option<String> {
         Kind::Denied if is_folder => {
             "the folder's owner or mode does not let you write; see `ls -ld`".into()
         }
+        // Servers say no more to this question: the key may be unknown, or the bucket somebody else's.
+        Kind::Denied if error.act.starts_with("look for bucket") => format!(
+            "the key may be unknown here, lack `s3:ListBucket`, or the bucket be somebody else's: \
+             `narhaul doctor '{url}'` says which"
+        ),
         Kind::Denied => format!(
             "these credentials need {} here; `profile=` in the URL or AWS_ACCESS_KEY_ID chooses others",
             permission_for(&error.act),

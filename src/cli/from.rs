@@ -6,6 +6,7 @@
 use std::{collections::HashSet, sync::Arc};
 
 use crate::{
+    backend::Kind,
     cli::{
         Context,
         cache::{self, Cache, Limits},
@@ -116,6 +117,8 @@ impl FromCache {
                 exit: Exit::Refused,
                 ..failure
             },
+            // Nobody wants to make what was to be copied from.
+            source::Error::Cache { source, .. } if source.kind == Kind::NoBucket => failure,
             source::Error::Cache { source, .. } => match backend_hint(&self.typed, source) {
                 Some(hint) => failure.hint(hint),
                 None => failure,

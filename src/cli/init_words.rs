@@ -80,7 +80,13 @@ pub fn tell(context: &Context, report: &Report, look: &Look<'_>) -> Result<(), F
         }
     }
     let more = report.settings.as_ref().map(|found| settings(found, look));
-    for step in more.into_iter().flatten() {
+    let is_unseen = look.is_dry_run && look.provider.is_some() && report.settings.is_none();
+    let unseen = is_unseen.then(|| {
+        let words =
+            "what the server makes of reading and of rules is not known before the bucket is there";
+        Step::new("rules", "unknown", words)
+    });
+    for step in more.into_iter().flatten().chain(unseen) {
         let text = match &step.instead {
             Some(instead) => format!("{}; {instead}", step.words),
             None => step.words.clone(),

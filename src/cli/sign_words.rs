@@ -16,7 +16,10 @@ use crate::{
         units::{Count, Took},
         words,
     },
-    nix::store_path::{HashPart, StoreDir},
+    nix::{
+        signature::KeyName,
+        store_path::{HashPart, StoreDir},
+    },
     plan::sign::Trust,
     sign::{CheckReport, Error, Left, Report, Stopped, StoreError, StoreReport},
 };
@@ -58,6 +61,12 @@ pub fn tell(context: &Context, about: About<'_>, report: &Report) -> Result<Exit
         context.ui.say(
             "what sweeps have removed and can still put back has the signatures that it had: sign again when their grace is over",
         );
+    }
+    for name in &report.unknown_names {
+        let place = &about.site.place;
+        context.ui.say(&format!(
+            "nothing of `{place}` that was looked at is signed by `{name}`"
+        ));
     }
     if let Some(failure) = failure(about, report) {
         return Err(failure);
@@ -187,6 +196,7 @@ fn as_json(about: About<'_>, report: &Report) -> serde_json::Value {
         .map(|(verb, n)| ((*verb).to_owned(), (*n).into()))
         .collect();
     let absent = report.absent.iter();
+    let names = report.unknown_names.iter().map(KeyName::as_str);
     let left = report
         .left
         .iter()
@@ -200,6 +210,7 @@ fn as_json(about: About<'_>, report: &Report) -> serde_json::Value {
         "settled": report.n_settled,
         "absent": absent.map(|part| shown(about.store_dir, *part)).collect::<Vec<_>>(),
         "absentReferences": report.n_absent_references,
+        "unknownNames": names.collect::<Vec<_>>(),
         "left": left.collect::<Vec<_>>(),
         "stopped": match &report.stopped {
             None => serde_json::Value::Null,

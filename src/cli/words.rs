@@ -79,8 +79,12 @@ pub(super) fn sentence(about: About<'_>, report: &Report) -> String {
     let all = Count::of(n_all, "path");
     if n_new == 0 {
         let left = left_upstream(about, counts.n_upstream);
+        let have = match counts.n_upstream {
+            0 => "has",
+            _ => "and its upstreams have",
+        };
         return format!(
-            "nothing to copy: `{place}` has all that is wanted ({all}){left}; {took}{}",
+            "nothing to copy: `{place}` {have} all that is wanted ({all}){left}; {took}{}",
             beside(report)
         );
     }

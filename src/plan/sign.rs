@@ -113,6 +113,12 @@ impl Wish {
         self.add.is_empty() && self.drop.is_empty()
     }
 
+    /// Returns the names that are to go, whoever has signed in them.
+    #[must_use]
+    pub const fn unwanted(&self) -> &BTreeSet<KeyName> {
+        &self.drop
+    }
+
     /// Decides what is to be done with a narinfo, whose text is `text`.
     #[must_use]
     pub fn judge(&self, store_dir: &StoreDir, narinfo: &NarInfo, text: &str) -> Verdict {

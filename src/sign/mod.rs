@@ -44,7 +44,9 @@ use crate::{
     meter::{Meter, Phase},
     nix::{
         cache_info::{self, CacheInfo},
+        narinfo::NarInfo,
         object_key::ObjectKey,
+        signature::{KeyName, Signature},
         store_path::{HashPart, StoreDir, StorePath},
     },
     plan::{
@@ -97,6 +99,8 @@ pub struct Report {
     pub absent: BTreeSet<HashPart>,
     /// How many of the references that were followed are not in the cache.
     pub n_absent_references: usize,
+    /// Names whose signatures were to go, and in which nothing that was read is signed.
+    pub unknown_names: BTreeSet<KeyName>,
     /// What is not as wanted, and was left alone.
     pub left: Vec<Left>,
     /// Whether sweeps' journals hold paths that could come back with the signatures that they had.
@@ -294,8 +298,15 @@ async fn survey(shared: &Arc<Shared>, report: &mut Report) -> Result<Vec<Change>
     let mut changes = Vec::new();
     let mut bare: Option<(usize, StorePath)> = None;
     let wish = shared.request.wish.clone();
-    let look =
-        move |store_dir: &StoreDir, narinfo: &_, text: &str| wish.judge(store_dir, narinfo, text);
+    report.unknown_names.clone_from(wish.unwanted());
+    let look = move |store_dir: &StoreDir, narinfo: &NarInfo, text: &str| {
+        let names = narinfo.path_info.signatures.iter().map(Signature::key_name);
+        let named: Vec<_> = names
+            .filter(|name| wish.unwanted().contains(name))
+            .cloned()
+            .collect();
+        (wish.judge(store_dir, narinfo, text), named)
+    };
     let which = &shared.request.which;
     let stopped = read::each(&shared.cache, which, look, |part, found| match found {
         Found::Absent if which.names(part) => drop(report.absent.insert(part)),
@@ -307,7 +318,9 @@ async fn survey(shared: &Arc<Shared>, report: &mut Report) -> Result<Vec<Change>
         }),
         Found::Read { path, body, seen } => {
             report.n_read += 1;
-            match seen {
+            let (verdict, named) = seen;
+            report.unknown_names.retain(|name| !named.contains(name));
+            match verdict {
                 Verdict::AsWanted => {}
                 Verdict::Rewrite(_text) => changes.push(Change::of(part, body)),
                 Verdict::Leave(Unwilling::LastSignature) => {

@@ -705,3 +705,17 @@ fn a_damaged_path_and_what_refers_to_it_are_left_out_and_the_rest_is_copied() {
         run.stderr
     );
 }
+
+#[test]
+fn a_source_that_is_not_there_is_not_to_be_made() {
+    let world = World::new();
+    let [from, to] = ["old", "new"].map(|name| format!("file://{}", world.text_path(name)));
+    let run = world.narhaul(["copy", "--all", "--from", &from, "--to", &to]);
+    insta::assert_snapshot!(run.run().text(), @r"
+    --- stderr
+    error: cannot copy from `file://[DIR]/old`
+    cause: cannot read from `file://[DIR]/old`
+    cause: cannot get `nix-cache-info`: the bucket does not exist
+    --- exit 1
+    ");
+}

@@ -733,6 +733,14 @@ mod face {
                 .path(format!("new/{}.narinfo", lib.hash_part()))
                 .exists()
         );
+        let run = world.narhaul(fixed);
+        let run = run.args(["--to", &url("none"), "--upstream", &url("up"), &shown(&lib)]);
+        insta::assert_snapshot!(run.run().text(), @r"
+    --- stderr
+    the cache had no nix-cache-info; one was written (priority 40)
+    nothing to copy: `file://[DIR]/none` and its upstreams have all that is wanted (1 path); 1 path left to `file://[DIR]/up`, which the closure needs; [TIME]
+    --- exit 0
+    ");
         let swept = world
             .narhaul(["sweep", &url("new"), "--json"])
             .run()

@@ -91,6 +91,7 @@ async fn a_bucket_is_made_and_opened_to_everybody_but_the_ledger_is_not() {
     # machine 127.0.0.1 login … password …
     --- stderr
     would make `s3://nix-cache`; would write its nix-cache-info
+    what the server makes of reading and of rules is not known before the bucket is there
     --- exit 0
     "#);
     assert!(stage.server.memory("nix-cache").is_none());
@@ -643,4 +644,22 @@ fn garage_is_opened_as_a_website() {
     assert_eq!(status(), "200");
     let again = init(&["--public"]).success();
     assert!(again.says("the bucket is a website"), "{}", again.text());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_the_server_does_not_know_is_not_told_to_get_more_rights() {
+    let stage = Stage::new(Modes::aws()).await;
+    let run = stage.world.narhaul(["init", &stage.url]);
+    let run = run
+        .env("AWS_ACCESS_KEY_ID", "somebody")
+        .env("AWS_SECRET_ACCESS_KEY", "else");
+    let run = tokio::task::block_in_place(|| run.run());
+    insta::assert_snapshot!(run.text(), @r"
+    --- stderr
+    error: cannot set up `s3://nix-cache`
+    cause: cannot look for bucket `nix-cache`: access denied (403)
+
+    hint: the key may be unknown here, lack `s3:ListBucket`, or the bucket be somebody else's: `narhaul doctor 's3://nix-cache?endpoint=http://127.0.0.1:[PORT]'` says which
+    --- exit 1
+    ");
 }

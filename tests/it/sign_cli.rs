@@ -84,6 +84,7 @@ fn a_key_is_replaced_by_another_in_one_command() {
     let run = sign(&world, &url, &rotation);
     insta::assert_snapshot!(run.text(), @r"
     --- stderr
+    nothing of `file://[DIR]/served` that was looked at is signed by `old-1`
     nothing to sign: 1 path of `file://[DIR]/served` looked at, all as wanted; [TIME]
     --- exit 0
     ");
@@ -105,6 +106,29 @@ fn a_key_is_replaced_by_another_in_one_command() {
     hint: `narhaul sign --key-file FILE` adds a signature
     --- exit 1
     ");
+}
+
+#[test]
+fn a_name_in_which_nothing_is_signed_is_not_dropped_in_silence() {
+    let world = World::new();
+    let (url, _) = cache(&world);
+    let run = sign(&world, &url, &["--all", "--drop", "odl-1"]);
+    insta::assert_snapshot!(run.text(), @r"
+    --- stderr
+    nothing of `file://[DIR]/served` that was looked at is signed by `odl-1`
+    nothing to sign: 1 path of `file://[DIR]/served` looked at, all as wanted; [TIME]
+    --- exit 0
+    ");
+    let add = [
+        "--all",
+        "--add",
+        "new-1.secret",
+        "--drop",
+        "old-1",
+        "--json",
+    ];
+    let report = sign(&world, &url, &add).success().stdout;
+    assert!(report.contains("\"unknownNames\":[]"), "{report}");
 }
 
 #[test]

@@ -375,7 +375,8 @@ impl Backend for S3 {
 
     async fn create(&self) -> Result<Created, Error> {
         let act = format!("create bucket `{}`", self.bucket());
-        match self.head_bucket(&act).await {
+        let look = format!("look for bucket `{}`", self.bucket());
+        match self.head_bucket(&look).await {
             Ok(()) => return Ok(Created::AlreadyThere),
             Err(error) if error.kind == Kind::NoBucket => {}
             Err(error) => return Err(error),
