@@ -212,7 +212,11 @@ pub fn candidates(
     for (candidate, hold) in candidates.iter_mut().zip(holds) {
         let seen = found(&candidate.body);
         candidate.size = seen.map_or(0, |seen| seen.size);
-        let hold = hold.or_else(|| hold_by_date(look, &candidate.journals, seen));
+        let hold = match (hold, seen) {
+            // Nobody's need brings back what is gone: its journal would wait for as long as a root is kept.
+            (Some(Hold::Needed(_)), None) => Some(Hold::Gone),
+            (hold, _) => hold.or_else(|| hold_by_date(look, &candidate.journals, seen)),
+        };
         candidate.verdict = hold.map_or(Verdict::Doom, Verdict::Keep);
     }
     candidates

@@ -192,6 +192,18 @@ fn a_journal_waits_for_what_is_needed_and_for_nothing_else() {
 }
 
 #[test]
+fn a_journal_whose_bodies_are_gone_does_not_stay_for_as_long_as_a_root_wants_them() {
+    // A foreign writer took the path from the root: there is nothing to be put back.
+    let mut books = books("-a", vec![journal(50, "a")]);
+    books.named = parts("a");
+    books.look(|look| {
+        let items = candidates(look, |_| None);
+        assert_eq!(items[0].verdict, Verdict::Keep(Hold::Gone));
+        assert_eq!(finished(look, &items, |_| false), look.due);
+    });
+}
+
+#[test]
 fn a_journal_waits_for_a_body_that_could_not_be_deleted() {
     let one = books("", vec![journal(50, "a")]);
     one.look(|look| {
