@@ -36,7 +36,7 @@ use narhaul::{
 };
 
 use super::{
-    bugs::{self, Bug},
+    bugs::{self, Bug, Role},
     judge::run_id,
     stage::{Handle, Who, lock},
     store::Store,
@@ -114,7 +114,8 @@ pub(super) async fn copy(stage: Handle, store: Arc<Store>, way: Arc<Way>, part: 
             ..Options::default()
         },
     };
-    let dest = bugs::plant(retried(&way, part.seed), &stage, who, part.bug);
+    let role = (who, Role::Copy);
+    let dest = bugs::plant(retried(&way, part.seed), &stage, role, part.bug);
     let run = copy::run(
         Arc::<Store>::clone(&store),
         dest,
@@ -249,7 +250,8 @@ pub(super) async fn sweep(stage: Handle, way: Arc<Way>, part: SweepPart) {
     let who = Who::Sweep(part.number);
     stage.count(|coverage| coverage.sweeps += 1);
     stage.note(who, "begins to sweep".to_owned());
-    let dest = bugs::plant(retried(&way, part.seed), &stage, who, part.bug);
+    let role = (who, Role::Sweep);
+    let dest = bugs::plant(retried(&way, part.seed), &stage, role, part.bug);
     let act = async {
         let now = dest.now().await.map_err(|error| error.to_string())?;
         let run = RunId::new(now, &run_id(part.number)).unwrap();
@@ -309,7 +311,13 @@ pub(super) async fn sweep(stage: Handle, way: Arc<Way>, part: SweepPart) {
 }
 
 /// Somebody who takes the sweep `run` back.
-pub(super) async fn undo(stage: Handle, way: Arc<Way>, number: u32, run: RunId, seed: u64) {
+pub(super) async fn undo(
+    stage: Handle,
+    way: Arc<Way>,
+    number: u32,
+    run: RunId,
+    (seed, bug): (u64, Option<Bug>),
+) {
     let who = Who::Sweep(number);
     stage.note(who, format!("begins to undo {run}"));
     let request = UndoRequest {
@@ -320,7 +328,7 @@ pub(super) async fn undo(stage: Handle, way: Arc<Way>, number: u32, run: RunId, 
         n_requests: 4,
         is_dry_run: false,
     };
-    let dest = retried(&way, seed);
+    let dest = bugs::plant(retried(&way, seed), &stage, (who, Role::Undo), bug);
     let act = sweep::undo(dest, request, Arc::default(), Stop::default());
     match until_death(&way, act).await {
         None => {}

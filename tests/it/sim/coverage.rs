@@ -41,6 +41,8 @@ counts! {
     faults,
     /// Effects that came after their sender had stopped waiting.
     late_effects,
+    /// Batches of deletions of which the server dealt with some keys only.
+    partial,
     /// Requests that were not sent since their fence had passed.
     too_late,
     /// Actors that stood still for minutes to weeks.

@@ -12,14 +12,19 @@
 //! SIM_SEED=1 SIM_PLAYS=100000 cargo test --release --test it sim::many_seeds -- --ignored --nocapture
 //! ```
 //!
+//! Beside these plays of chance there are scenes (`scenes`), each of which brings one race about, and
+//! bugs (`bugs`), each of which its scene must bring to light.
+//!
 //! Not here: the exhaustive search over a small model of the same protocol (`model`).
 
 mod actors;
 mod bugs;
 mod coverage;
+mod cues;
 mod finale;
 mod judge;
 mod play;
+mod scenes;
 mod stage;
 mod store;
 mod weather;
@@ -35,6 +40,7 @@ use std::{
 use bugs::Bug;
 use coverage::Coverage;
 use play::{Outcome, Sweeper};
+use scenes::Scene;
 
 /// How many plays every run of the tests sees.
 const N_PLAYS: u64 = 500;
@@ -108,28 +114,63 @@ fn a_careless_sweep_is_found_out() {
     assert!(n_found > 10, "{n_found} of 30");
 }
 
-/// Looks for a bug in the first plays; says in which it was found, and by what.
+/// In how many colors every run of the tests sees each scene.
+const N_COLORS: u64 = 5;
+
+/// Looks for a bug in the first plays of its scene; says in which it was found, and by what.
 fn find(bug: Bug, n_plays: u64) -> Option<(u64, String)> {
-    let find = |seed| Some((seed, play::run(seed, SWEEPER, Some(bug)).violation?));
+    let find = |seed| {
+        Some((
+            seed,
+            play::run_scene(seed, bug.scene(), Some(bug)).violation?,
+        ))
+    };
     stage::on_a_thread(|| (1..=n_plays).find_map(find))
 }
 
 #[test]
-#[ignore = "real: needs time, minutes of a release build"]
 fn planted_bugs_are_found() {
-    let n_plays = number("SIM_PLAYS", 20_000);
-    for bug in Bug::ALL.into_iter().filter(|bug| bug.shows()) {
-        let found = find(bug, n_plays);
-        eprintln!("{bug:?}: {found:?}");
-        assert!(found.is_some(), "{bug:?} was not found in {n_plays} plays");
+    let mut left = Vec::new();
+    for bug in Bug::ALL {
+        let found = find(bug, N_COLORS);
+        eprintln!("{bug:?} in {:?}: {found:?}", bug.scene());
+        left.extend(found.is_none().then_some(bug));
     }
+    assert_eq!(left, [], "not found in {N_COLORS} plays each");
+}
+
+/// Plays every scene in `n_plays` colors without a bug; returns the first that fails.
+fn blame(n_plays: u64) -> Option<(Scene, u64, String)> {
+    Scene::ALL.into_iter().find_map(|scene| {
+        let fails = |seed| Some((scene, seed, play::run_scene(seed, scene, None).violation?));
+        stage::on_a_thread(|| (1..=n_plays).find_map(fails))
+    })
 }
 
 #[test]
-fn planted_bugs_that_show_at_once_are_found() {
-    for bug in [Bug::JournalAfterDelete, Bug::ReferencesFirst] {
-        assert!(find(bug, 30).is_some(), "{bug:?}");
-    }
+fn no_scene_breaks_a_promise() {
+    assert_eq!(blame(N_COLORS), None);
+}
+
+#[test]
+#[ignore = "real: needs time, minutes of a release build"]
+fn many_colors() {
+    let n_plays = number("SIM_PLAYS", 1000);
+    assert_eq!(blame(n_plays), None);
+}
+
+#[test]
+#[ignore = "real: needs a person who reads the scene SIM_SCENE, with the bug SIM_BUG, by SIM_SEED"]
+fn one_scene() {
+    let seed = number("SIM_SEED", 1);
+    let at = |name| usize::try_from(number(name, u64::MAX)).unwrap();
+    let bug = Bug::ALL.get(at("SIM_BUG")).copied();
+    let scene = Scene::ALL.get(at("SIM_SCENE")).copied();
+    let scene = scene.or(bug.map(Bug::scene)).unwrap();
+    let outcome = stage::on_a_thread(|| play::run_scene(seed, scene, bug));
+    eprint!("{}", stage::show(&outcome.lines));
+    eprintln!("{}", outcome.coverage);
+    eprintln!("{scene:?} with {bug:?}: {:?}", outcome.violation);
 }
 
 #[test]

@@ -28,6 +28,7 @@ use super::{
     bugs::Bug,
     coverage::Coverage,
     judge::{Change, Judge},
+    scenes::Scene,
     stage::{self, Handle, Line, Stage, Who, lock},
     store::{MAX_PATHS, Store},
     weather::{Way, Weather},
@@ -85,12 +86,26 @@ pub(super) enum Sweeper {
     Careless,
 }
 
-/// Plays the play of `seed`, with a bug planted in every actor that can have it.
-pub(super) fn run(seed: u64, sweeper: Sweeper, bug: Option<Bug>) -> Outcome {
-    stage::perform(play(seed, sweeper, bug))
+/// What is played.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Script {
+    /// Whatever the seed says.
+    Any,
+    /// One race, which the seed only colors.
+    Scene(Scene),
 }
 
-async fn play(seed: u64, sweeper: Sweeper, bug: Option<Bug>) -> Outcome {
+/// Plays the play of `seed`, with a bug planted in every actor that can have it.
+pub(super) fn run(seed: u64, sweeper: Sweeper, bug: Option<Bug>) -> Outcome {
+    stage::perform(play(seed, Script::Any, sweeper, bug))
+}
+
+/// Plays a scene as `seed` colors it.
+pub(super) fn run_scene(seed: u64, scene: Scene, bug: Option<Bug>) -> Outcome {
+    stage::perform(play(seed, Script::Scene(scene), Sweeper::Ours, bug))
+}
+
+async fn play(seed: u64, script: Script, sweeper: Sweeper, bug: Option<Bug>) -> Outcome {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     // A Sunday evening; any time does.
     let start = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_383_900);
@@ -115,7 +130,7 @@ async fn play(seed: u64, sweeper: Sweeper, bug: Option<Bug>) -> Outcome {
     let result = tokio::select! {
         biased;
         () = stage.violated.notified() => Ok(()),
-        result = director.direct() => result,
+        result = director.direct(script) => result,
     };
     director.actors.shutdown().await;
     if let Err(what) = result {
@@ -133,14 +148,14 @@ async fn play(seed: u64, sweeper: Sweeper, bug: Option<Bug>) -> Outcome {
 pub(super) struct Director {
     pub(super) stage: Handle,
     pub(super) store: Arc<Store>,
-    rng: ChaCha8Rng,
+    pub(super) rng: ChaCha8Rng,
     sweeper: Sweeper,
     pub(super) bug: Option<Bug>,
     /// Whether everybody is quick, and sweeps stand still once.
     is_stalling: bool,
     actors: JoinSet<()>,
     pub(super) n_actors: u32,
-    beliefs: Beliefs,
+    pub(super) beliefs: Beliefs,
 }
 
 /// What a play is about.
@@ -155,7 +170,10 @@ enum Theme {
 }
 
 impl Director {
-    async fn direct(&mut self) -> Result<(), String> {
+    async fn direct(&mut self, script: Script) -> Result<(), String> {
+        if let Script::Scene(scene) = script {
+            return self.enact(scene).await;
+        }
         let theme = [
             Theme::Medley,
             Theme::Burial,
@@ -272,14 +290,7 @@ impl Director {
     /// Fills the bucket with what somebody has left there long ago.
     async fn fill(&mut self) {
         let root = self.rng.random_range(0..self.store.len());
-        for number in self.store.closure_of(&[root]) {
-            let narinfo = self.store.foreign_narinfo(number);
-            let body = Bytes::from_static(self.store.foreign_body(number));
-            self.plant(narinfo.body_key().unwrap(), body).await;
-            let key = ObjectKey::narinfo(self.store.path(number).hash_part());
-            let text = narinfo.to_text(self.store.dir_ref());
-            self.plant(key, text.into()).await;
-        }
+        self.plant_closure(root).await;
         if self.rng.random_bool(0.3) {
             let orphan =
                 ObjectKey::parse("nar/1qwh2ykxzhvkkpr1hs0jkvnmj6wg1xgrr5dwz7sh0d6bvkx0mn2y.nar.xz")
@@ -298,7 +309,19 @@ impl Director {
         }
     }
 
-    async fn plant(&self, key: ObjectKey, body: Bytes) {
+    /// Puts the closure of a path there, as a plain `nix copy` would have.
+    pub(super) async fn plant_closure(&self, root: usize) {
+        for number in self.store.closure_of(&[root]) {
+            let narinfo = self.store.foreign_narinfo(number);
+            let body = Bytes::from_static(self.store.foreign_body(number));
+            self.plant(narinfo.body_key().unwrap(), body).await;
+            let key = ObjectKey::narinfo(self.store.path(number).hash_part());
+            let text = narinfo.to_text(self.store.dir_ref());
+            self.plant(key, text.into()).await;
+        }
+    }
+
+    pub(super) async fn plant(&self, key: ObjectKey, body: Bytes) {
         let stage = &self.stage;
         let options = PutOptions::default();
         let put = stage.memory.put(&key, body.clone(), &options);
@@ -341,7 +364,12 @@ impl Director {
     }
 
     /// Lets an actor live.
-    fn spawn(&mut self, who: Who, entrance: Duration, act: impl Future<Output = ()> + 'static) {
+    pub(super) fn spawn(
+        &mut self,
+        who: Who,
+        entrance: Duration,
+        act: impl Future<Output = ()> + 'static,
+    ) {
         let stage = Arc::clone(&self.stage);
         self.actors.spawn_local(async move {
             stage.pause(entrance).await;
@@ -437,12 +465,12 @@ impl Director {
         };
         let (number, way) = self.way(Who::Sweep, pace);
         let (entrance, seed) = (self.entrance(pace), self.rng.random());
-        let act = actors::undo(Arc::clone(&self.stage), way, number, run, seed);
+        let act = actors::undo(Arc::clone(&self.stage), way, number, run, (seed, self.bug));
         self.spawn(Who::Sweep(number), entrance, act);
     }
 
     /// Waits until no actor is left.
-    async fn until_all_are_done(&mut self) -> Result<(), String> {
+    pub(super) async fn until_all_are_done(&mut self) -> Result<(), String> {
         let all = async {
             while let Some(joined) = self.actors.join_next().await {
                 joined.map_err(|error| format!("an actor panics: {error}"))?;

@@ -23,7 +23,7 @@ use narhaul::{
 };
 use tokio::{sync::Notify, task::JoinSet, time::Instant};
 
-use super::{coverage::Coverage, judge::Judge};
+use super::{coverage::Coverage, cues::Deeds, judge::Judge};
 
 /// Runs `work` on a thread of its own: a play turns its thread into a pool of rayon's for good, which
 /// must not happen to one that the test harness uses again.
@@ -102,6 +102,9 @@ pub(super) struct Stage {
     /// Milliseconds in which something comes to the bucket.
     taken: Mutex<BTreeSet<u64>>,
     seen: Mutex<Vec<Line>>,
+    pub(super) deeds: Mutex<Deeds>,
+    /// Rung at every deed.
+    pub(super) moved: Notify,
     /// Requests that are on their way, whether or not their sender lives.
     network: Mutex<JoinSet<()>>,
     violation: Mutex<Option<String>>,
@@ -120,6 +123,8 @@ impl Stage {
             begun: Instant::now(),
             taken: Mutex::default(),
             seen: Mutex::default(),
+            deeds: Mutex::default(),
+            moved: Notify::new(),
             network: Mutex::default(),
             violation: Mutex::default(),
             violated: Notify::new(),

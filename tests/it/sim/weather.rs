@@ -10,6 +10,7 @@
 //! effect within the life of its signature and the time-out, or never.
 
 use std::{
+    collections::VecDeque,
     fmt,
     ops::Range,
     sync::{Arc, Mutex},
@@ -34,6 +35,7 @@ use tokio::{
 };
 
 use super::{
+    cues::{Cue, Wait},
     judge::Change,
     stage::{Handle, Who, lock},
 };
@@ -139,6 +141,8 @@ enum Trouble {
     Lost,
     /// It has its effect, and the answer never arrives; the effect may come when nobody waits any more.
     AnswerLost(Duration),
+    /// Of a batch some keys are dealt with, and the others answered with an error each, which may last.
+    Partly { lasts: bool },
 }
 
 /// The way from one actor to the bucket.
@@ -158,6 +162,8 @@ struct State {
     /// How often in a row the journals were listed.
     n_journal_lists: u32,
     awake_at: Instant,
+    /// What is still to wait for, in this order.
+    cues: VecDeque<Cue>,
 }
 
 impl fmt::Debug for Way {
@@ -177,8 +183,50 @@ impl Way {
                 n_requests: 0,
                 n_journal_lists: 0,
                 awake_at: Instant::now(),
+                cues: VecDeque::new(),
             }),
             death: Arc::default(),
+        }
+    }
+
+    /// Gives the actor cues.
+    pub(super) fn with_cues(self, cues: Vec<Cue>) -> Self {
+        lock(&self.state).cues = cues.into();
+        self
+    }
+
+    /// Takes the next cue out if this request is the one that it waits for.
+    fn cue(&self, verb: Verb, names: &[&str]) -> Option<Cue> {
+        let mut state = lock(&self.state);
+        let is_next = |cue: &mut Cue| cue.at.is(verb, names);
+        state.cues.pop_front_if(is_next)
+    }
+
+    /// Does what a cue asks for before its request is sent.
+    async fn follow(&self, cue: Cue, names: &[&str], fate: &mut Fate) {
+        let verb = cue.at.0;
+        for name in names {
+            self.stage.reached(self.who, verb, name);
+        }
+        for wait in cue.waits {
+            match wait {
+                Wait::Done(deed) => self.stage.until_done(self.who, deed, cue.within).await,
+                Wait::DoneAnew(deed) => {
+                    self.stage.until_done_anew(self.who, deed, cue.within).await;
+                }
+                Wait::Reached(deed) => self.stage.until_reached(self.who, deed, cue.within).await,
+                Wait::Held(long) => self.stage.pause(long).await,
+                Wait::Still(long) => {
+                    self.stage.count(|coverage| coverage.suspensions += 1);
+                    let mut state = lock(&self.state);
+                    state.awake_at = state.awake_at.max(Instant::now() + long);
+                }
+                Wait::Late(late) => fate.trouble = Some(Trouble::AnswerLost(late)),
+                Wait::Partly => fate.trouble = Some(Trouble::Partly { lasts: true }),
+                Wait::Dies => fate.death = Some(Death::Before),
+                Wait::DiesSending => fate.death = Some(Death::OnTheWay),
+            }
+            self.wake_up().await;
         }
     }
 
@@ -197,13 +245,21 @@ impl Way {
         let (queue, there, back) = (wait(rng), wait(rng), wait(rng));
         let trouble = rng.random_bool(weather.trouble).then(|| {
             let late = (REQUEST + SIGNATURE).as_secs();
-            match rng.random_range(0..if verb.is_write() { 6 } else { 3 }) {
+            let n_troubles = match verb {
+                Verb::Delete => 7,
+                verb if verb.is_write() => 6,
+                _ => 3,
+            };
+            match rng.random_range(0..n_troubles) {
                 0 => Trouble::Busy,
                 1 => Trouble::Fails,
                 2 => Trouble::Lost,
                 3 => Trouble::AnswerLost(there),
                 4 => Trouble::AnswerLost(Duration::from_secs(rng.random_range(0..late))),
-                _ => Trouble::AnswerLost(Duration::from_secs(late)),
+                5 => Trouble::AnswerLost(Duration::from_secs(late)),
+                _ => Trouble::Partly {
+                    lasts: rng.random_bool(0.5),
+                },
             }
         });
         let suspension = rng
@@ -262,8 +318,8 @@ impl Way {
     }
 
     /// Goes as far as the moment at which a request is sent.
-    async fn set_out(&self, verb: Verb) -> Fate {
-        let fate = self.draw(verb);
+    async fn set_out(&self, verb: Verb, names: &[&str]) -> Fate {
+        let mut fate = self.draw(verb);
         if let Some(suspension) = fate.suspension {
             self.stage.count(|coverage| coverage.suspensions += 1);
             let minutes = suspension.as_secs() / 60;
@@ -274,6 +330,9 @@ impl Way {
         }
         self.stage.pause(fate.queue).await;
         self.wake_up().await;
+        if let Some(cue) = self.cue(verb, names) {
+            self.follow(cue, names, &mut fate).await;
+        }
         if let Some(Death::Before) = fate.death {
             self.die().await;
         }
@@ -291,12 +350,15 @@ impl Way {
         name: &str,
         request: impl Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
-        let fate = self.set_out(verb).await;
+        // A range of an object, or a page of a listing, is told behind its name.
+        let key = name.split(['*', ' ']).next().unwrap_or_default();
+        let fate = self.set_out(verb, &[key]).await;
         let note = |how: &str| self.stage.note_request(self.who, verb, name, how);
         let result = match fate.trouble {
             None => {
                 self.stage.pause(fate.there).await;
                 let result = request.await;
+                self.stage.done(self.who, verb, key);
                 note(if result.is_ok() { "" } else { ": no" });
                 self.stage.pause(fate.back).await;
                 result
@@ -316,7 +378,7 @@ impl Way {
     /// Waits for what comes of a request that meets trouble.
     async fn fail<T>(&self, trouble: Trouble, verb: Verb, name: &str) -> Result<T, Error> {
         let (wait, kind) = match trouble {
-            Trouble::Busy => (Duration::from_millis(50), Kind::Throttled),
+            Trouble::Busy | Trouble::Partly { .. } => (Duration::from_millis(50), Kind::Throttled),
             Trouble::Fails => (Duration::from_secs(1), Kind::Unreachable),
             Trouble::Lost | Trouble::AnswerLost(_) => (REQUEST, Kind::TimedOut),
         };
@@ -329,11 +391,16 @@ impl Way {
     async fn write<T: Send + 'static>(
         &self,
         verb: Verb,
-        name: String,
+        keys: &[ObjectKey],
         fence: Option<&Fence>,
         request: impl FnOnce(Effect) -> BoxFuture<'static, Result<T, Error>> + Send + 'static,
     ) -> Result<T, Error> {
-        let fate = self.set_out(verb).await;
+        let names: Vec<&str> = keys.iter().map(ObjectKey::as_str).collect();
+        let name = match names.as_slice() {
+            [name] => (*name).to_owned(),
+            names => format!("{} keys", names.len()),
+        };
+        let fate = self.set_out(verb, &names).await;
         // Signed, looked at the clock; what is sent now may still take long to arrive.
         if let Some(fence) = fence
             && let Err(error) = fence.check(&format!("{} `{name}`", verb.words()))
@@ -360,6 +427,11 @@ impl Way {
             stage: Arc::clone(&self.stage),
             who: self.who,
             sent: self.stage.elapsed(),
+            fails: match fate.trouble {
+                Some(Trouble::Partly { lasts: true }) => Some(Kind::Other),
+                Some(Trouble::Partly { lasts: false }) => Some(Kind::Throttled),
+                _ => None,
+            },
         };
         let (send, receive) = oneshot::channel();
         self.stage.send({
@@ -373,7 +445,10 @@ impl Way {
         if fate.death.is_some() {
             self.die().await;
         }
-        if let Some(trouble) = fate.trouble {
+        if let Some(trouble) = fate
+            .trouble
+            .filter(|t| !matches!(t, Trouble::Partly { .. }))
+        {
             let note = format!(": sent, {trouble:?}");
             self.stage.note_request(self.who, verb, &name, &note);
             return self.fail(trouble, verb, &name).await;
@@ -390,6 +465,8 @@ struct Effect {
     stage: Handle,
     who: Who,
     sent: Duration,
+    /// How some keys of a batch fail, if that is all that the server does.
+    fails: Option<Kind>,
 }
 
 impl Effect {
@@ -408,6 +485,7 @@ impl Effect {
             String::new()
         };
         stage.note_request(self.who, verb, change.name(), &late);
+        stage.done(self.who, verb, change.name());
         let verdict = lock(&stage.judge).look(stage.elapsed(), self.who, &change, &stage.coverage);
         if let Err(what) = verdict {
             stage.note(self.who, format!("VIOLATION: {what}"));
@@ -471,13 +549,13 @@ impl Backend for Way {
         if !key.as_str().ends_with("/beat") {
             self.notice_waiting(false);
         }
-        let (name, key) = (key.to_string(), key.clone());
+        let (keys, key) = ([key.clone()], key.clone());
         // The fence is asked when it is sent, not when it arrives.
         let arriving = PutOptions {
             fence: None,
             ..options.clone()
         };
-        self.write(Verb::Put, name, options.fence.as_ref(), move |effect| {
+        self.write(Verb::Put, &keys, options.fence.as_ref(), move |effect| {
             Box::pin(async move {
                 effect.memory().put(&key, body.clone(), &arriving).await?;
                 effect.happened(Verb::Put, Change::Put(&key, &body));
@@ -493,7 +571,6 @@ impl Backend for Way {
         fence: Option<&Fence>,
     ) -> Result<Vec<(ObjectKey, Error)>, Error> {
         let mut keys = keys.to_vec();
-        let name = format!("{} keys", keys.len());
         // The order within a batch is the server's.
         let gaps: Vec<Duration> = {
             let rng = &mut lock(&self.state).rng;
@@ -504,8 +581,18 @@ impl Backend for Way {
             }
             gaps
         };
-        self.write(Verb::Delete, name, fence, move |effect| {
+        let most = keys.len();
+        let n_through = lock(&self.state).rng.random_range(1..most.max(2));
+        let batch = keys.clone();
+        self.write(Verb::Delete, &batch, fence, move |effect| {
             Box::pin(async move {
+                let left = match &effect.fails {
+                    Some(_) => keys.split_off(n_through.min(most)),
+                    None => Vec::new(),
+                };
+                if !left.is_empty() {
+                    effect.stage.count(|coverage| coverage.partial += 1);
+                }
                 for (key, gap) in keys.iter().zip(gaps) {
                     effect.stage.pause(gap).await;
                     effect
@@ -514,7 +601,12 @@ impl Backend for Way {
                         .await?;
                     effect.happened(Verb::Delete, Change::Delete(key));
                 }
-                Ok(Vec::new())
+                let failed = |key: ObjectKey| {
+                    let kind = effect.fails.clone().unwrap_or(Kind::Other);
+                    let error = Error::new(kind, format!("delete `{key}`"));
+                    (key, error)
+                };
+                Ok(left.into_iter().map(failed).collect())
             })
         })
         .await

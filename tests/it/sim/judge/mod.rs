@@ -37,7 +37,7 @@ use std::{
 use books::Books;
 use bytes::Bytes;
 use narhaul::{
-    ledger::{IntentFile, Name, RunId, root::RootRecord},
+    ledger::{IntentFile, Name, RunId, pin::Pin, root::RootRecord},
     nix::{
         narinfo::NarInfo,
         object_key::ObjectKey,
@@ -103,8 +103,9 @@ struct Buried {
     at: Duration,
     /// Whether its body was still there.
     had_body: bool,
-    /// Who had published it.
+    /// Who had published it, and when.
     by: Who,
+    since: Duration,
 }
 
 /// A root record.
@@ -137,12 +138,16 @@ pub(super) struct Judge {
     /// The length of every body that ever was.
     sizes: BTreeMap<String, u64>,
     named: BTreeMap<String, Named>,
+    /// The path whose narinfo named a body last.
+    paths: BTreeMap<String, HashPart>,
     /// Bodies whose deletion a foreign writer's narinfo overtook.
     overtaken: BTreeSet<String>,
     buried: BTreeMap<HashPart, Buried>,
     reported: Vec<Reported>,
     /// All root records that there ever were.
     records: BTreeMap<ObjectKey, Record>,
+    /// When each pin ends, if ever.
+    pins: BTreeMap<ObjectKey, Option<Duration>>,
     books: Books,
     /// When each actor began, and ended if it has.
     lives: BTreeMap<Who, (Duration, Option<Duration>)>,
@@ -161,10 +166,12 @@ impl Judge {
             bodies: BTreeSet::new(),
             sizes: BTreeMap::new(),
             named: BTreeMap::new(),
+            paths: BTreeMap::new(),
             overtaken: BTreeSet::new(),
             buried: BTreeMap::new(),
             reported: Vec::new(),
             records: BTreeMap::new(),
+            pins: BTreeMap::new(),
             books: Books::default(),
             lives: BTreeMap::new(),
             warned: BTreeSet::new(),
@@ -227,6 +234,14 @@ impl Judge {
             {
                 lock(coverage).renewals += 1;
             }
+            if let Name::Pin(_) = &name {
+                let pin = Pin::decode(body).map_err(|error| format!("`{key}`: {error}"))?;
+                let end = pin
+                    .until
+                    .map(|until| until.duration_since(self.server_start));
+                let end = end.map(Result::unwrap_or_default);
+                self.pins.insert(key.clone(), end);
+            }
             if let Name::Root { group, time, .. } = &name {
                 let record = RootRecord::decode(body)
                     .map_err(|error| format!("`{key}` cannot be read: {error}"))?;
@@ -277,6 +292,7 @@ impl Judge {
             since: now,
             by: who,
         };
+        self.paths.insert(visible.body.clone(), part);
         self.narinfos.insert(part, visible);
     }
 
@@ -295,6 +311,7 @@ impl Judge {
                     at: now,
                     had_body: self.bodies.contains(&gone.body),
                     by: gone.by,
+                    since: gone.since,
                 };
                 self.buried.insert(part, buried);
                 self.narinfo_may_go(now, who, part, &gone)?;
@@ -329,6 +346,7 @@ impl Judge {
         record: ObjectKey,
         coverage: &Mutex<Coverage>,
     ) -> Result<(), String> {
+        self.may_report(who, &closure)?;
         self.reported.push(Reported {
             who,
             closure,
@@ -364,6 +382,26 @@ impl Judge {
     /// Returns the last sweep that has condemned anything and whose journal is still there.
     pub(super) fn last_run(&self) -> Option<RunId> {
         self.books.last_run()
+    }
+
+    /// Whether a visible path is in some journal with another body than its narinfo names.
+    pub(super) fn is_replaced(&self, part: HashPart) -> bool {
+        let mut tombstones = self.books.tombstones(part);
+        self.narinfos.get(&part).is_some_and(|visible| {
+            tombstones.any(|tombstone| tombstone.entry.body.as_str() != visible.body)
+        })
+    }
+
+    /// Whether a visible narinfo names a body.
+    pub(super) fn is_named(&self, body: &str) -> bool {
+        self.narinfos.values().any(|visible| visible.body == body)
+    }
+
+    /// Whether a body was last named by a path that is gone and that a reported root still wants.
+    pub(super) fn is_of_lost(&self, body: &str) -> bool {
+        let path = self.paths.get(body).copied();
+        let is_wanted = |part: HashPart| self.reported.iter().any(|r| r.closure.contains(&part));
+        path.is_some_and(|part| !self.narinfos.contains_key(&part) && is_wanted(part))
     }
 
     /// Returns the length of a body that is or was there.

@@ -142,6 +142,26 @@ impl Judge {
         }
     }
 
+    /// I1 once more, when a copy reports: what had no body since before it began is no race that it has
+    /// lost, whoever published it. Only what a foreign writer does meanwhile is.
+    pub(super) fn may_report(&self, who: Who, closure: &[HashPart]) -> Result<(), String> {
+        let Some(&(begun, _)) = self.lives.get(&who) else {
+            return Ok(());
+        };
+        let is_old_hole = |part: &&HashPart| match (self.narinfos.get(part), self.buried.get(part))
+        {
+            (Some(visible), _) => !self.bodies.contains(&visible.body) && visible.since < begun,
+            (None, Some(buried)) => buried.since < begun,
+            (None, None) => true,
+        };
+        match closure.iter().find(is_old_hole) {
+            None => Ok(()),
+            Some(part) => Err(format!(
+                "I1: {who} is done, and `{part}` has been missing or without a body since before it began"
+            )),
+        }
+    }
+
     /// I9, and who writes what.
     pub(super) fn may_write(&self, who: Who, name: &Name) -> Result<(), String> {
         let Name::Journal { run, file } = name else {
@@ -187,7 +207,11 @@ impl Judge {
                 Ok(())
             }
             Some(Name::Root { .. }) if !self.may_be_expired(now, key) => not_garbage(),
-            Some(Name::Config | Name::Pin(_) | Name::Capabilities) => not_garbage(),
+            Some(Name::Pin(_)) => match self.pins.get(key) {
+                Some(Some(end)) if now >= *end + MARGIN => Ok(()),
+                _ => not_garbage(),
+            },
+            Some(Name::Config | Name::Capabilities) => not_garbage(),
             Some(_) => Ok(()),
             None => {
                 let name = key.as_str();
