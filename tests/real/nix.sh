@@ -20,15 +20,6 @@ is_version() { # program beginning
   "$1" --version 2>/dev/null | grep -qF " $2"
 }
 
-# The package lists, once, when this machine has none: images are often shipped without.
-update_lists() {
-  if ! apt-cache show patchelf >/dev/null 2>&1; then
-    apt-get -q -o DPkg::Lock::Timeout=300 update
-  fi
-}
-
-# The system's packages, from an archives folder of our own: another apt process on the machine may
-# empty the common one while this one is downloading into it.
 system_packages() {
   local need=() p
   for p in nix-bin patchelf python3 debian-archive-keyring; do
@@ -36,11 +27,7 @@ system_packages() {
   done
   # libFuzzer is written in C++.
   command -v c++ >/dev/null || need+=(g++)
-  if ((${#need[@]})); then
-    update_lists
-    apt-get -q -o DPkg::Lock::Timeout=300 -o Dir::Cache::Archives="$nix/apt/archives" \
-      install -y --no-install-recommends "${need[@]}"
-  fi
+  ((${#need[@]} == 0)) || install_packages "${need[@]}"
 }
 
 # Downloads a package of a newer suite with all it needs, by an apt configuration that does not know

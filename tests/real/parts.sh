@@ -1,4 +1,5 @@
-# Where the real parts live and which versions are wanted; sourced by the other scripts here.
+# Where the real parts live, which versions are wanted, and how a package of the system is installed;
+# sourced by the other scripts here.
 #
 # Nothing is run by this file. Parts are kept outside the clone, so that a fresh clone finds them again
 # and `git status` stays clean. Every part is looked up by its version: a newer line below builds anew.
@@ -26,3 +27,19 @@ nix_clients=(
 
 note() { printf '  %s\n' "$*" >&2; }
 fail() { printf 'error: %s\n' "$*" >&2; exit 1; }
+
+# The package lists, once, when this machine has none: images are often shipped without.
+update_lists() {
+  if ! apt-cache show patchelf >/dev/null 2>&1; then
+    apt-get -q -o DPkg::Lock::Timeout=300 update
+  fi
+}
+
+# Installs packages of the system, from an archives folder of our own: another apt process on the machine
+# may empty the common one while this one is downloading into it.
+install_packages() { # package…
+  mkdir -p "$parts/nix/apt/archives/partial"
+  update_lists
+  DEBIAN_FRONTEND=noninteractive apt-get -q -o DPkg::Lock::Timeout=300 \
+    -o Dir::Cache::Archives="$parts/nix/apt/archives" install -y --no-install-recommends "$@"
+}

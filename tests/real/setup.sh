@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Installs the real parts that tests compare with: three Nix clients, Garage, MinIO
-# with its client, and CI's tools.
+# with its client, CI's tools, and C compilers for other kinds of machine.
 #
-# Usage: setup.sh [nix|garage|minio|tools]…      (everything, without arguments)
+# Usage: setup.sh [nix|garage|minio|tools|cross]…      (everything, without arguments)
 #
 # Idempotent: what is there in the wanted version is left alone, so a second run takes a second.
 # Needs Rust, a C compiler and a Debian 12 with root; the rest comes by apt, cargo and go. Cold, on two
@@ -74,11 +74,22 @@ setup_minio() {
 
 setup_nix() { "$here/nix.sh" install; }
 
-[ $# -gt 0 ] || set -- nix garage minio tools
+# What the crates' C is compiled and the program linked with, for musl and for Linux on ARM.
+setup_cross() {
+  local need=()
+  command -v musl-gcc >/dev/null || need+=(musl-tools)
+  command -v aarch64-linux-gnu-gcc >/dev/null || need+=(gcc-aarch64-linux-gnu libc6-dev-arm64-cross)
+  ((${#need[@]})) || return 0
+  note "installing ${need[*]}"
+  install_packages "${need[@]}" >"$parts/logs/setup-cross.log" 2>&1 </dev/null ||
+    { tail -n 30 "$parts/logs/setup-cross.log" >&2; fail "cannot install ${need[*]}"; }
+}
+
+[ $# -gt 0 ] || set -- nix garage minio tools cross
 for part in "$@"; do
   case $part in
-    nix | garage | minio | tools) "setup_$part" ;;
-    *) fail "unknown part \`$part\`: nix, garage, minio or tools" ;;
+    nix | garage | minio | tools | cross) "setup_$part" ;;
+    *) fail "unknown part \`$part\`: nix, garage, minio, tools or cross" ;;
   esac
 done
 note "real parts are in $parts"
