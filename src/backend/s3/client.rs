@@ -269,13 +269,15 @@ impl S3 {
         E: ProvideErrorMetadata + std::error::Error + 'static,
         F: Fn(Client) -> Sent<T, E>,
     {
-        match self.call(act, SMALL, &request).await {
+        let found = match self.call(act, SMALL, &request).await {
             Err(failure) => {
-                self.find_region(act, failure).await?;
+                let looked = self.find_region(act, failure).await;
+                looked.map_err(Failure::of_head)?;
                 self.call(act, SMALL, request).await
             }
             found => found,
-        }
+        };
+        found.map_err(Failure::of_head)
     }
 
     /// Asks for the true region behind a failed HEAD; fails with what is wrong unless that was it.

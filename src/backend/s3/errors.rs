@@ -40,6 +40,15 @@ impl Failure {
         Self::without_answer(Error::new(Kind::TimedOut, act).with_detail(detail))
     }
 
+    /// What the answer to a HEAD means, which has no body and so no code: S3 says so that nothing is there.
+    pub(super) fn of_head(mut self) -> Self {
+        if self.status == Some(404) && self.code.is_none() {
+            self.error.kind = Kind::NotFound;
+            self.code = Some("NotFound".to_owned());
+        }
+        self
+    }
+
     /// A failure before, or beside, an answer.
     pub(super) fn without_answer(error: Error) -> Self {
         Self {
@@ -59,13 +68,13 @@ where
         return Failure::without_answer(Error::new(Kind::TooLate, act));
     }
     match source {
-        SdkError::ServiceError(service) => answered(
-            act,
-            service.raw(),
-            service.err().code(),
-            service.err().message(),
-            now,
-        ),
+        SdkError::ServiceError(service) => {
+            let (raw, error) = (service.raw(), service.err());
+            // The SDK takes any 404 without a body for an absence; only to a HEAD it is one.
+            let is_silent = raw.body().bytes().is_some_and(<[u8]>::is_empty);
+            let code = error.code().filter(|_| !is_silent);
+            answered(act, raw, code, error.message(), now)
+        }
         SdkError::ResponseError(response) => {
             let mut failure = answered(act, response.raw(), None, None, now);
             // The answer broke off, or was not S3's: its status is no refusal unless it says so.

@@ -231,6 +231,11 @@ async fn refusals_have_their_meaning() {
 async fn a_page_that_is_not_the_servers_is_no_absence() {
     let page = answer("404 Not Found", "content-type: text/html\r\n", "<html>no");
     assert_eq!(kind_of_get(page).await, Kind::Malformed);
+    let page = answer("404 Not Found", "", "");
+    assert_eq!(kind_of_get(page.clone()).await, Kind::Malformed);
+    let server = Canned::start(move |_| page.clone()).await;
+    let listed = server.open().await.list(&ListQuery::default()).await;
+    assert_eq!(listed.unwrap_err().kind, Kind::Malformed);
     let page = answer("502 Bad Gateway", "", "<html>no");
     assert_eq!(kind_of_get(page).await, Kind::Unreachable);
 }

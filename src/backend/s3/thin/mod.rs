@@ -167,6 +167,9 @@ impl Thin {
         let (answer, code, message) = refusal::read(answer).await;
         let (code, message) = (code.as_deref(), message.as_deref());
         let mut failure = answered(act, &answer, code, message, self.time());
+        if ask.method == "HEAD" {
+            failure = failure.of_head();
+        }
         // To a HEAD nobody can say that its date is wrong. The next one has the server's.
         if failure.status == Some(403) && code.is_none() && is_skewed(signed, self.time()) {
             failure.error.kind = Kind::Unreachable;

@@ -11,14 +11,12 @@ const MAX_REFUSAL: usize = 64 << 10;
 
 /// Reads the rest of an answer; returns it with its code and its message, if it has them.
 ///
-/// A refusal without any body has the code that S3 would have given, where the status leaves no doubt:
-/// the answer to a HEAD cannot say more.
+/// Without a body there is no code. To a HEAD that is how S3 answers; to everything else it is no answer of
+/// S3's, and a 404 may be that of some proxy.
 pub(super) async fn read(answer: HttpResponse) -> (HttpResponse, Option<String>, Option<String>) {
-    let status = answer.status().as_u16();
     let mut answer = answer;
     let body = collect(answer.take_body()).await;
     let (code, message) = match body.is_empty() {
-        true if status == 404 => (Some("NotFound".to_owned()), None),
         true => (None, None),
         false => words(&body),
     };
