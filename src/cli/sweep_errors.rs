@@ -36,7 +36,10 @@ pub fn of_sweep(site: &Site, error: &Error) -> Failure {
             "wait for its end, or sweep beside it by `--ignore-lease`; one that was killed counts as dead a quarter of an hour later",
         ),
         Error::NoSuchRun(_) => {
-            failure.hint(format!("see which there are: `narhaul runs '{url}'`"))
+            failure.hint(format!(
+                "a sweep can be taken back until its grace is over and another has deleted the bodies; \
+                 see which there are: `narhaul runs '{url}'`"
+            ))
         }
         Error::Plan(_) => Failure {
             causes: failure.causes,

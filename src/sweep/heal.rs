@@ -237,6 +237,8 @@ fn is_missing(census: &Census, part: HashPart) -> bool {
 }
 
 /// What putting back would come to, for a run that writes nothing.
+///
+/// What needs something that is lost comes back all the same: something visible needs it already.
 pub(super) fn foresee(
     census: Census,
     needed: &Needed,
@@ -254,26 +256,6 @@ pub(super) fn foresee(
         } else if needed.unreadable.contains(part) {
             healing.lost.insert(*part, Lost::Unreadable);
         }
-    }
-    // What needs something that is lost is lost itself.
-    loop {
-        let needs = |part: &HashPart| {
-            let node = census.node(part)?;
-            let references = census.graph().references(node).iter();
-            let mut parts = references.map(|&reference| census.part(reference));
-            parts.find(|reference| healing.lost.contains_key(reference))
-        };
-        let open = needed
-            .tombstones
-            .keys()
-            .filter(|part| !healing.lost.contains_key(part));
-        let more: Vec<(HashPart, Lost)> = open
-            .filter_map(|part| Some((*part, Lost::Needs(needs(part)?))))
-            .collect();
-        if more.is_empty() {
-            break;
-        }
-        healing.lost.extend(more);
     }
     let restored = |part: &&HashPart| !healing.lost.contains_key(part);
     let restored: Vec<HashPart> = needed.tombstones.keys().filter(restored).copied().collect();

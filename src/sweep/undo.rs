@@ -22,7 +22,7 @@ use crate::{
     },
     meter::Meter,
     nix::{object_key::ObjectKey, store_path::HashPart},
-    plan::sweep::Settings,
+    plan::{heal, sweep::Settings},
     stop::Stop,
     tomb::{Books, Held, Tombstone, books::RunBook, restore::Lost},
 };
@@ -147,7 +147,7 @@ impl Context {
         let listed = self.list("", true).await?.objects;
         let visible = listed.iter().filter_map(|(key, _)| key.narinfo_hash_part());
         let there: HashSet<HashPart> = visible.chain(upstream).collect();
-        let mut rows: BTreeMap<HashPart, Vec<HashPart>> = BTreeMap::new();
+        let mut rows: BTreeMap<HashPart, BTreeSet<HashPart>> = BTreeMap::new();
         loop {
             let unread = tombstones
                 .values()
@@ -157,12 +157,12 @@ impl Context {
                     let row = self.row_of(&stone).await?;
                     // One that makes no sense is left out when it is to be written.
                     let references = row.map(|row| row.references).unwrap_or_default();
-                    Ok::<_, Error>((stone.entry.part, references))
+                    Ok::<_, Error>((stone.entry.part, references.into_iter().collect()))
                 })
                 .buffer_unordered(self.request.n_requests);
             let mut wanted = BTreeSet::new();
             while let Some(read) = reading.next().await {
-                let (part, references) = read?;
+                let (part, references): (_, BTreeSet<HashPart>) = read?;
                 wanted.extend(references.iter().copied());
                 rows.insert(part, references);
             }
@@ -173,24 +173,14 @@ impl Context {
             }
             tombstones.extend(more);
         }
-        loop {
-            let hole = |part: &HashPart| {
-                let mut references = rows.get(part).into_iter().flatten();
-                let is_hole = |of: &&HashPart| !there.contains(of) && !tombstones.contains_key(of);
-                references.find(is_hole).copied()
-            };
-            let with_holes = tombstones.keys();
-            let with_holes: Vec<(HashPart, HashPart)> = with_holes
-                .filter_map(|part| Some((*part, hole(part)?)))
-                .collect();
-            if with_holes.is_empty() {
-                return Ok(tombstones);
-            }
-            for (part, hole) in with_holes {
-                tombstones.remove(&part);
-                report.lost.insert(part, Lost::Needs(hole));
-            }
+        let is_open = |of: &&HashPart| !there.contains(of) && !tombstones.contains_key(of);
+        let all = rows.values().flatten();
+        let absent: BTreeSet<HashPart> = all.filter(is_open).copied().collect();
+        for (part, hole) in heal::holes(&rows, &absent) {
+            tombstones.remove(&part);
+            report.lost.insert(part, Lost::Needs(hole));
         }
+        Ok(tombstones)
     }
 
     /// Finds out what would be put back; what a versioned bucket could give back beyond that is not asked.

@@ -63,3 +63,4 @@ mod sign_cli;
 mod sweep_cli;
 mod sweep_faults_cli;
 mod sweep_s3_cli;
+mod undo_cli;

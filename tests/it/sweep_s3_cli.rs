@@ -15,17 +15,17 @@ use crate::support::{output::Output, world::World};
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// A bucket, and a world whose programs have the key of its server.
-struct Bucket {
-    world: World,
+pub(crate) struct Bucket {
+    pub(crate) world: World,
     config: Config,
-    url: String,
-    memory: Memory,
+    pub(crate) url: String,
+    pub(crate) memory: Memory,
     /// Dropping it ends it.
     _server: Server,
 }
 
 impl Bucket {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
         // The dates of answers are the system's.
         Self::begun(Duration::ZERO).await
     }
@@ -47,7 +47,7 @@ impl Bucket {
         }
     }
 
-    fn narhaul(&self, args: &[&str]) -> Output {
+    pub(crate) fn narhaul(&self, args: &[&str]) -> Output {
         let run = self.world.narhaul(args);
         let run = run
             .env("AWS_ACCESS_KEY_ID", &self.config.access_key)
@@ -83,14 +83,14 @@ impl Bucket {
         }
     }
 
-    fn sweep(&self, args: &[&str]) -> Output {
+    pub(crate) fn sweep(&self, args: &[&str]) -> Output {
         let first = ["sweep", &self.url, "--timing", "0.01"];
         self.narhaul(&[&first[..], args].concat())
     }
 }
 
 /// The last event, behind those of progress.
-fn report_of(output: &Output) -> serde_json::Value {
+pub(crate) fn report_of(output: &Output) -> serde_json::Value {
     serde_json::from_str(output.stdout.lines().last().unwrap()).unwrap()
 }
 

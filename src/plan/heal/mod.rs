@@ -132,26 +132,45 @@ pub fn plan(
     ready: &BTreeMap<HashPart, BTreeSet<HashPart>>,
     absent: &BTreeSet<HashPart>,
 ) -> HealPlan {
-    let mut plan = HealPlan::default();
-    let (mut waiting, mut absent) = (ready.clone(), absent.clone());
-    loop {
-        let lacks =
-            |references: &BTreeSet<HashPart>| references.intersection(&absent).next().copied();
-        let holes = waiting.iter();
-        let holes: Vec<(HashPart, HashPart)> = holes
-            .filter_map(|(part, references)| Some((*part, lacks(references)?)))
-            .collect();
-        if holes.is_empty() {
-            break;
-        }
-        for (part, reference) in holes {
-            waiting.remove(&part);
-            absent.insert(part);
-            plan.holes.insert(part, reference);
+    let holes = holes(ready, absent);
+    let mut waiting = ready.clone();
+    waiting.retain(|part, _| !holes.contains_key(part));
+    HealPlan {
+        waves: waves::in_waves(&waiting),
+        holes,
+    }
+}
+
+/// Returns what of `ready` needs something `absent`, however far away, each with a reference that it lacks.
+///
+/// Each reference is looked at once, so that a chain costs no more than as many paths beside each other.
+#[must_use]
+pub fn holes(
+    ready: &BTreeMap<HashPart, BTreeSet<HashPart>>,
+    absent: &BTreeSet<HashPart>,
+) -> BTreeMap<HashPart, HashPart> {
+    let mut referrers: BTreeMap<HashPart, Vec<HashPart>> = BTreeMap::new();
+    for (part, references) in ready {
+        for reference in references {
+            referrers.entry(*reference).or_default().push(*part);
         }
     }
-    plan.waves = waves::in_waves(&waiting);
-    plan
+    let mut holes = BTreeMap::new();
+    let mut level: BTreeSet<HashPart> = absent.clone();
+    while !level.is_empty() {
+        let mut next = BTreeSet::new();
+        // Ascending, so that of several on one level the first is named.
+        for reference in level {
+            for part in referrers.remove(&reference).unwrap_or_default() {
+                if !absent.contains(&part) && !holes.contains_key(&part) {
+                    holes.insert(part, reference);
+                    next.insert(part);
+                }
+            }
+        }
+        level = next;
+    }
+    holes
 }
 
 /// Returns the visible narinfos that need one of `lost`, ascending: what `--repair` buries.
@@ -229,6 +248,17 @@ mod tests {
         let holes = [("lib", "gone"), ("app", "lib")];
         let holes = holes.map(|(own, reference)| (part(own), part(reference)));
         assert_eq!(healed.holes, holes.into_iter().collect());
+    }
+
+    #[test]
+    fn a_chain_of_thirty_thousand_paths_with_a_hole_at_its_end_stays_away_at_once() {
+        let name = |at: usize| part(&format!("p{at}"));
+        let chain = |at: usize| (name(at), BTreeSet::from([name(at + 1)]));
+        let ready: BTreeMap<_, _> = (0..30_000).map(chain).collect();
+        let healed = plan(&ready, &BTreeSet::from([name(30_000)]));
+        assert!(healed.waves.is_empty());
+        assert_eq!(healed.holes.len(), 30_000);
+        assert_eq!(healed.holes[&name(7)], name(8));
     }
 
     #[test]

@@ -162,6 +162,26 @@ async fn a_dry_run_writes_nothing_and_says_what_the_real_one_does() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_dry_run_foresees_that_what_lacks_something_is_put_back_for_what_needs_it() {
+    let world = World::new();
+    world.push("sys -> glibc; glibc; old -> lib; lib -> base; base");
+    world.root("web", &["sys"]);
+    world.days(32).await;
+    world.sweep().await;
+    world.memory.remove(&body_key("base"));
+    world.push("app -> old");
+    let foreseen = world.dry_run().await;
+    let done = world.sweep().await;
+    let mut healed: Vec<_> = done.healed.iter().map(|healed| healed.part).collect();
+    healed.sort();
+    let mut wanted = [part("old"), part("lib")];
+    wanted.sort();
+    assert_eq!(healed, wanted);
+    assert_eq!(foreseen.healed, done.healed);
+    assert_eq!(foreseen.missing, done.missing);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_foreign_writers_trust_is_healed() {
     let world = with_garbage().await;
     world.sweep().await;
