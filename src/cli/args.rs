@@ -6,6 +6,8 @@
 
 use std::path::PathBuf;
 
+use std::ffi::OsString;
+
 use clap::{Args, Parser, Subcommand};
 
 use crate::cli::{
@@ -117,4 +119,48 @@ pub enum Command {
     Man(man::ManArgs),
     #[command(hide = true)]
     Reference(reference::ReferenceArgs),
+}
+
+/// Joins a value that begins with a minus and a digit to the flag before it: `--grace -1d` becomes
+/// `--grace=-1d`, so that whoever knows the flag says what is wrong with it. No flag of ours is a digit.
+pub fn joined(arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let mut joined: Vec<OsString> = Vec::new();
+    let mut is_over = false;
+    for argument in arguments {
+        is_over |= argument == "--";
+        let text = argument.to_str().unwrap_or_default();
+        let is_negative =
+            text.starts_with('-') && text[1..].starts_with(|c: char| c.is_ascii_digit());
+        let is_flag = |flag: &&mut OsString| {
+            let flag = flag.to_str().unwrap_or_default();
+            flag.starts_with("--") && !flag.contains('=')
+        };
+        match joined.last_mut().filter(is_flag) {
+            Some(flag) if is_negative && !is_over => {
+                flag.push("=");
+                flag.push(&argument);
+            }
+            _ => joined.push(argument),
+        }
+    }
+    joined
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_negative_value_belongs_to_the_flag_before_it() {
+        let given = |text: &str| text.split(' ').map(OsString::from).collect::<Vec<_>>();
+        for (typed, wanted) in [
+            ("sweep --grace -1d url", "sweep --grace=-1d url"),
+            ("copy --level -5 -v", "copy --level=-5 -v"),
+            ("sweep --grace=1d -1", "sweep --grace=1d -1"),
+            ("sweep --dry-run -v", "sweep --dry-run -v"),
+            ("copy -- --grace -1d", "copy -- --grace -1d"),
+        ] {
+            assert_eq!(joined(given(typed)), given(wanted), "{typed}");
+        }
+    }
 }

@@ -283,7 +283,7 @@ pub async fn open(
     layers: &Layers<'_>,
 ) -> Result<Cache, Failure> {
     if let Location::Http(_) = &url.location {
-        return Err(Failure::new(format!(
+        return Err(Failure::usage(format!(
             "cannot write to `{}`: a web server is read only",
             url.show_place()
         ))

@@ -68,7 +68,9 @@ impl Exit {
         match self {
             Self::Done => "done (also: nothing to do)",
             Self::Failed => "failed: something in the world or in the input prevented it",
-            Self::Usage => "wrong usage",
+            Self::Usage => {
+                "wrong usage: of flags, of values, or a URL that is none or cannot be what is asked of it"
+            }
             Self::Partly => "partly done: some items failed, the rest is safe; repeat to continue",
             Self::Refused => "refused for safety; nothing was changed",
             Self::Warned => "done, and what was found should be looked at (`doctor`)",

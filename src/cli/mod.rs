@@ -93,7 +93,7 @@ pub struct Context {
 #[must_use]
 pub fn main() -> ExitCode {
     let env = Env::read();
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::try_parse_from(args::joined(std::env::args_os())) {
         Ok(cli) => cli,
         Err(error) => {
             Ui::new(&env, Loudness::Normal, Format::Words).usage(&error);

@@ -30,7 +30,7 @@ pub(super) fn open(
 ) -> Result<Web, Failure> {
     let place = url.show_place();
     let base = Address::parse(address).map_err(|problem| {
-        Failure::new(format!("cannot use the cache URL `{place}`")).because(&problem)
+        Failure::usage(format!("cannot use the cache URL `{place}`")).because(&problem)
     })?;
     let config = HttpConfig {
         login: login(context, &base, layers)?,
@@ -47,8 +47,9 @@ pub(super) fn open_anonymous(
     url: &str,
     layers: &Layers<'_>,
 ) -> Result<Web, Failure> {
-    let base = Address::parse(url)
-        .map_err(|problem| Failure::new(format!("cannot use the URL `{url}`")).because(&problem))?;
+    let base = Address::parse(url).map_err(|problem| {
+        Failure::usage(format!("cannot use the URL `{url}`")).because(&problem)
+    })?;
     let config = HttpConfig {
         ca_bundles: ca_bundle(context, layers)?.into_iter().collect(),
         proxies: proxies(context),

@@ -140,7 +140,7 @@ fn a_url_that_is_none_is_explained() {
     error: cannot write to `https://cache.example.org`: a web server is read only
 
     hint: name the bucket behind it: `s3://bucket?endpoint=…`
-    --- exit 1
+    --- exit 2
     ");
     insta::assert_snapshot!(words("file:///cache?compresion=xz&priority=high"), @r"
     --- stderr

@@ -324,6 +324,6 @@ fn a_cache_behind_a_web_server_is_checked_and_cannot_be_signed() {
         "{}",
         run.stdout
     );
-    let run = sign(&world, &url, &["-k", "new-1.secret", &path]).expect_code(1);
+    let run = sign(&world, &url, &["-k", "new-1.secret", &path]).expect_code(2);
     assert!(run.says("a web server is read only"), "{}", run.stderr);
 }

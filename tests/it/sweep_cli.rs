@@ -511,6 +511,27 @@ fn mistakes_in_a_sweep_are_explained() {
     cause: 3 hours is less than a day
     --- exit 2
     ");
+    insta::assert_snapshot!(said(&["--grace", "-1d"]), @r"
+    --- stderr
+    error: cannot use `--grace -1d`
+    cause: `-1d` is not a span of time such as `7d`, `[TIME]` or `[TIME]`
+    --- exit 2
+    ");
+    insta::assert_snapshot!(said(&["--max-size", "-1G"]), @r"
+    --- stderr
+    error: cannot use `--max-size -1G`
+    cause: `-1G` is not a size such as `256M` or `[SIZE]`
+    --- exit 2
+    ");
+    insta::assert_snapshot!(said(&["--dry-run", "-1"]), @r"
+    --- stderr
+    error: unexpected value '-1' for '--dry-run' found; no more were expected
+
+    Usage: narhaul sweep --dry-run [URL]
+
+    For more information, try '--help'.
+    --- exit 2
+    ");
     insta::assert_snapshot!(said(&["--keep", "web:dayly=3"]), @r"
     --- stderr
     error: cannot use `--keep web:dayly=3`
@@ -527,7 +548,7 @@ fn mistakes_in_a_sweep_are_explained() {
     --- stderr
     error: there is no journal of the sweep `[RUN]`
 
-    hint: see which there are: `narhaul runs 'file://[DIR]/served'`
+    hint: a sweep can be taken back until its grace is over and another has deleted the bodies; see which there are: `narhaul runs 'file://[DIR]/served'`
     --- exit 1
     ");
     insta::assert_snapshot!(said(&["--explain", "hello"]), @r"
