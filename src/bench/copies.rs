@@ -68,19 +68,41 @@ pub(super) async fn cold(bench: &Bench, ground: &Ground, corner: &str) -> Result
     Ok(seen.run)
 }
 
-async fn once(
+/// Copies the closure into a cache of this run's own, unmeasured.
+pub(super) async fn fill(bench: &Bench, dest: Arc<dyn Backend>) -> Result<(), Error> {
+    let whole = &bench.request.closures.whole;
+    let (source, copying) = (Arc::clone(&whole.source), request(bench, whole));
+    let copied = copy::run(source, dest, copying, Arc::default(), bench.stop.clone());
+    whole_or_error(copied.await?).map(drop)
+}
+
+/// Copies once, and says what was seen.
+pub(super) async fn once(
     bench: &Bench,
     ground: &Ground,
     corner: &str,
     part: &Part,
     name: &'static str,
 ) -> Result<Seen, Error> {
-    let request = &bench.request;
     // A fresh stack, which has learnt nothing about the server yet: every run begins alike.
     let stack = bench.stack();
     let dest: Arc<dyn Backend> = Arc::new(ground.corner(stack.top(), corner)?);
     let meter = Arc::new(Meter::default());
-    let copying = copy::Request {
+    let copying = request(bench, part);
+    let watch = Watch::begin(bench, &stack, Some(Arc::clone(&meter)));
+    let source = Arc::clone(&part.source);
+    let copied = copy::run(source, dest, copying, meter, bench.stop.clone()).await;
+    let mut seen = watch.end(name);
+    let report = whole_or_error(copied?)?;
+    seen.run.items = u64::try_from(report.closure.len()).unwrap_or(u64::MAX);
+    seen.run.bytes = report.nar_bytes;
+    seen.run.wire_bytes = report.body_bytes;
+    Ok(seen)
+}
+
+fn request(bench: &Bench, part: &Part) -> copy::Request {
+    let request = &bench.request;
+    copy::Request {
         roots: part.roots.clone(),
         keys: request.keys.clone(),
         recipe: request.recipe.clone(),
@@ -98,23 +120,19 @@ async fn once(
             part_size: Some(request.part_size),
             ..Options::default()
         },
-    };
-    let watch = Watch::begin(bench, &stack, Some(Arc::clone(&meter)));
-    let source = Arc::clone(&part.source);
-    let copied = copy::run(source, dest, copying, meter, bench.stop.clone()).await;
-    let mut seen = watch.end(name);
-    let report = copied?;
+    }
+}
+
+/// Figures of a copy that left something out are of something else.
+fn whole_or_error(mut report: copy::Report) -> Result<copy::Report, Error> {
     if let Some(stopped) = report.stopped {
         return Err(Error::Cut(format!("{stopped:?}")));
     }
-    if let Some(failure) = report.failures.into_iter().next() {
-        return Err(Error::LeftOut {
+    match report.failures.pop() {
+        None => Ok(report),
+        Some(failure) => Err(Error::LeftOut {
             path: failure.path,
             why: Box::new(failure.why),
-        });
+        }),
     }
-    seen.run.items = u64::try_from(report.closure.len()).unwrap_or(u64::MAX);
-    seen.run.bytes = report.nar_bytes;
-    seen.run.wire_bytes = report.body_bytes;
-    Ok(seen)
 }

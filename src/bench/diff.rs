@@ -149,6 +149,7 @@ mod tests {
                 phase("put", rates.iter().map(asked).collect()),
             ],
             tuned: None,
+            compared: Vec::new(),
         }
     }
 

@@ -118,9 +118,15 @@ impl Ground {
         self.write(&key, &announcement).await
     }
 
+    /// Returns what stands in front of all keys of `corner`, without a slash at its end.
+    #[must_use]
+    pub fn folder_of(&self, corner: &str) -> String {
+        format!("{}/{corner}", self.folder)
+    }
+
     /// Returns the back end whose keys begin at `corner` of this run's.
     pub fn corner(&self, inner: Arc<dyn Backend>, corner: &str) -> Result<Below, Error> {
-        Ok(Below::new(inner, &format!("{}/{corner}", self.folder))?)
+        Ok(Below::new(inner, &self.folder_of(corner))?)
     }
 
     /// Removes everything of one corner.
@@ -254,6 +260,21 @@ async fn abort_below(base: &dyn Backend, prefix: &str) -> Result<(), Error> {
         base.abort_upload(&upload).await.map_err(of(base))?;
     }
     Ok(())
+}
+
+/// Removes everything of a bucket that is nobody's but this run's.
+pub(super) async fn empty(bucket: &dyn Backend) -> Result<u64, Error> {
+    remove(bucket, "", None).await
+}
+
+/// Counts the keys right below a prefix that end so.
+pub(super) async fn count(base: &dyn Backend, prefix: &str, end: &str) -> Result<usize, Error> {
+    let listed = listing::all(base, prefix, true, AT_ONCE).await;
+    let objects = listed.map_err(of(base))?.objects;
+    let found = objects
+        .iter()
+        .filter(|(key, _)| key.as_str().ends_with(end));
+    Ok(found.count())
 }
 
 /// Removes what lies below a prefix, and what would lie there were it finished.

@@ -15,6 +15,7 @@
 //! Not here: what the server does meanwhile. `stats` says what repeated figures mean, `diff` what two reports do.
 
 pub mod ceilings;
+pub mod compare;
 pub mod copies;
 pub mod diff;
 pub mod ground;
@@ -34,6 +35,7 @@ use std::{
 
 pub use self::ground::clean;
 use self::{
+    compare::Comparison,
     copies::Closures,
     ground::Ground,
     loops::Answers,
@@ -72,6 +74,8 @@ pub struct Request {
     pub load: Option<Load>,
     /// What may be spent on looking for better settings, if that is wanted instead of all else.
     pub tuning: Option<Spent>,
+    /// The programs that ours is compared with, if that is wanted instead of all else.
+    pub comparison: Option<Comparison>,
     /// How often each is repeated.
     pub n_repetitions: u32,
     /// The keys that sign narinfos.
@@ -136,6 +140,9 @@ pub enum Error {
     /// A copy failed.
     #[error(transparent)]
     Copy(#[from] copy::Error),
+    /// Another program cannot be compared with.
+    #[error(transparent)]
+    Compare(#[from] compare::Error),
     /// A copy left something out, so its figures are of something else.
     #[error("`{path}` was not copied")]
     LeftOut {
@@ -227,10 +234,15 @@ async fn measure(bench: &Bench, ground: &Ground) -> Result<Report, Error> {
         Some(allowed) => Some(Box::pin(tune::run(bench, ground, &walked, allowed)).await?),
         None => None,
     };
-    // A search goes by whole copies, and has no time for anything else.
-    let ceilings = match tuned {
-        Some(_) => Vec::new(),
-        None => ceilings(bench, Arc::clone(&walked.whole)).await?,
+    let compared = match &bench.request.comparison {
+        Some(with) => Box::pin(compare::run(bench, ground, &walked, with)).await?,
+        None => Vec::new(),
+    };
+    // Searches and comparisons go by whole copies alone.
+    let ceilings = if tuned.is_some() || !compared.is_empty() {
+        Vec::new()
+    } else {
+        ceilings(bench, Arc::clone(&walked.whole)).await?
     };
     let mut phases = Phases::default();
     for repetition in 0..bench.request.n_repetitions {
@@ -259,6 +271,7 @@ async fn measure(bench: &Bench, ground: &Ground) -> Result<Report, Error> {
         ceilings,
         phases: phases.finish(),
         tuned,
+        compared,
     })
 }
 

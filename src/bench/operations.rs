@@ -372,6 +372,7 @@ mod tests {
             },
             has_copies: false,
             tuning: None,
+            comparison: None,
             load: Some(Load {
                 object_bytes: 16,
                 duration: EVERY,

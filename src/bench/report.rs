@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 use super::{stats::Sample, tune::Outcome};
 use crate::{copy::budget::PART_SIZE, meter::Stages};
 
-/// The version of the JSON form. Format 1 had no searches and no sizes of parts, and is read too.
+/// The version of the JSON form. Format 1 had no searches, no comparisons and no sizes of
+/// parts, and is read too.
 pub const FORMAT: u32 = 2;
 
 /// What a bench found.
@@ -35,6 +36,35 @@ pub struct Report {
     pub phases: Vec<Phase>,
     /// What a search for the best settings has found.
     pub tuned: Option<Tuned>,
+    /// What other programs took for the same closure, by turns; the first is narhaul.
+    #[serde(default)]
+    pub compared: Vec<Compared>,
+}
+
+/// What a program took.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Compared {
+    /// What it is called.
+    pub name: String,
+    /// Which one it is.
+    pub version: String,
+    /// Whether it was given the cache as files, and only sent them.
+    pub has_files: bool,
+    /// Copies into an empty place.
+    pub cold: Vec<Took>,
+    /// Copies of what was there already.
+    pub again: Vec<Took>,
+}
+
+/// What one call took.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Took {
+    /// How long it took.
+    pub seconds: f64,
+    /// The time of this machine's processors that it used; not that of a daemon which it asked.
+    pub cpu_seconds: Option<f64>,
 }
 
 /// What a search for the best settings has found.

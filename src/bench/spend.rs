@@ -1,7 +1,9 @@
 //! What a bench asks of a bucket at most, before it begins: for those who pay for it.
 
 use super::{
-    Request, is_large,
+    Request,
+    compare::Comparison,
+    is_large,
     operations::Load,
     tune::{Space, Spent},
 };
@@ -34,8 +36,13 @@ pub fn most(request: &Request, closure: &[PathInfo]) -> Cost {
     let searched = request
         .tuning
         .map(|allowed| search(request, closure, allowed));
+    let compared = request
+        .comparison
+        .as_ref()
+        .map(|with| compare(request, closure, with));
     // The marker comes and goes.
     times
+        + compared.unwrap_or_default()
         + searched.unwrap_or_default()
         + Cost {
             n_puts: 1,
@@ -55,6 +62,19 @@ fn search(request: &Request, closure: &[PathInfo], allowed: Spent) -> Cost {
         .min(allowed.bytes / once.bytes_in.max(1))
         .max(request.n_repetitions.into());
     (0..n_copies).fold(Cost::default(), |sum, _| sum + once)
+}
+
+/// What a comparison asks for, were the others as sparing as we are: Nix asks twice for each path.
+fn compare(request: &Request, closure: &[PathInfo], with: &Comparison) -> Cost {
+    let once = cold(closure);
+    let again = Cost {
+        n_puts: LEDGER,
+        bytes_in: 0,
+        ..once
+    };
+    let n_programs = 1 + u64::try_from(with.rivals.len()).unwrap_or(u64::MAX);
+    let n_times = n_programs.saturating_mul(request.n_repetitions.into());
+    (0..n_times).fold(Cost::default(), |sum, _| sum + once + again)
 }
 
 /// What a copy into an empty corner asks for, and emptying that.

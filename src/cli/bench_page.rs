@@ -12,7 +12,7 @@ use crate::{
         bench_words,
         page::{Bar, Content, Page, Section},
         plot::{self, Axis, Line, MAX_CELLS, Plot, Strips},
-        tune_page,
+        rival_words, tune_page,
         units::{Count, Size},
     },
     meter::Stages,
@@ -30,6 +30,11 @@ pub fn page(report: &Report) -> Page {
     let (work, machine) = (&report.workload, &report.machine);
     let cpu = machine.cpu.as_deref().unwrap_or("a processor");
     let tuned = report.tuned.iter().flat_map(tune_page::sections);
+    let compared = Some(&report.compared).filter(|all| !all.is_empty());
+    let compared = compared
+        .into_iter()
+        .flat_map(|all| rival_words::sections(all));
+    let first = tuned.chain(compared);
     let sections = [
         bounds(report),
         copies_table(report),
@@ -58,7 +63,7 @@ pub fn page(report: &Report) -> Page {
             Count(work.requests.into(), "request"),
         ),
         figures: figures(report),
-        sections: tuned.chain(sections.into_iter().flatten()).collect(),
+        sections: first.chain(sections.into_iter().flatten()).collect(),
     }
 }
 

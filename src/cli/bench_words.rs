@@ -9,7 +9,7 @@ use crate::{
         stats::Sample,
     },
     cli::{
-        tune_words,
+        rival_words, tune_words,
         units::{Count, Size},
     },
     plan::cost::{Cost, Provider},
@@ -79,6 +79,9 @@ pub fn report(report: &Report) -> String {
     }
     if let Some(found) = &report.tuned {
         text.push_str(&tune_words::tuned(found));
+    }
+    if !report.compared.is_empty() {
+        text.push_str(&rival_words::compared(&report.compared));
     }
     text.push_str(&limits(report));
     text
@@ -434,6 +437,7 @@ mod tests {
                 }),
             }],
             tuned: None,
+            compared: Vec::new(),
         }
     }
 

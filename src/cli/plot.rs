@@ -254,14 +254,16 @@ impl Plot {
             write!(f, "{how}{x:.1} {y:.1}")?;
         }
         f.write_str("\"/>\n")?;
-        for (point, mark) in line.points.iter().zip(&line.marks) {
+        for ((point, mark), index) in line.points.iter().zip(&line.marks).zip(0_usize..) {
             let (x, y) = self.at(*point);
+            // By turns above and below, so that neighbors have room.
+            let away = if index.is_multiple_of(2) { -8.0 } else { 20.0 };
             writeln!(
                 f,
                 "<circle class=\"{class} mark\" cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"4\"/>\
                  <text class=\"shown\" x=\"{at:.1}\" y=\"{base:.1}\">{mark}</text>",
-                at = x + 8.0,
-                base = y - 6.0,
+                at = x - 3.0,
+                base = y + away,
                 mark = Text(mark),
             )?;
         }

@@ -16,15 +16,15 @@ pub(super) fn sections(found: &Tuned) -> Vec<Section> {
     let sections = [
         against_size(
             "Speed against size",
-            "Up: faster. To the left: smaller bodies.",
-            "MiB of NAR a second",
+            "Up: faster, in MiB of NAR a second. To the left: smaller bodies. Each mark is a level.",
+            "MiB/s",
             &levels,
             |trial| Some(trial.speeds().median()? / MIB),
         ),
         against_size(
             "Processor time against size",
-            "Down: cheaper. To the left: smaller bodies.",
-            "CPU seconds for a GiB of NAR",
+            "Down: cheaper, in processor seconds for a GiB of NAR. To the left: smaller bodies.",
+            "CPU s/GiB",
             &levels,
             cpu_per_gibibyte,
         ),
@@ -80,7 +80,7 @@ fn against_size(
     of: impl Fn(&Trial) -> Option<f64>,
 ) -> Option<Section> {
     let points = levels.iter().map(|trial| {
-        let mark = format!("level {}", trial.level);
+        let mark = trial.level.to_string();
         Some(((100.0 * trial.share(), of(trial)?), mark))
     });
     let mut points = points.collect::<Option<Vec<_>>>()?;
@@ -125,10 +125,10 @@ fn against_requests(found: &Tuned) -> Option<Section> {
     let ticks = points.iter().map(|point| (point.0, plain(point.0)));
     Some(Section {
         title: "Requests at once".to_owned(),
-        note: String::new(),
+        note: "MiB of NAR a second, with more and with fewer requests.".to_owned(),
         content: Content::Plot(Plot {
             x: Axis::log_at("requests at once, at most", ticks.collect()),
-            y: Axis::even("MiB of NAR a second", most, plain),
+            y: Axis::even("MiB/s", most, plain),
             lines: vec![Line {
                 marks: vec![String::new(); points.len()],
                 ..line(&format!("at level {}", first.level), points)
@@ -157,6 +157,6 @@ mod tests {
         let Content::Plot(plot) = &sections[0].content else {
             panic!("no plot");
         };
-        assert_eq!(plot.lines[0].marks, ["level 3", "level 2", "level 1"]);
+        assert_eq!(plot.lines[0].marks, ["3", "2", "1"]);
     }
 }

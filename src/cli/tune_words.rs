@@ -111,15 +111,12 @@ pub(super) fn outcome(found: &Tuned) -> String {
     };
     let speed = |trial: &Trial| trial.speeds().median().unwrap_or(1.0);
     let faster = 100.0 * (speed(best) / speed(usual) - 1.0);
-    let smaller = 100.0 * (1.0 - best.share() / usual.share());
+    // Adding zero takes the minus from none.
+    let size = (1000.0 * (best.share() / usual.share() - 1.0)).round() / 10.0 + 0.0;
     match found.outcome {
-        Outcome::Faster => format!(
-            "best: speed {faster:+.1} %, size of the bodies {:+.1} %",
-            -smaller
-        ),
+        Outcome::Faster => format!("best: speed {faster:+.1} %, size of the bodies {size:+.1} %"),
         Outcome::Smaller => format!(
-            "best: size of the bodies {:+.1} %, at a speed that cannot be told apart ({faster:+.1} %)",
-            -smaller
+            "best: size of the bodies {size:+.1} %, at a speed that cannot be told apart ({faster:+.1} %)"
         ),
         Outcome::Same => format!(
             "what looked best is not better once more (speed {faster:+.1} %): the settings stay"

@@ -47,6 +47,7 @@ mod wrap;
 
 // Commands as a person meets them.
 mod bench;
+mod bench_compare;
 mod cli;
 mod config;
 mod copy_cli;

@@ -1,14 +1,10 @@
 //! `narhaul bench`: measures a bucket, or without one the engine itself.
 //!
-//! Arguments become the engine's request, its report becomes a table, JSON and a file. Without a URL the
-//! embedded server runs as a process of its own, so that what it costs is not taken for what we cost.
+//! Arguments become the engine's request, its report becomes a table, JSON and a file.
 
 use std::{
     fs,
-    io::{BufRead as _, BufReader},
-    os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
     sync::Arc,
     time::Duration,
 };
@@ -16,13 +12,10 @@ use std::{
 use clap::{Args, Subcommand};
 
 use crate::{
-    backend::{
-        Backend, Kind,
-        s3::{self, ClientChoice, CredentialChoice, Keys, S3, S3Config},
-        wrap::retry::Policy,
-    },
+    backend::{Kind, wrap::retry::Policy},
     bench::{
         self, Request,
+        compare::Comparison,
         copies::{Closures, Part},
         diff::{self, Verdict},
         operations::Load,
@@ -30,13 +23,16 @@ use crate::{
         tune::Spent,
     },
     cli::{
-        Context, bench_page, bench_words,
-        cache::{self, Cache},
+        Context, bench_page,
+        bench_place::{self, Place},
+        bench_words, cache,
         config::{Layers, Origin, Picked},
         error::{self, Exit, Failure},
-        machine, paths, provider,
+        machine, paths,
         resolve::{self, CopySettings},
+        rivals::{self, Reach, Work},
         run::{self, Ended},
+        scratch::Scratch,
         settle::{self, Setting},
         shaping::ShapingArgs,
         store,
@@ -48,11 +44,10 @@ use crate::{
     },
     ledger::Timing,
     nix::{
-        cache_url::{CacheUrl, Params},
+        cache_url::{CacheUrl, Location},
         signature::SecretKey,
     },
     plan::cost::{Cost, Provider},
-    serve,
     source::synthetic::{Shape, Synthetic},
     stop::Stop,
 };
@@ -123,6 +118,16 @@ pub struct BenchArgs {
     /// With `--tune`: say what would be written, and leave narhaul.toml alone
     #[arg(long, requires = "tune", help_heading = "What is done")]
     dry_run: bool,
+
+    /// Take turns with other programs, and measure nothing else: `nix`, `s5cmd`, or `nix=FILE`
+    #[arg(
+        long,
+        value_name = "PROGRAMS",
+        value_delimiter = ',',
+        help_heading = "What is done",
+        conflicts_with_all = ["only", "rate", "tune"]
+    )]
+    compare: Vec<String>,
 
     /// How often everything is repeated
     #[arg(
@@ -287,12 +292,19 @@ pub fn run(context: &Arc<Context>, args: &BenchArgs) -> Result<Exit, Failure> {
     let found = url.map(|url| cache::find(context, &layers, url));
     let url = found.transpose()?.map(|found| found.url);
     if let Some(url) = &url {
+        let is_bucket = matches!(url.location, Location::S3 { .. });
+        if !args.compare.is_empty() && !is_bucket {
+            return Err(Failure::usage("`--compare` wants a bucket, or no URL"));
+        }
         resolve::add_url(&mut layers, url);
     }
     let settings = resolve::copy(context, &layers)?;
     let stop = Stop::default();
     let done = run::with_interrupts(context, &stop, async {
-        let place = open(context, args, url, &layers, settings.requests).await?;
+        let place = match &url {
+            Some(url) => bench_place::open(context, url, &layers).await?,
+            None => bench_place::embedded(&args.shaping, args.seed, &layers).await?,
+        };
         if args.clean {
             return clean(context, args, &place).await;
         }
@@ -301,6 +313,7 @@ pub fn run(context: &Arc<Context>, args: &BenchArgs) -> Result<Exit, Failure> {
             args,
             &layers,
             settings,
+            url.as_ref(),
             place,
             stop.clone(),
         ))
@@ -328,104 +341,6 @@ fn layers<'a>(context: &'a Context, args: &BenchArgs) -> Result<Layers<'a>, Fail
     }
     layers.set_flag("ca-file", super::texts(&args.ca_file));
     Ok(layers)
-}
-
-/// A bucket that is measured.
-struct Place {
-    base: Arc<dyn Backend>,
-    policy: Policy,
-    connections: bench::Connections,
-    /// What it costs there, by whose prices; none for the embedded server, which is free.
-    provider: Option<Provider>,
-    /// The embedded server; it ends with this.
-    _server: Option<Embedded>,
-}
-
-async fn open(
-    context: &Context,
-    args: &BenchArgs,
-    url: Option<CacheUrl>,
-    layers: &Layers<'_>,
-    requests: u32,
-) -> Result<Place, Failure> {
-    let Some(url) = url else {
-        return embedded(args, requests, resolve::s3_client(layers)?).await;
-    };
-    let cache: Cache = cache::open(context, &url, layers).await?;
-    Ok(Place {
-        base: Arc::clone(&cache.backend),
-        policy: cache.policy(),
-        provider: provider::of(context, &url),
-        connections: Arc::new(move || cache.connections()),
-        _server: None,
-    })
-}
-
-/// The embedded server as a process. It ends when its standard input does, so also when we are killed.
-struct Embedded(Child);
-
-impl Drop for Embedded {
-    fn drop(&mut self) {
-        drop(self.0.stdin.take());
-        // One that was killed already is gone as well.
-        self.0.wait().ok();
-    }
-}
-
-/// The bucket of the embedded server.
-const BUCKET: &str = "bench";
-
-async fn embedded(args: &BenchArgs, requests: u32, client: ClientChoice) -> Result<Place, Failure> {
-    // Refused here, where a person reads it.
-    args.shaping.shape(args.seed)?;
-    let cannot =
-        |error: &std::io::Error| Failure::new("cannot start the embedded server").because(error);
-    let program = std::env::current_exe().map_err(|error| cannot(&error))?;
-    let mut command = Command::new(program);
-    command
-        .args(["serve", "--while-stdin", "--bucket", BUCKET])
-        .args(args.shaping.to_args())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        // Ctrl-C is for us: the server is needed until the end.
-        .process_group(0);
-    let mut child = command.spawn().map_err(|error| cannot(&error))?;
-    let mut endpoint = String::new();
-    let output = child.stdout.take();
-    let server = Embedded(child);
-    if let Some(output) = output {
-        let read = BufReader::new(output).read_line(&mut endpoint);
-        read.map_err(|error| cannot(&error))?;
-    }
-    let known = serve::Config::default();
-    let params = Params {
-        endpoint: Some(endpoint.trim().to_owned()),
-        ..Params::default()
-    };
-    let config = S3Config {
-        endpoint: params.endpoint(),
-        region: Some(known.region),
-        max_connections: usize::try_from(requests)
-            .unwrap_or(usize::MAX)
-            .max(s3::DEFAULT_MAX_CONNECTIONS),
-        client,
-        credentials: CredentialChoice::Keys(Keys {
-            access_key_id: known.access_key,
-            secret_access_key: known.secret_key,
-        }),
-        ..S3Config::new("the embedded server", BUCKET)
-    };
-    let opened = s3::open(config).await;
-    let bucket: S3 =
-        opened.map_err(|error| Failure::new("cannot reach the embedded server").because(&error))?;
-    let connections = bucket.clone();
-    Ok(Place {
-        base: Arc::new(bucket),
-        policy: Policy::default(),
-        connections: Arc::new(move || Some(connections.connections_opened())),
-        provider: None,
-        _server: Some(server),
-    })
 }
 
 async fn clean(context: &Context, args: &BenchArgs, place: &Place) -> Result<Exit, Failure> {
@@ -462,6 +377,7 @@ async fn measure(
     args: &BenchArgs,
     layers: &Layers<'_>,
     settings: CopySettings,
+    url: Option<&CacheUrl>,
     place: Place,
     stop: Stop,
 ) -> Result<Exit, Failure> {
@@ -469,7 +385,8 @@ async fn measure(
     let closures = closures(context, args, layers)?;
     let tuning = args.tune.then(|| allowed(args, place.provider.is_none()));
     let tuning = tuning.transpose()?;
-    let request = request(context, args, settings, closures, place.policy, tuning)?;
+    let mut request = request(context, args, settings, closures, place.policy, tuning)?;
+    let scratch = rivals(context, args, layers, url, &place, &mut request)?;
     if let Some(provider) = &place.provider {
         let whole = &request.closures.whole;
         let closure = whole.source.closure(&whole.roots);
@@ -494,6 +411,7 @@ async fn measure(
     let base = Arc::clone(&place.base);
     let connections = Arc::clone(&place.connections);
     let measured = bench::run(base, request, connections, stop).await;
+    drop(scratch);
     let mut report = measured.map_err(|error| failed(args, &error))?;
     if args.mask {
         report.place = "a bucket".to_owned();
@@ -574,6 +492,46 @@ fn allowed(args: &BenchArgs, is_free: bool) -> Result<Spent, Failure> {
     })
 }
 
+/// Adds the programs that ours is compared with; what comes back is the folder that they work in.
+fn rivals(
+    context: &Context,
+    args: &BenchArgs,
+    layers: &Layers<'_>,
+    url: Option<&CacheUrl>,
+    place: &Place,
+    request: &mut Request,
+) -> Result<Option<Scratch>, Failure> {
+    if args.compare.is_empty() {
+        return Ok(None);
+    }
+    let typed = args.url.as_deref().unwrap_or_default();
+    let reach = match (url, &place.reach) {
+        (Some(url), _) => Reach::of(context, typed, url)?,
+        (None, Some(embedded)) => embedded.clone(),
+        (None, None) => return Err(Failure::bug("there is nothing to compare at")),
+    };
+    let scratch = Scratch::new(&request.run_id)?;
+    // One key for all: signing is part of what a copy costs.
+    request.keys.truncate(1);
+    let key = request.keys.first().map(SecretKey::to_secret_text);
+    let key_file = scratch.write_secret("key", &key.unwrap_or_default())?;
+    let store = layers.get("store").map(|store| store.text().to_owned());
+    let whole = &request.closures.whole;
+    let roots = whole.roots.iter().filter(|_| !args.closure.is_empty());
+    let store_dir = whole.source.store_dir();
+    let work = Work {
+        recipe: request.recipe.clone(),
+        key_file,
+        store: store.filter(|store| store != "auto"),
+        roots: roots.map(|root| store_dir.show(root).to_string()).collect(),
+    };
+    request.comparison = Some(Comparison {
+        rivals: rivals::find(&args.compare, &reach, &work)?,
+        scratch: scratch.path().to_owned(),
+    });
+    Ok(Some(scratch))
+}
+
 fn failed(args: &BenchArgs, error: &bench::Error) -> Failure {
     let failure = Failure::from_error(error);
     match error {
@@ -632,11 +590,13 @@ fn request(
     if keys.is_empty() {
         keys.push(key()?);
     }
+    let is_special = args.tune || !args.compare.is_empty();
     Ok(Request {
         closures,
-        has_copies: args.only != Some(Only::Requests) && !args.tune,
-        load: (args.only != Some(Only::Copies) && !args.tune).then_some(load),
+        has_copies: args.only != Some(Only::Requests) && !is_special,
+        load: (args.only != Some(Only::Copies) && !is_special).then_some(load),
         tuning,
+        comparison: None,
         n_repetitions: args.repetitions.max(1),
         keys,
         recipe: settings.recipe,

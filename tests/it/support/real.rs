@@ -445,8 +445,12 @@ impl Nix {
 
     /// One of Nix's commands (`nix`, `nix-store`) in a world.
     pub(crate) fn command<'w>(self, world: &'w World, name: &str, args: &[&str]) -> Run<'w> {
-        let program = format!("bin/{name}-{}", self.suffix);
-        world.program(nix_folder().join(program)).args(args)
+        world.program(self.program(name)).args(args)
+    }
+
+    /// The file of one of Nix's commands.
+    pub(crate) fn program(self, name: &str) -> PathBuf {
+        nix_folder().join(format!("bin/{name}-{}", self.suffix))
     }
 
     /// The client without the settings that its short program gives it.

@@ -1,0 +1,185 @@
+//! The bucket that a bench works in: one that a URL names, or that of the embedded server.
+//!
+//! The embedded server runs as a process of its own, so that what it costs is not taken for what we cost.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    os::unix::process::CommandExt as _,
+    process::{Child, Command, Stdio},
+    sync::Arc,
+};
+
+use crate::{
+    backend::{
+        Backend,
+        s3::{self, ClientChoice, CredentialChoice, Keys, S3, S3Config},
+        wrap::retry::Policy,
+    },
+    bench,
+    cli::{
+        Context,
+        cache::{self, Cache},
+        config::Layers,
+        env,
+        error::Failure,
+        provider, resolve,
+        rivals::Reach,
+        shaping::ShapingArgs,
+    },
+    nix::cache_url::{CacheUrl, Params},
+    plan::cost::Provider,
+    serve,
+};
+
+/// A bucket that is measured.
+pub struct Place {
+    /// The bucket, or the folder in it that a URL names.
+    pub base: Arc<dyn Backend>,
+    /// How often what failed is tried again.
+    pub policy: Policy,
+    /// How many connections have been opened.
+    pub connections: bench::Connections,
+    /// What it costs there, by whose prices; none for the embedded server, which is free.
+    pub provider: Option<Provider>,
+    /// How other programs reach the embedded server.
+    pub reach: Option<Reach>,
+    /// The embedded server; it ends with this.
+    _server: Option<Embedded>,
+}
+
+impl std::fmt::Debug for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Place").field(&self.base).finish()
+    }
+}
+
+/// Opens the bucket of a URL.
+pub async fn open(
+    context: &Context,
+    url: &CacheUrl,
+    layers: &Layers<'_>,
+) -> Result<Place, Failure> {
+    let cache: Cache = cache::open(context, url, layers).await?;
+    Ok(Place {
+        base: Arc::clone(&cache.backend),
+        policy: cache.policy(),
+        provider: provider::of(context, url),
+        connections: Arc::new(move || cache.connections()),
+        reach: None,
+        _server: None,
+    })
+}
+
+/// The embedded server as a process. It ends when its standard input does, so also when we are killed.
+struct Embedded(Child);
+
+impl Drop for Embedded {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        // One that was killed already is gone as well.
+        self.0.wait().ok();
+    }
+}
+
+/// The bucket of the embedded server.
+const BUCKET: &str = "bench";
+
+/// Another one, for programs that can write to no folder of a bucket.
+const BARE: &str = "bare";
+
+/// Starts the embedded server, as slow and faulty as it is asked to be.
+pub async fn embedded(
+    shaping: &ShapingArgs,
+    seed: u64,
+    layers: &Layers<'_>,
+) -> Result<Place, Failure> {
+    // Refused here, where a person reads it.
+    shaping.shape(seed)?;
+    let (server, endpoint) = start(shaping)
+        .map_err(|error| Failure::new("cannot start the embedded server").because(&error))?;
+    let requests = resolve::requests(layers)?;
+    let client = resolve::s3_client(layers)?;
+    let main = bucket(&endpoint, BUCKET, requests, client).await?;
+    let bare = bucket(&endpoint, BARE, requests, client).await?;
+    let connections = main.clone();
+    Ok(Place {
+        base: Arc::new(main),
+        policy: Policy::default(),
+        connections: Arc::new(move || Some(connections.connections_opened())),
+        provider: None,
+        reach: Some(reach(endpoint, bare)),
+        _server: Some(server),
+    })
+}
+
+fn start(shaping: &ShapingArgs) -> std::io::Result<(Embedded, String)> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command
+        .args(["serve", "--while-stdin"])
+        .args(["--bucket", BUCKET, "--bucket", BARE])
+        .args(shaping.to_args())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        // Ctrl-C is for us: the server is needed until the end.
+        .process_group(0);
+    let mut child = command.spawn()?;
+    let mut endpoint = String::new();
+    let output = child.stdout.take();
+    let server = Embedded(child);
+    if let Some(output) = output {
+        BufReader::new(output).read_line(&mut endpoint)?;
+    }
+    Ok((server, endpoint.trim().to_owned()))
+}
+
+async fn bucket(
+    endpoint: &str,
+    name: &str,
+    requests: u32,
+    client: ClientChoice,
+) -> Result<S3, Failure> {
+    let known = serve::Config::default();
+    let params = Params {
+        endpoint: Some(endpoint.to_owned()),
+        ..Params::default()
+    };
+    let config = S3Config {
+        endpoint: params.endpoint(),
+        region: Some(known.region),
+        max_connections: usize::try_from(requests)
+            .unwrap_or(usize::MAX)
+            .max(s3::DEFAULT_MAX_CONNECTIONS),
+        client,
+        credentials: CredentialChoice::Keys(Keys {
+            access_key_id: known.access_key,
+            secret_access_key: known.secret_key,
+        }),
+        ..S3Config::new("the embedded server", name)
+    };
+    let opened = s3::open(config).await;
+    opened.map_err(|error| Failure::new("cannot reach the embedded server").because(&error))
+}
+
+fn reach(endpoint: String, bare: S3) -> Reach {
+    let known = serve::Config::default();
+    let authority = endpoint.trim_start_matches("http://");
+    let params = [
+        format!("endpoint={authority}"),
+        "scheme=http".to_owned(),
+        format!("region={}", known.region),
+    ];
+    let keys = [
+        (&env::AWS_ACCESS_KEY_ID, known.access_key),
+        (&env::AWS_SECRET_ACCESS_KEY, known.secret_key),
+    ];
+    let keys = keys.map(|(variable, value)| (variable.name.to_owned(), value));
+    Reach {
+        bucket: BUCKET.to_owned(),
+        params: params.to_vec(),
+        region: Some(known.region),
+        env: keys.to_vec(),
+        bare: Some((BARE.to_owned(), Arc::new(bare))),
+        endpoint: Some(endpoint),
+        ..Reach::default()
+    }
+}
