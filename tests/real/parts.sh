@@ -13,6 +13,8 @@ garage_version=2.5.0
 minio_version=v0.0.0-20260212201848-7aac2a2c5b7c
 # MinIO's client, which makes users and gives them policies; the version that MinIO's own source names.
 mc_version=v0.0.0-20250313080218-cf909e1063a9
+# The fastest sender of files, which `bench --compare` takes turns with.
+s5cmd_version=v2.3.0
 # Cargo subcommands of `.ci/run`; both build with the toolchain that `Cargo.toml` names.
 machete_version=0.9.2
 deny_version=0.20.2
