@@ -13,6 +13,13 @@ macro_rules! counts {
         }
 
         impl Coverage {
+            /// Returns what never happened.
+            pub(super) fn never(&self) -> Vec<&'static str> {
+                let all = [$((stringify!($name), self.$name)),*];
+                let never = all.into_iter().filter(|(_, n)| *n == 0);
+                never.map(|(name, _)| name).collect()
+            }
+
             /// Adds another play's counts.
             pub(super) fn add(&mut self, other: &Self) {
                 $(self.$name += other.$name;)*
@@ -35,12 +42,32 @@ macro_rules! counts {
 counts! {
     /// Plays.
     plays,
+    /// Those on a server like AWS.
+    on_aws,
+    /// In a bucket that keeps versions.
+    on_versioned,
+    /// On one that knows no conditional requests.
+    on_garage,
+    /// On one like MinIO.
+    on_minio,
+    /// On one like R2.
+    on_r2,
+    /// On one that ignores conditions.
+    on_deaf,
+    /// On one whose clocks lie apart.
+    clocks_apart,
     /// Requests that came to the bucket.
     requests,
     /// Requests that failed, were lost, or whose answer was.
     faults,
     /// Effects that came after their sender had stopped waiting.
     late_effects,
+    /// PUTs that were answered and delivered once more afterwards.
+    doubled_puts,
+    /// Deletions that were carried out twice before they were answered.
+    doubled_deletions,
+    /// Objects that were made visible again in a bucket that keeps versions.
+    undeleted,
     /// Batches of deletions of which the server dealt with some keys only.
     partial,
     /// Requests that were not sent since their fence had passed.

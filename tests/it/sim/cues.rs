@@ -63,6 +63,8 @@ pub(super) enum Wait {
     Still(Duration),
     /// The request is sent, its effect comes so much later, and its answer never.
     Late(Duration),
+    /// The request is carried out, and so much later once more, though it was answered.
+    Doubled(Duration),
     /// Of a batch some keys are dealt with, and the others answered with an error each.
     Partly,
     /// The actor dies, and sends nothing.

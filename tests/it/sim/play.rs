@@ -12,10 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use narhaul::{
-    backend::{
-        Backend as _, PutOptions,
-        memory::{Memory, Modes},
-    },
+    backend::{Backend as _, PutOptions, memory::Memory},
     clock::Clock,
     nix::{compression::Compression, object_key::ObjectKey},
 };
@@ -29,6 +26,7 @@ use super::{
     coverage::Coverage,
     judge::{Change, Judge},
     scenes::Scene,
+    server::Server,
     stage::{self, Handle, Line, Stage, Who, lock},
     store::{MAX_PATHS, Store},
     weather::{Way, Weather},
@@ -110,10 +108,9 @@ async fn play(seed: u64, script: Script, sweeper: Sweeper, bug: Option<Bug>) -> 
     // A Sunday evening; any time does.
     let start = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_383_900);
     let clock = Clock::paused(start);
-    let mut modes = Modes::aws();
-    modes.page_size = [1, 2, 3, 1000, 1000, 1000][rng.random_range(0..6)];
-    let memory = Memory::with_modes(clock.clone(), modes);
-    let stage: Handle = Arc::new(Stage::new(memory, clock, Judge::new(start)));
+    let server = Server::draw(&mut rng);
+    let memory = Memory::with_modes(clock.clone(), server.modes);
+    let stage: Handle = Arc::new(Stage::new(memory, server, clock, Judge::new(start)));
     let n_paths = [2, 3, 3, 4, 5, MAX_PATHS][rng.random_range(0..6)];
     let store = Store::draw(&mut rng, n_paths);
     let mut director = Director {
@@ -136,7 +133,10 @@ async fn play(seed: u64, script: Script, sweeper: Sweeper, bug: Option<Bug>) -> 
     if let Err(what) = result {
         stage.accuse(what);
     }
-    stage.count(|coverage| coverage.plays += 1);
+    stage.count(|coverage| {
+        coverage.plays += 1;
+        server.count(coverage);
+    });
     Outcome {
         violation: stage.violation(),
         coverage: lock(&stage.coverage).clone(),
@@ -251,7 +251,9 @@ impl Director {
             *PACES[1..].choose(&mut self.rng).unwrap()
         };
         self.begin(pace, n_sweeps, n_copies, 0.5);
-        if self.rng.random_bool(0.12) {
+        // Where versions are kept it has more to do.
+        let is_kept = self.stage.server.modes.is_versioned;
+        if self.rng.random_bool(if is_kept { 0.6 } else { 0.12 }) {
             self.begin_undo(pace);
         }
         self.until_all_are_done().await

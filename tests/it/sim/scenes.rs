@@ -85,6 +85,8 @@ pub(super) enum Scene {
     SweepDiesBurying,
     /// A DELETE of narinfos is not answered, done again, and arrives.
     BurialUnanswered,
+    /// A DELETE of narinfos is carried out twice.
+    BurialRepeated,
     /// A sweep stands still before its deletion until it is dead.
     SweepStandsStill,
     /// A narinfo is long on its way.
@@ -119,7 +121,7 @@ pub(super) enum Scene {
 
 impl Scene {
     /// All of them.
-    pub(super) const ALL: [Self; 31] = [
+    pub(super) const ALL: [Self; 32] = [
         Self::SweepAlone,
         Self::Wreck,
         Self::CopyBesideCondemning,
@@ -136,6 +138,7 @@ impl Scene {
         Self::SweepDies,
         Self::SweepDiesBurying,
         Self::BurialUnanswered,
+        Self::BurialRepeated,
         Self::SweepStandsStill,
         Self::NarinfoLate,
         Self::UndoBetweenLooks,
@@ -181,7 +184,9 @@ impl Director {
             | Scene::UndoStandsStill => self.lapse(scene).await,
             Scene::SecondBurial => self.second_burial().await,
             Scene::NeededDuringSweep => self.needed_during_sweep().await,
-            Scene::SweepDiesBurying | Scene::BurialUnanswered => self.late_burial(scene).await,
+            Scene::SweepDiesBurying | Scene::BurialUnanswered | Scene::BurialRepeated => {
+                self.late_burial(scene).await
+            }
             Scene::UndoBetweenLooks | Scene::UndoBesideDeleter => self.undo(scene).await,
             Scene::UndoOfHalf => self.undo_of_half().await,
             Scene::PinEnds => self.pin_ends().await,
@@ -466,7 +471,14 @@ impl Director {
         self.stage.pause(LONG).await;
         let delete = Cue::at(Delete, INFOS);
         let copy = Cue::at(Get, "*").reached(Delete, INFOS);
-        if scene == Scene::BurialUnanswered {
+        if scene == Scene::BurialRepeated {
+            // Only before the answer, if the assumption holds; that is the weather's.
+            let late = self.between(30 * SECOND, 177 * SECOND);
+            let is_broken = self.bug == Some(Bug::DeleteRepeated);
+            let cues = is_broken.then(|| delete.wait(Wait::Doubled(late)));
+            self.cast_sweep(cues.into_iter().collect());
+            self.cast_copy(root, "alpha", vec![Cue::at(Get, "*").done(Put, CONDEMNED)]);
+        } else if scene == Scene::BurialUnanswered {
             let late = self.between(130 * SECOND, 177 * SECOND);
             self.cast_sweep(vec![delete.late(late)]);
             self.cast_copy(root, "alpha", vec![copy]);

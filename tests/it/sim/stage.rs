@@ -23,7 +23,7 @@ use narhaul::{
 };
 use tokio::{sync::Notify, task::JoinSet, time::Instant};
 
-use super::{coverage::Coverage, cues::Deeds, judge::Judge};
+use super::{coverage::Coverage, cues::Deeds, judge::Judge, server::Server};
 
 /// Runs `work` on a thread of its own: a play turns its thread into a pool of rayon's for good, which
 /// must not happen to one that the test harness uses again.
@@ -95,6 +95,7 @@ pub(super) struct Line {
 #[derive(Debug)]
 pub(super) struct Stage {
     pub(super) memory: Memory,
+    pub(super) server: Server,
     pub(super) clock: Clock,
     pub(super) judge: Mutex<Judge>,
     pub(super) coverage: Mutex<Coverage>,
@@ -114,9 +115,10 @@ pub(super) struct Stage {
 
 impl Stage {
     /// Sets up a stage around an empty bucket.
-    pub(super) fn new(memory: Memory, clock: Clock, judge: Judge) -> Self {
+    pub(super) fn new(memory: Memory, server: Server, clock: Clock, judge: Judge) -> Self {
         Self {
             memory,
+            server,
             clock,
             judge: Mutex::new(judge),
             coverage: Mutex::default(),

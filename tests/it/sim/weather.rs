@@ -74,6 +74,8 @@ pub(super) struct Weather {
     pub(super) pace: Duration,
     /// The share of requests that meet trouble.
     pub(super) trouble: f64,
+    /// The share of writes that are delivered twice.
+    pub(super) doubling: f64,
     /// The share of requests at which the actor stands still for a while.
     pub(super) suspension: f64,
     /// A request at which the actor stands still, and for how long: the one stall that decides.
@@ -88,6 +90,7 @@ impl Weather {
         Self {
             pace: Duration::from_millis(20),
             trouble: 0.0,
+            doubling: 0.0,
             suspension: 0.0,
             stall: None,
             crash_at: None,
@@ -105,6 +108,7 @@ impl Weather {
         Self {
             pace,
             trouble: [0.0, 0.0, 0.03, 0.15][rng.random_range(0..4)],
+            doubling: [0.0, 0.0, 0.02, 0.2][rng.random_range(0..4)],
             suspension: [0.0, 0.0, 0.0, 0.0, 0.03][rng.random_range(0..5)],
             stall,
             crash_at: rng.random_bool(0.2).then(|| rng.random_range(0..60)),
@@ -123,6 +127,17 @@ struct Fate {
     /// Whether the actor dies: before it is sent, or while it is on its way.
     death: Option<Death>,
     suspension: Option<Duration>,
+    /// It is delivered twice.
+    twin: Option<Twin>,
+}
+
+/// How a request comes to the bucket a second time.
+#[derive(Clone, Copy, Debug)]
+enum Twin {
+    /// So much later, and before the answer.
+    Before(Duration),
+    /// So much later, whether or not it was answered.
+    After(Duration),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -222,6 +237,7 @@ impl Way {
                     state.awake_at = state.awake_at.max(Instant::now() + long);
                 }
                 Wait::Late(late) => fate.trouble = Some(Trouble::AnswerLost(late)),
+                Wait::Doubled(late) => fate.twin = Some(Twin::After(late)),
                 Wait::Partly => fate.trouble = Some(Trouble::Partly { lasts: true }),
                 Wait::Dies => fate.death = Some(Death::Before),
                 Wait::DiesSending => fate.death = Some(Death::OnTheWay),
@@ -262,6 +278,17 @@ impl Way {
                 },
             }
         });
+        // Something on the way repeats what it has no answer to. A PUT it may repeat as it likes; a deletion
+        // is a POST, which it may not (RFC 9110, 9.2.2), so only the server itself can do it twice.
+        let is_doubled =
+            matches!(verb, Verb::Put | Verb::Delete) && rng.random_bool(weather.doubling);
+        let twin = is_doubled.then(|| match verb {
+            Verb::Put => {
+                let late = (REQUEST + SIGNATURE).saturating_sub(there);
+                Twin::After(Duration::from_secs(rng.random_range(0..=late.as_secs())))
+            }
+            _ => Twin::Before(Duration::from_secs(rng.random_range(0..30))),
+        });
         let suspension = rng
             .random_bool(weather.suspension)
             .then(|| Duration::from_secs(SUSPENSIONS[rng.random_range(0..SUSPENSIONS.len())]));
@@ -281,6 +308,8 @@ impl Way {
             trouble,
             death,
             suspension,
+            // One of the two is late enough.
+            twin: twin.filter(|_| trouble.is_none()),
         }
     }
 
@@ -393,7 +422,7 @@ impl Way {
         verb: Verb,
         keys: &[ObjectKey],
         fence: Option<&Fence>,
-        request: impl FnOnce(Effect) -> BoxFuture<'static, Result<T, Error>> + Send + 'static,
+        request: impl Fn(Effect) -> BoxFuture<'static, Result<T, Error>> + Send + 'static,
     ) -> Result<T, Error> {
         let names: Vec<&str> = keys.iter().map(ObjectKey::as_str).collect();
         let name = match names.as_slice() {
@@ -423,23 +452,40 @@ impl Way {
             Some(Trouble::AnswerLost(late)) => late,
             _ => fate.there,
         };
+        let fails = match fate.trouble {
+            Some(Trouble::Partly { lasts: true }) => Some(Kind::Other),
+            Some(Trouble::Partly { lasts: false }) => Some(Kind::Throttled),
+            _ => None,
+        };
         let effect = Effect {
             stage: Arc::clone(&self.stage),
             who: self.who,
             sent: self.stage.elapsed(),
-            fails: match fate.trouble {
-                Some(Trouble::Partly { lasts: true }) => Some(Kind::Other),
-                Some(Trouble::Partly { lasts: false }) => Some(Kind::Throttled),
-                _ => None,
-            },
+            fails,
+            is_twin: false,
         };
         let (send, receive) = oneshot::channel();
         self.stage.send({
-            let stage = Arc::clone(&self.stage);
+            let (stage, twin) = (Arc::clone(&self.stage), fate.twin);
             async move {
                 stage.pause(travels).await;
+                let again = effect.again();
+                let mut result = request(effect).await;
+                let later = match twin {
+                    Some(Twin::Before(later)) if result.is_ok() => {
+                        stage.pause(later).await;
+                        result = request(again.again()).await;
+                        None
+                    }
+                    Some(Twin::After(later)) => Some(later).filter(|_| result.is_ok()),
+                    _ => None,
+                };
                 // Nobody may wait any more.
-                drop(send.send(request(effect).await));
+                drop(send.send(result));
+                if let Some(later) = later {
+                    stage.pause(later).await;
+                    drop(request(again).await);
+                }
             }
         });
         if fate.death.is_some() {
@@ -467,9 +513,22 @@ struct Effect {
     sent: Duration,
     /// How some keys of a batch fail, if that is all that the server does.
     fails: Option<Kind>,
+    /// Whether it was there before.
+    is_twin: bool,
 }
 
 impl Effect {
+    /// Returns the same, to happen once more.
+    fn again(&self) -> Self {
+        Self {
+            stage: Arc::clone(&self.stage),
+            who: self.who,
+            sent: self.sent,
+            fails: self.fails.clone(),
+            is_twin: true,
+        }
+    }
+
     fn memory(&self) -> Memory {
         self.stage.memory.clone()
     }
@@ -478,7 +537,13 @@ impl Effect {
     fn happened(&self, verb: Verb, change: Change<'_>) {
         let stage = &self.stage;
         let age = stage.elapsed().saturating_sub(self.sent);
-        let late = if age > REQUEST {
+        let late = if self.is_twin {
+            stage.count(|coverage| match verb {
+                Verb::Put => coverage.doubled_puts += 1,
+                _ => coverage.doubled_deletions += 1,
+            });
+            format!(" (once more, sent {} s before)", age.as_secs())
+        } else if age > REQUEST {
             stage.count(|coverage| coverage.late_effects += 1);
             format!(" (sent {} s before)", age.as_secs())
         } else {
@@ -517,7 +582,9 @@ impl Backend for Way {
 
     async fn now(&self) -> Result<SystemTime, Error> {
         let now = self.read(Verb::Now, "", self.stage.memory.now()).await?;
-        Ok(in_seconds(now))
+        let apart = self.stage.server.apart.as_secs();
+        let behind = lock(&self.state).rng.random_range(0..=apart);
+        Ok(in_seconds(now - Duration::from_secs(behind)))
     }
 
     async fn get(&self, key: &ObjectKey) -> Result<Object, Error> {
@@ -541,8 +608,14 @@ impl Backend for Way {
             Some(token) => format!("{}* after {token}", query.prefix),
             None => format!("{}*", query.prefix),
         };
-        self.read(Verb::List, &name, self.stage.memory.list(query))
-            .await
+        let list = self.stage.memory.list(query);
+        let mut page = self.read(Verb::List, &name, list).await?;
+        if self.stage.server.lists_seconds {
+            for (_, meta) in &mut page.objects {
+                *meta = coarse(meta.clone());
+            }
+        }
+        Ok(page)
     }
 
     async fn put(&self, key: &ObjectKey, body: Bytes, options: &PutOptions) -> Result<(), Error> {
@@ -551,11 +624,16 @@ impl Backend for Way {
         }
         let (keys, key) = ([key.clone()], key.clone());
         // The fence is asked when it is sent, not when it arrives.
-        let arriving = PutOptions {
+        let mut arriving = PutOptions {
             fence: None,
             ..options.clone()
         };
+        if self.stage.server.is_deaf() {
+            arriving.if_absent = false;
+            arriving.if_same = None;
+        }
         self.write(Verb::Put, &keys, options.fence.as_ref(), move |effect| {
+            let (key, body, arriving) = (key.clone(), body.clone(), arriving.clone());
             Box::pin(async move {
                 effect.memory().put(&key, body.clone(), &arriving).await?;
                 effect.happened(Verb::Put, Change::Put(&key, &body));
@@ -585,6 +663,7 @@ impl Backend for Way {
         let n_through = lock(&self.state).rng.random_range(1..most.max(2));
         let batch = keys.clone();
         self.write(Verb::Delete, &batch, fence, move |effect| {
+            let (mut keys, gaps) = (keys.clone(), gaps.clone());
             Box::pin(async move {
                 let left = match &effect.fails {
                     Some(_) => keys.split_off(n_through.min(most)),
@@ -648,7 +727,19 @@ impl Backend for Way {
     }
 
     async fn undelete(&self, key: &ObjectKey) -> Result<bool, Error> {
-        self.stage.memory.undelete(key).await
+        let (keys, key) = ([key.clone()], key.clone());
+        self.write(Verb::Undelete, &keys, None, move |effect| {
+            let key = key.clone();
+            Box::pin(async move {
+                let is_back = effect.memory().undelete(&key).await?;
+                if let Some(stored) = effect.memory().stored(key.as_str()).filter(|_| is_back) {
+                    effect.stage.count(|coverage| coverage.undeleted += 1);
+                    effect.happened(Verb::Undelete, Change::Shown(&key, &stored.body));
+                }
+                Ok(is_back)
+            })
+        })
+        .await
     }
 
     async fn create(&self) -> Result<Created, Error> {

@@ -7,8 +7,8 @@
 //! find it, too. Which scene brings it to light is said by [`Bug::scene`]; `docs/sweep-protocol.md` has
 //! the table.
 //!
-//! Two bugs are not an actor's but the world's: an assumption broken, by a request that comes later than
-//! it may. Those are in the cues of their scenes.
+//! Three bugs are not an actor's but the world's: an assumption broken, by a request that comes later
+//! than it may. Those are in the cues of their scenes.
 
 mod twisted;
 
@@ -71,6 +71,8 @@ pub(super) enum Bug {
     DoubtForgotten,
     /// Assumption 2: a DELETE of a dead sweep arrives late.
     DeleteAfterDeath,
+    /// Assumption 2: a DELETE that was answered is carried out once more.
+    DeleteRepeated,
     /// A copy does not ask for the bodies that doom lists name without a path.
     OrphansNotAsked,
     /// A copy goes by the doom lists of the last week only.
@@ -107,7 +109,7 @@ pub(super) enum Role {
 
 impl Bug {
     /// All of them, in the order of the protocol's table.
-    pub(super) const ALL: [Self; 35] = [
+    pub(super) const ALL: [Self; 36] = [
         Self::NoSecondLook,
         Self::RootsBeforeIntents,
         Self::JournalAfterDelete,
@@ -131,6 +133,7 @@ impl Bug {
         Self::BodiesNotAsked,
         Self::DoubtForgotten,
         Self::DeleteAfterDeath,
+        Self::DeleteRepeated,
         Self::OrphansNotAsked,
         Self::DoomListsByAge,
         Self::NoWaitForDangling,
@@ -168,6 +171,7 @@ impl Bug {
             Self::BodiesNotAsked | Self::DoomListsByAge => Scene::CopyOfDangling,
             Self::DoubtForgotten => Scene::BurialUnanswered,
             Self::DeleteAfterDeath => Scene::SweepDiesBurying,
+            Self::DeleteRepeated => Scene::BurialRepeated,
             Self::OrphansNotAsked => Scene::CopyOfDanglingOrphan,
             Self::NoWaitForDangling => Scene::CopyBesideDangling,
             Self::ListsDroppedAfterSparing => Scene::DanglingSpared,
@@ -198,7 +202,7 @@ impl Bug {
             Self::UndoWithoutIntent | Self::HealerLapseIgnored | Self::UndoOfHoles => {
                 matches!(role, Role::Undo)
             }
-            Self::DeleteAfterDeath | Self::PutAfterDeath => false,
+            Self::DeleteAfterDeath | Self::DeleteRepeated | Self::PutAfterDeath => false,
             _ => matches!(role, Role::Sweep),
         }
     }

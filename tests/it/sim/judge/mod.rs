@@ -69,11 +69,13 @@ const ECHO: Duration = Duration::from_secs(15 * 60);
 pub(super) enum Change<'a> {
     Put(&'a ObjectKey, &'a Bytes),
     Delete(&'a ObjectKey),
+    /// What was deleted is there again, in a bucket that keeps versions.
+    Shown(&'a ObjectKey, &'a Bytes),
 }
 
 impl Change<'_> {
     pub(super) fn name(&self) -> &str {
-        let (Self::Put(key, _) | Self::Delete(key)) = self;
+        let (Self::Put(key, _) | Self::Delete(key) | Self::Shown(key, _)) = self;
         key.as_str()
     }
 }
@@ -210,6 +212,11 @@ impl Judge {
         match change {
             Change::Put(key, body) => self.take_put(now, who, key, body, coverage)?,
             Change::Delete(key) => self.take_delete(now, who, key, coverage)?,
+            // Whose journal it is does not matter to who undoes it.
+            Change::Shown(key, body) => match Name::parse(key) {
+                Some(name) => self.books.put(now, &name, body)?,
+                None => self.take_put(now, who, key, body, coverage)?,
+            },
         }
         self.judge(now, coverage)
     }
