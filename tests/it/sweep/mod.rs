@@ -1,5 +1,6 @@
 //! The sweep engine over the memory back end, in virtual time: what goes, what stays, what is put back.
 
+mod adapt;
 mod beside;
 mod companions;
 mod cost;
