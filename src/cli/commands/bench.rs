@@ -511,10 +511,11 @@ fn rivals(
         (None, None) => return Err(Failure::bug("there is nothing to compare at")),
     };
     let scratch = Scratch::new(&request.run_id)?;
-    // One key for all: signing is part of what a copy costs.
-    request.keys.truncate(1);
-    let key = request.keys.first().map(SecretKey::to_secret_text);
-    let key_file = scratch.write_secret("key", &key.unwrap_or_default())?;
+    // One key for all, since signing is part of what a copy costs; and none that is worth anything, since
+    // it lies in a file that a killed bench leaves behind.
+    let key = key()?;
+    let key_file = scratch.write_secret("key", &key.to_secret_text())?;
+    request.keys = vec![key];
     let store = layers.get("store").map(|store| store.text().to_owned());
     let whole = &request.closures.whole;
     let roots = whole.roots.iter().filter(|_| !args.closure.is_empty());
