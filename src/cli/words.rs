@@ -134,6 +134,11 @@ pub(super) fn sentence(about: About<'_>, report: &Report) -> String {
             there.push_str(&Size(bytes).to_string());
         }
     }
+    if report.resumed_bytes > 0 {
+        there.push_str("; an interrupted copy had sent ");
+        there.push_str(&Size(report.resumed_bytes).to_string());
+        there.push_str(" of it");
+    }
     if let (Some(_), (n_passed @ 1.., _)) = (about.from, report.passed) {
         return format!(
             "copied {}, {n_passed} of them as they were ({}, {} unpacked), to `{place}` in {took}, {}{there}{}",
@@ -148,7 +153,7 @@ pub(super) fn sentence(about: About<'_>, report: &Report) -> String {
         "copied {} ({}, compressed to {}) to `{place}` in {took}, {}{there}{}",
         Count::of(report.n_published, "path"),
         Size(report.nar_bytes),
-        Size(report.body_bytes),
+        Size(report.body_bytes + report.resumed_bytes),
         Rate(report.nar_bytes, about.took),
         beside(report),
     )
@@ -490,6 +495,7 @@ fn as_json(about: About<'_>, report: &Report) -> serde_json::Value {
         "bodies": report.n_bodies,
         "narBytes": report.nar_bytes,
         "bodyBytes": report.body_bytes,
+        "resumedBytes": report.resumed_bytes,
         "serverCopied": report.by_server.0,
         "serverCopiedBytes": report.by_server.1,
         "seconds": about.took.as_secs_f64(),
@@ -544,6 +550,7 @@ mod tests {
             by_server: (0, 0),
             nar_bytes: 0,
             body_bytes: 0,
+            resumed_bytes: 0,
             passed: (0, 0),
             failures: vec![copy::Failure {
                 path: "00000000000000000000000000000000-x".parse().unwrap(),

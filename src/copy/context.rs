@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     backend::{self, Backend, Fence, Kind, Upload},
-    meter::Meter,
+    meter::{Meter, Phase},
     plan::{copy::Bodies, recipe::Recipe},
     source::Source,
 };
@@ -37,9 +37,9 @@ pub(super) struct Context {
     encoders: Arc<Semaphore>,
     /// Held by the one large NAR that is being read.
     large_lane: Arc<Semaphore>,
-    /// Uploads in parts that are not complete, so that a stopped run can remove them. A plain lock: it
+    /// Uploads in parts that are not complete, with the bytes that the server has of each. A plain lock: it
     /// is held for a push or a removal and never across a wait.
-    unfinished: Mutex<Vec<Upload>>,
+    unfinished: Mutex<Vec<(Upload, u64)>>,
     warnings: Mutex<Vec<Warning>>,
     /// Whether the server may still be asked to copy bodies by itself.
     asks_for_copies: AtomicBool,
@@ -124,11 +124,20 @@ impl Context {
     }
 
     pub(super) fn note_upload(&self, upload: &Upload) {
-        lock(&self.unfinished).push(upload.clone());
+        lock(&self.unfinished).push((upload.clone(), 0));
+    }
+
+    /// Notes that the server has a part of so many bytes.
+    pub(super) fn note_part(&self, upload: &Upload, size: u64) {
+        self.meter.add(Phase::Upload, 0, size);
+        let mut unfinished = lock(&self.unfinished);
+        if let Some((_, bytes)) = unfinished.iter_mut().find(|(other, _)| other == upload) {
+            *bytes += size;
+        }
     }
 
     pub(super) fn forget_upload(&self, upload: &Upload) {
-        lock(&self.unfinished).retain(|other| other != upload);
+        lock(&self.unfinished).retain(|(other, _)| other != upload);
     }
 
     /// Notes what a person should know at the end.
@@ -140,10 +149,16 @@ impl Context {
         std::mem::take(&mut lock(&self.warnings))
     }
 
-    /// Drops all uploads that are not complete.
-    pub(super) async fn abort_unfinished(&self) {
-        let unfinished = lock(&self.unfinished).clone();
-        join_all(unfinished.iter().map(|upload| self.abort_upload(upload))).await;
+    /// Leaves the uploads that are not complete to the next run, which goes on with them, and drops those
+    /// that have nothing yet.
+    pub(super) async fn leave_unfinished(&self) {
+        let unfinished = std::mem::take(&mut *lock(&self.unfinished));
+        let (begun, empty): (Vec<_>, Vec<_>) =
+            unfinished.into_iter().partition(|(_, bytes)| *bytes > 0);
+        for (Upload { key, .. }, bytes) in begun {
+            self.warn(Warning::UploadKept { key, bytes });
+        }
+        join_all(empty.iter().map(|(upload, _)| self.abort_upload(upload))).await;
     }
 
     /// Drops an unfinished upload from the bucket; what cannot be dropped becomes a warning.

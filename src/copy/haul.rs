@@ -129,7 +129,13 @@ pub(super) async fn run(
     report.by_server.1 += tally.by_server.1;
     report.nar_bytes += tally.nar_bytes;
     report.body_bytes += tally.body_bytes;
-    report.warnings.extend(context.take_warnings());
+    report.resumed_bytes += tally.resumed_bytes;
+    let mut warnings = context.take_warnings();
+    if matches!(ended, Ended::Lapsed) {
+        // The next attempt of this very copy goes on with them.
+        warnings.retain(|warning| !matches!(warning, Warning::UploadKept { .. }));
+    }
+    report.warnings.extend(warnings);
     let stopped = match ended {
         Ended::Lapsed => return Outcome::Lapsed,
         Ended::Stopped(stopped) => Some(stopped),
@@ -198,6 +204,7 @@ struct Tally {
     by_server: (usize, u64),
     nar_bytes: u64,
     body_bytes: u64,
+    resumed_bytes: u64,
 }
 
 /// What a plan leaves to be done.
@@ -291,6 +298,7 @@ impl Haul<'_> {
                 }
             }
         }
+        self.context.leave_unfinished().await;
         Ended::ByItself
     }
 
@@ -408,7 +416,8 @@ impl Haul<'_> {
             Way::Found => {}
             Way::Sent => {
                 self.tally.n_bodies += 1;
-                self.tally.body_bytes += sent.body.file_size;
+                self.tally.body_bytes += sent.body.file_size - sent.n_resumed;
+                self.tally.resumed_bytes += sent.n_resumed;
             }
             Way::ByServer => {
                 self.tally.by_server.0 += 1;
@@ -545,7 +554,7 @@ impl Haul<'_> {
         }
     }
 
-    /// Ends a run early: bodies are dropped, narinfos under way are awaited, parts are removed.
+    /// Ends a run early: bodies are dropped, narinfos under way are awaited, parts are left to the next run.
     async fn wind_up(&mut self) {
         self.jobs.shutdown().await;
         let last_writes = async {
@@ -573,7 +582,7 @@ impl Haul<'_> {
         {
             self.writes.shutdown().await;
         }
-        self.context.abort_unfinished().await;
+        self.context.leave_unfinished().await;
     }
 }
 

@@ -27,8 +27,10 @@ mod cpu;
 mod haul;
 mod pack;
 mod pact;
+mod parts;
 mod pass;
 mod presence;
+mod resume;
 mod send;
 mod trip;
 mod welcome;
@@ -170,6 +172,8 @@ pub struct Report {
     pub nar_bytes: u64,
     /// Bytes of bodies that were sent.
     pub body_bytes: u64,
+    /// Bytes of bodies that an interrupted copy had sent before.
+    pub resumed_bytes: u64,
     /// The bodies that the plan passes on as their source has them: how many, and their bytes.
     pub passed: (usize, u64),
     /// What was left out, in the order of publishing.
@@ -267,6 +271,17 @@ pub enum Warning {
         /// Why it could not be removed.
         #[source]
         why: backend::Error,
+    },
+    /// Parts that were sent wait for the next run.
+    #[error(
+        "{bytes} bytes of `{key}` are in the bucket as an unfinished upload; the next copy of the same path \
+         goes on with it"
+    )]
+    UploadKept {
+        /// What it will become.
+        key: ObjectKey,
+        /// How many bytes of it the server has.
+        bytes: u64,
     },
     /// A path's contents have no listing.
     #[error(
@@ -467,6 +482,7 @@ impl Report {
             by_server: (0, 0),
             nar_bytes: 0,
             body_bytes: 0,
+            resumed_bytes: 0,
             passed: (0, 0),
             failures: Vec::new(),
             stopped: None,

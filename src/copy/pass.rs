@@ -29,7 +29,8 @@ use super::{
     context::Context,
     cpu::{blocking, on_cpu},
     pack::NarSeen,
-    send::{Compressed, Parts, Room, Sent, Way, body_options},
+    parts::Parts,
+    send::{Compressed, Room, Sent, Way, body_options},
 };
 use crate::{
     backend::{Kind, Origin},
@@ -75,6 +76,7 @@ impl Passing {
             },
             listing: seen.listing,
             way,
+            n_resumed: 0,
         }
     }
 
@@ -430,7 +432,10 @@ async fn pass_pieces(
     });
     match checked {
         Ok(seen) => {
-            parts.finish().await?;
+            if let Err(why) = parts.finish().await {
+                parts.abort().await;
+                return Err(why);
+            }
             Ok(seen)
         }
         Err(why) => {

@@ -1,18 +1,13 @@
 //! Sends bodies: small ones in one request, large ones in parts while later frames are still being
 //! compressed.
 //!
-//! Parts are cut by bytes and are all equal but the last (R2 insists). A body that turns out to fit
-//! into one part is sent as one object after all. Nothing of a large body becomes visible before its
-//! NAR was read to the end and found to be the one that the store recorded.
+//! Nothing of a large body becomes visible before its NAR was read to the end and found to be the one that
+//! the store recorded.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use futures::{StreamExt as _, stream::FuturesOrdered};
-use sha2::Digest as _;
-use tokio::{
-    sync::{OwnedSemaphorePermit, mpsc},
-    task::JoinSet,
-};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::{
     Why,
@@ -22,18 +17,14 @@ use super::{
     context::Context,
     cpu::{blocking, on_cpu},
     pack::{self, Frame, NarSeen},
+    parts::Parts,
     pass::{self, Passing},
     presence::FILE_HASH,
 };
 use crate::{
-    backend::{Part, PutOptions, Upload},
+    backend::{self, Kind, PutOptions},
     meter::Phase,
-    nix::{
-        hash::{FileHash, Sha256},
-        nar::listing::Listing,
-        object_key::ObjectKey,
-        path_info::PathInfo,
-    },
+    nix::{hash::FileHash, nar::listing::Listing, object_key::ObjectKey, path_info::PathInfo},
 };
 
 /// What is to become of a body.
@@ -79,6 +70,8 @@ pub(super) struct Sent {
     pub(super) body: Body,
     pub(super) listing: Option<Listing>,
     pub(super) way: Way,
+    /// Bytes of it that an interrupted copy had sent before.
+    pub(super) n_resumed: u64,
 }
 
 /// How the cache came by a body.
@@ -166,6 +159,7 @@ async fn send_small(
         body: packed.body,
         listing: packed.listing,
         way: if is_there { Way::Found } else { Way::Sent },
+        n_resumed: 0,
     })
 }
 
@@ -177,12 +171,16 @@ async fn send_large(
     mut wish: Making,
     lane: OwnedSemaphorePermit,
 ) -> Result<Sent, Why> {
-    let mut attempt = send_frames(context, info, &wish, lane).await?;
+    let mut attempt = send_frames(context, info, &wish, lane, Begin::WhereLeft).await?;
+    if let Attempt::CannotGoOn = attempt {
+        let lane = context.large_lane().await;
+        attempt = send_frames(context, info, &wish, lane, Begin::Anew).await?;
+    }
     if let Attempt::OtherSize = attempt {
         let (Making::Send(key) | Making::Hash(key, _)) = wish;
         wish = Making::Send(key);
         let lane = context.large_lane().await;
-        attempt = send_frames(context, info, &wish, lane).await?;
+        attempt = send_frames(context, info, &wish, lane, Begin::Anew).await?;
     }
     if let Attempt::OtherNar(_) = attempt {
         let (source, looked_at) = (Arc::clone(&context.source), Arc::clone(info));
@@ -194,15 +192,24 @@ async fn send_large(
             return Err(seen.corrupt(info));
         }
         let lane = context.large_lane().await;
-        attempt = send_frames(context, info, &wish, lane).await?;
+        attempt = send_frames(context, info, &wish, lane, Begin::Anew).await?;
     }
     match attempt {
         Attempt::Done(sent) => Ok(sent),
         Attempt::OtherNar(seen) => Err(seen.corrupt(info)),
         // The body that was found was made by the same recipe from another NAR, or cut off; what was
-        // read now is not to be trusted either.
-        Attempt::OtherSize => Err(Why::Unsteady),
+        // read now is not to be trusted either. Nor does what begins anew go on with anything.
+        Attempt::OtherSize | Attempt::CannotGoOn => Err(Why::Unsteady),
     }
+}
+
+/// Where an upload in parts begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Begin {
+    /// Where an interrupted copy has left it, if one has.
+    WhereLeft,
+    /// At its first byte.
+    Anew,
 }
 
 /// How one reading of a large NAR ended.
@@ -212,6 +219,8 @@ enum Attempt {
     OtherNar(NarSeen),
     /// The body that was there is not as long as this one.
     OtherSize,
+    /// The upload that was gone on with has come to an end meanwhile, by its own copy or by a rule.
+    CannotGoOn,
 }
 
 async fn send_frames(
@@ -219,6 +228,7 @@ async fn send_frames(
     info: &Arc<PathInfo>,
     wish: &Making,
     lane: OwnedSemaphorePermit,
+    begin: Begin,
 ) -> Result<Attempt, Why> {
     // One large NAR is read at a time: all encoders work on it, and what one reader may hold back is
     // what the budget keeps room for. A stream has one encoder of its own, which is for one as well.
@@ -239,13 +249,13 @@ async fn send_frames(
         })
     };
     let mut parts = Parts::new(context, wish.key(), info.nar_size);
+    if begin == Begin::WhereLeft {
+        parts = parts.going_on();
+    }
     let (seen, packed) = tokio::join!(reading, compress_all(context, frames, &mut parts));
     let seen = match (seen, packed) {
         // A reader that failed because the sender did is not to blame.
-        (_, Err(why)) => {
-            parts.abort().await;
-            return Err(why);
-        }
+        (_, Err(why)) => return cannot(why, &mut parts).await,
         (Err(error), Ok(())) => {
             parts.abort().await;
             return Err(Why::Source(Arc::new(error)));
@@ -256,7 +266,10 @@ async fn send_frames(
         parts.abort().await;
         return Ok(Attempt::OtherNar(seen));
     }
-    let (file_hash, file_size) = parts.finish().await?;
+    let (file_hash, file_size) = match parts.finish().await {
+        Ok(finished) => finished,
+        Err(why) => return cannot(why, &mut parts).await,
+    };
     context.meter.add(Phase::Pack, 1, 0);
     let body = Body {
         file_hash,
@@ -269,6 +282,7 @@ async fn send_frames(
             body,
             listing: seen.listing,
             way: Way::Found,
+            n_resumed: 0,
         })),
         Making::Send(_) => {
             context.meter.add(Phase::Upload, 1, 0);
@@ -276,7 +290,25 @@ async fn send_frames(
                 body,
                 listing: seen.listing,
                 way: Way::Sent,
+                n_resumed: parts.n_resumed(),
             }))
+        }
+    }
+}
+
+/// Gives a body up, or has it begun anew if what was gone on with is to blame.
+async fn cannot(why: Why, parts: &mut Parts) -> Result<Attempt, Why> {
+    let may_be_its = |error: &backend::Error| {
+        !error.kind.has_no_answer() && !matches!(error.kind, Kind::Throttled | Kind::Denied)
+    };
+    match &why {
+        Why::Cache(error) if parts.has_gone_on() && may_be_its(error) => {
+            parts.abort().await;
+            Ok(Attempt::CannotGoOn)
+        }
+        _ => {
+            parts.give_up(&why).await;
+            Err(why)
         }
     }
 }
@@ -364,191 +396,4 @@ async fn compress_stream(
         None => context.budget.lease(frame_cost(0)).await,
     };
     parts.push(Compressed { bytes, lease }).await
-}
-
-/// Gathers compressed frames into parts and sends them.
-pub(super) struct Parts {
-    context: Arc<Context>,
-    /// Where the body goes; none if only its hash is wanted.
-    key: Option<ObjectKey>,
-    part_size: usize,
-    file_hash: sha2::Sha256,
-    file_size: u64,
-    filling: Vec<u8>,
-    lease: Option<Lease>,
-    upload: Option<Upload>,
-    n_begun: u32,
-    /// Parts under way. Dropped with this: requests that nobody waits for any more are cut off.
-    sending: JoinSet<Result<Part, Why>>,
-    sent: Vec<Part>,
-}
-
-impl Parts {
-    /// Begins a body of a NAR of `nar_size` bytes, which goes to `key`, or nowhere.
-    pub(super) fn new(context: &Arc<Context>, key: Option<ObjectKey>, nar_size: u64) -> Self {
-        Self {
-            part_size: context.part_size(nar_size),
-            context: Arc::clone(context),
-            key,
-            file_hash: sha2::Sha256::new(),
-            file_size: 0,
-            filling: Vec::new(),
-            lease: None,
-            upload: None,
-            n_begun: 0,
-            sending: JoinSet::new(),
-            sent: Vec::new(),
-        }
-    }
-
-    /// Takes the next bytes of the body.
-    pub(super) async fn push(&mut self, piece: Compressed) -> Result<(), Why> {
-        let Compressed { bytes, mut lease } = piece;
-        self.file_size += u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-        let mut hash = std::mem::take(&mut self.file_hash);
-        let (hash, bytes) = on_cpu(move || {
-            hash.update(&bytes);
-            (hash, bytes)
-        })
-        .await;
-        self.file_hash = hash;
-        if self.key.is_none() {
-            return Ok(());
-        }
-        let mut rest = bytes.as_slice();
-        while !rest.is_empty() {
-            if self.filling.len() == self.part_size {
-                self.begin_part().await?;
-            }
-            if self.filling.capacity() == 0 {
-                self.filling.reserve_exact(self.part_size);
-            }
-            let n_taken = rest.len().min(self.part_size - self.filling.len());
-            self.filling.extend_from_slice(&rest[..n_taken]);
-            rest = &rest[n_taken..];
-            self.keep(lease.split(n_taken));
-        }
-        self.keep(Some(lease));
-        self.look_at_sent()
-    }
-
-    /// Returns the hash and the length of what was taken so far.
-    pub(super) fn so_far(&self) -> (FileHash, u64) {
-        let hash = self.file_hash.clone().finalize();
-        let hash = FileHash(Sha256::from_bytes(hash.into()));
-        (hash, self.file_size)
-    }
-
-    /// Keeps a lease with the part that is being filled.
-    fn keep(&mut self, lease: Option<Lease>) {
-        match (&mut self.lease, lease) {
-            (Some(own), Some(lease)) => own.merge(lease),
-            (own @ None, lease) => *own = lease,
-            (Some(_), None) => {}
-        }
-    }
-
-    /// Takes what has been filled, with its lease.
-    fn take_filled(&mut self) -> (Vec<u8>, Option<Lease>) {
-        let mut bytes = std::mem::take(&mut self.filling);
-        // The room for a whole part belongs to the part that is being filled; the last one is shorter.
-        bytes.shrink_to_fit();
-        (bytes, self.lease.take())
-    }
-
-    /// Sends the part that has been filled off.
-    async fn begin_part(&mut self) -> Result<(), Why> {
-        let Some(key) = &self.key else { return Ok(()) };
-        let upload = match &self.upload {
-            Some(upload) => upload.clone(),
-            None => {
-                let dest = &self.context.dest;
-                let upload = dest.begin_upload(key, &body_options(None)).await;
-                let upload = upload.map_err(Why::Cache)?;
-                self.context.note_upload(&upload);
-                self.upload.insert(upload).clone()
-            }
-        };
-        self.n_begun += 1;
-        let (number, context) = (self.n_begun, Arc::clone(&self.context));
-        let (bytes, lease) = self.take_filled();
-        self.sending.spawn(async move {
-            let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-            let part = context.dest.put_part(&upload, number, bytes.into()).await;
-            let part = part.map_err(Why::Cache)?;
-            context.meter.add(Phase::Upload, 0, size);
-            drop(lease);
-            Ok(part)
-        });
-        Ok(())
-    }
-
-    /// Takes in what has been acknowledged so far, without waiting.
-    fn look_at_sent(&mut self) -> Result<(), Why> {
-        while let Some(joined) = self.sending.try_join_next() {
-            self.sent.push(joined_part(joined)?);
-        }
-        Ok(())
-    }
-
-    /// Sends the rest and makes the body visible; returns its hash and its length.
-    pub(super) async fn finish(&mut self) -> Result<(FileHash, u64), Why> {
-        let file_hash = std::mem::take(&mut self.file_hash).finalize();
-        let file_hash = FileHash(Sha256::from_bytes(file_hash.into()));
-        let Some(key) = self.key.clone() else {
-            return Ok((file_hash, self.file_size));
-        };
-        if self.upload.is_none() {
-            let (bytes, lease) = self.take_filled();
-            let options = body_options(Some(file_hash));
-            let put = self.context.dest.put(&key, bytes.into(), &options).await;
-            put.map_err(Why::Cache)?;
-            self.context.meter.add(Phase::Upload, 0, self.file_size);
-            drop(lease);
-            return Ok((file_hash, self.file_size));
-        }
-        let result = self.finish_upload().await;
-        if result.is_err() {
-            self.abort().await;
-        }
-        result.map(|()| (file_hash, self.file_size))
-    }
-
-    async fn finish_upload(&mut self) -> Result<(), Why> {
-        if !self.filling.is_empty() {
-            self.begin_part().await?;
-        }
-        while let Some(joined) = self.sending.join_next().await {
-            self.sent.push(joined_part(joined)?);
-        }
-        self.sent.sort_by_key(|part| part.number);
-        // Invariant: what is made visible is all that was compressed.
-        let n_sent: u64 = self.sent.iter().map(|part| part.size).sum();
-        assert_eq!(
-            n_sent, self.file_size,
-            "parts sent against bytes compressed"
-        );
-        let Some(upload) = &self.upload else {
-            return Ok(());
-        };
-        let completed = self.context.dest.complete_upload(upload, &self.sent).await;
-        completed.map_err(Why::Cache)?;
-        self.context.forget_upload(upload);
-        Ok(())
-    }
-
-    /// Drops what was sent.
-    pub(super) async fn abort(&mut self) {
-        self.sending.shutdown().await;
-        if let Some(upload) = self.upload.take() {
-            self.context.abort_upload(&upload).await;
-        }
-    }
-}
-
-fn joined_part(joined: Result<Result<Part, Why>, tokio::task::JoinError>) -> Result<Part, Why> {
-    match joined {
-        Ok(part) => part,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
-    }
 }

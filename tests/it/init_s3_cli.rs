@@ -365,7 +365,8 @@ fn policies_and_users_are_printed_without_a_server() {
           "Sid": "NarhaulList",
           "Effect": "Allow",
           "Action": [
-            "s3:ListBucket"
+            "s3:ListBucket",
+            "s3:ListBucketMultipartUploads"
           ],
           "Resource": [
             "arn:aws:s3:::nix-cache"
@@ -408,6 +409,16 @@ fn policies_and_users_are_printed_without_a_server() {
             "arn:aws:s3:::nix-cache/a/narhaul/roots/*",
             "arn:aws:s3:::nix-cache/a/narhaul/pins/*",
             "arn:aws:s3:::nix-cache/a/narhaul/doctor/*"
+          ]
+        },
+        {
+          "Sid": "NarhaulGoOn",
+          "Effect": "Allow",
+          "Action": [
+            "s3:ListMultipartUploadParts"
+          ],
+          "Resource": [
+            "arn:aws:s3:::nix-cache/a/nar/*"
           ]
         },
         {

@@ -51,6 +51,7 @@ mod bench_compare;
 mod cli;
 mod config;
 mod copy_cli;
+mod copy_resume;
 mod docs;
 mod doctor;
 mod doctor_real;

@@ -156,13 +156,17 @@ pub fn least(role: Role, bucket: &str, prefix: &str) -> Vec<Statement> {
     match role {
         Role::Reader => vec![on_objects("NarhaulRead", "s3:GetObject", &OBJECTS)],
         Role::Writer => vec![
-            on_bucket("NarhaulList", &["s3:ListBucket"]),
+            on_bucket(
+                "NarhaulList",
+                &["s3:ListBucket", "s3:ListBucketMultipartUploads"],
+            ),
             on_objects("NarhaulRead", "s3:GetObject", &objects_and(&[LEDGER])),
             on_objects(
                 "NarhaulWrite",
                 "s3:PutObject",
                 &objects_and(&[INTENTS, "narhaul/roots/*", "narhaul/pins/*", TRIALS]),
             ),
+            on_objects("NarhaulGoOn", "s3:ListMultipartUploadParts", &["nar/*"]),
             on_objects(
                 "NarhaulGiveUp",
                 "s3:AbortMultipartUpload",

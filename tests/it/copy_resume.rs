@@ -1,0 +1,257 @@
+//! Large bodies that an interrupted copy has sent in part: the next copy goes on with them.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use narhaul::{
+    backend::{
+        Backend, Error, Kind, PutOptions,
+        memory::Memory,
+        wrap::{
+            around::{Around, Asked, Attempt},
+            count::Verb,
+        },
+    },
+    clock::Clock,
+    copy::{self, Options, Report, Request, Stopped, Warning},
+    ledger::Timing,
+    nix::{compression::Compression, object_key::ObjectKey},
+    plan::recipe::Recipe,
+    source::{Source, synthetic::Synthetic},
+    stop::Stop,
+};
+
+/// A back end that takes no more parts after some, for as long as it is not mended.
+#[derive(Debug)]
+struct Breaking {
+    inner: Arc<Memory>,
+    n_taken: AtomicU32,
+    n_parts: u32,
+    kind: Kind,
+}
+
+impl Around for Breaking {
+    fn inner(&self) -> &dyn Backend {
+        &*self.inner
+    }
+
+    async fn around<'a, T: Send + 'a>(
+        &'a self,
+        asked: Asked<'a>,
+        attempt: impl Attempt<'a, T> + 'a,
+    ) -> Result<T, Error> {
+        if asked.verb == Verb::PutPart && self.n_taken.fetch_add(1, Relaxed) >= self.n_parts {
+            // Parts are sent at once: those that come before have arrived by then.
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            return Err(Error::new(self.kind.clone(), "put a part"));
+        }
+        attempt().await
+    }
+}
+
+/// One path with a body of three parts, sent as it is.
+const BODY: &str = "large (40 MiB)";
+
+const PART: u64 = 16 << 20;
+
+struct Stage {
+    source: Arc<dyn Source>,
+    memory: Arc<Memory>,
+    body: ObjectKey,
+}
+
+impl Stage {
+    /// Copies until `n_parts` parts have been taken; then requests fail as `kind` says.
+    fn interrupted(n_parts: u32, kind: Kind) -> (Self, Report) {
+        let source: Arc<dyn Source> = Arc::new(Synthetic::from_text(BODY).unwrap());
+        let memory = Arc::new(Memory::new(Clock::system()));
+        let breaking: Arc<dyn Backend> = Arc::new(Breaking {
+            inner: Arc::clone(&memory),
+            n_taken: AtomicU32::new(0),
+            n_parts,
+            kind,
+        });
+        let report = copy(&source, breaking, "run1");
+        let body = memory.unfinished("nar/").remove(0).key;
+        memory.take_log();
+        (
+            Self {
+                source,
+                memory,
+                body,
+            },
+            report,
+        )
+    }
+
+    fn again(&self) -> Report {
+        copy(&self.source, Arc::<Memory>::clone(&self.memory), "run2")
+    }
+
+    /// Asserts that the cache holds what a copy without interruption leaves.
+    fn assert_whole(&self) {
+        let whole = Arc::new(Memory::new(Clock::system()));
+        let report = copy(&self.source, Arc::<Memory>::clone(&whole), "run3");
+        assert!(report.failures.is_empty());
+        let name = self.body.as_str();
+        let (ours, wanted) = (
+            self.memory.stored(name).unwrap(),
+            whole.stored(name).unwrap(),
+        );
+        assert!(ours.body == wanted.body, "another body");
+        let narinfos = |memory: &Memory| {
+            let names = memory.names().into_iter();
+            let narinfos = names.filter(|name| name.ends_with(".narinfo"));
+            narinfos
+                .map(|name| memory.stored(&name).unwrap().body.clone())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(narinfos(&self.memory), narinfos(&whole));
+        assert_eq!(self.memory.unfinished(""), []);
+    }
+
+    fn n_parts_sent(&self) -> usize {
+        let log = self.memory.take_log();
+        log.iter()
+            .filter(|request| request.verb == Verb::PutPart)
+            .count()
+    }
+}
+
+fn copy(source: &Arc<dyn Source>, dest: Arc<dyn Backend>, run_id: &str) -> Report {
+    let request = Request {
+        roots: source.all_paths().unwrap(),
+        keys: Vec::new(),
+        recipe: Recipe::new(Compression::None, None).unwrap(),
+        memory: 128 << 20,
+        n_threads: 2,
+        n_requests: 8,
+        group: "test".parse().unwrap(),
+        run_id: run_id.to_owned(),
+        clock: Clock::system(),
+        timing: Timing::default(),
+        upstreams: Vec::new(),
+        options: Options {
+            allow_unsigned: true,
+            ..Options::default()
+        },
+    };
+    let run = copy::run(
+        Arc::clone(source),
+        dest,
+        request,
+        Arc::default(),
+        Stop::default(),
+    );
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
+    runtime.unwrap().block_on(run).unwrap()
+}
+
+/// Returns what a run has left to the next one.
+fn kept(report: &Report) -> Option<(ObjectKey, u64)> {
+    report.warnings.iter().find_map(|warning| match warning {
+        Warning::UploadKept { key, bytes } => Some((key.clone(), *bytes)),
+        _ => None,
+    })
+}
+
+/// Runs what is asked of the memory back end by hand.
+fn now<T>(asked: impl Future<Output = Result<T, Error>>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    runtime.unwrap().block_on(asked).unwrap()
+}
+
+#[test]
+fn a_body_that_was_cut_off_is_gone_on_with() {
+    let (stage, report) = Stage::interrupted(2, Kind::Credentials);
+    assert!(matches!(report.stopped, Some(Stopped::Cache(_))));
+    let (key, bytes) = kept(&report).unwrap();
+    assert_eq!(key, stage.body);
+    let again = stage.again();
+    assert!(again.failures.is_empty(), "{:?}", again.failures);
+    assert_eq!(again.resumed_bytes, bytes);
+    assert_eq!(stage.n_parts_sent(), 1);
+    stage.assert_whole();
+}
+
+#[test]
+fn a_path_that_a_failing_cache_did_not_take_is_gone_on_with() {
+    let (stage, report) = Stage::interrupted(2, Kind::TimedOut);
+    assert_eq!((report.failures.len(), &report.stopped), (1, &None));
+    let kept = kept(&report).unwrap().1;
+    assert!(kept >= PART);
+    assert_eq!(stage.again().resumed_bytes, kept);
+    assert_eq!(stage.n_parts_sent(), 1);
+    stage.assert_whole();
+}
+
+#[test]
+fn a_part_that_is_another_is_sent_again() {
+    let (stage, report) = Stage::interrupted(2, Kind::Credentials);
+    let upload = stage.memory.unfinished("nar/").remove(0);
+    let part = now(stage.memory.parts(&upload)).remove(0);
+    let other = Bytes::from(vec![7; usize::try_from(part.size).unwrap()]);
+    now(stage.memory.put_part(&upload, part.number, other));
+    stage.memory.take_log();
+    let kept = kept(&report).unwrap().1;
+    assert_eq!(stage.again().resumed_bytes, kept - part.size);
+    assert_eq!(stage.n_parts_sent(), 2);
+    stage.assert_whole();
+}
+
+#[test]
+fn of_several_uploads_the_one_with_most_parts_is_gone_on_with() {
+    let (stage, report) = Stage::interrupted(2, Kind::Credentials);
+    let options = PutOptions::default();
+    let other = now(stage.memory.begin_upload(&stage.body, &options));
+    let kept = kept(&report).unwrap().1;
+    assert_eq!(stage.again().resumed_bytes, kept);
+    let left = stage.memory.unfinished("");
+    assert_eq!(left.len(), 1);
+    assert_eq!(left[0].id, other.id);
+    now(stage.memory.abort_upload(&other));
+    stage.assert_whole();
+}
+
+/// A back end whose unfinished uploads go as soon as they have been found.
+#[derive(Debug)]
+struct Forgetting(Arc<Memory>);
+
+impl Around for Forgetting {
+    fn inner(&self) -> &dyn Backend {
+        &*self.0
+    }
+
+    async fn around<'a, T: Send + 'a>(
+        &'a self,
+        asked: Asked<'a>,
+        attempt: impl Attempt<'a, T> + 'a,
+    ) -> Result<T, Error> {
+        let done = attempt().await;
+        if asked.verb == Verb::Parts {
+            for upload in self.0.unfinished("") {
+                self.0.abort_upload(&upload).await?;
+            }
+        }
+        done
+    }
+}
+
+#[test]
+fn an_upload_that_ends_while_it_is_gone_on_with_is_begun_anew() {
+    let (stage, _) = Stage::interrupted(2, Kind::Credentials);
+    let forgetting = Arc::new(Forgetting(Arc::clone(&stage.memory)));
+    let again = copy(&stage.source, forgetting, "run2");
+    assert!(again.failures.is_empty(), "{:?}", again.failures);
+    assert_eq!(again.resumed_bytes, 0);
+    stage.assert_whole();
+}
