@@ -325,7 +325,7 @@ pub struct Part {
 /// What a back end says about the contents of a part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PartChecksum {
-    /// Its MD5, where the server's entity tags are known to be that.
+    /// Its MD5, if the server's entity tags are that.
     Md5([u8; 16]),
     /// Its SHA-256.
     Sha256([u8; 32]),

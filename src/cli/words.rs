@@ -71,6 +71,27 @@ pub fn tell(context: &Context, about: About<'_>, report: &Report) -> Result<Exit
     }
 }
 
+/// Says in a sentence what would be copied; `there` is what need not be.
+fn planned(about: About<'_>, report: &Report, there: &str) -> String {
+    let (place, took) = (about.place, Took(about.took));
+    let n_new = report.counts().n_new();
+    let bytes = planned_bytes(report);
+    if let (Some(_), (n_passed @ 1.., passed_bytes)) = (about.from, report.passed) {
+        return format!(
+            "would copy {} ({} unpacked) to `{place}`, {n_passed} of them as they are ({}), in about {}{there}; {took}",
+            Count::of(n_new, "path"),
+            Size(bytes),
+            Size(passed_bytes),
+            Count::of(planned_requests(report), "request"),
+        );
+    }
+    format!(
+        "would copy {} ({} before compression) to `{place}`{there}; {took}",
+        Count::of(n_new, "path"),
+        Size(bytes)
+    )
+}
+
 /// Says what was copied in a sentence.
 pub(super) fn sentence(about: About<'_>, report: &Report) -> String {
     let counts = report.counts();
@@ -103,21 +124,7 @@ pub(super) fn sentence(about: About<'_>, report: &Report) -> String {
         there.push_str(&Count::of(n_rescued, "path").to_string());
     }
     if about.is_dry_run {
-        let bytes = planned_bytes(report);
-        if let (Some(_), (n_passed @ 1.., passed_bytes)) = (about.from, report.passed) {
-            return format!(
-                "would copy {} ({} unpacked) to `{place}`, {n_passed} of them as they are ({}), in about {}{there}; {took}",
-                Count::of(n_new, "path"),
-                Size(bytes),
-                Size(passed_bytes),
-                Count::of(planned_requests(report), "request"),
-            );
-        }
-        return format!(
-            "would copy {} ({} before compression) to `{place}`{there}; {took}",
-            Count::of(n_new, "path"),
-            Size(bytes)
-        );
+        return planned(about, report, &there);
     }
     match (report.n_bodies, report.by_server) {
         (_, (0, _)) => {}

@@ -13,7 +13,10 @@ use std::{
     io::{self, Write as _},
 };
 
-use crate::{nix::compression::Compression, plan::recipe::Recipe};
+use crate::{
+    nix::compression::Compression,
+    plan::recipe::{Recipe, ZSTD_WINDOW},
+};
 
 #[cfg(doc)]
 use crate::plan::recipe::FRAME_SIZE;
@@ -69,7 +72,9 @@ thread_local! {
 fn compress_zstd(level: i32, frame: &[u8]) -> io::Result<Vec<u8>> {
     ZSTD.with_borrow_mut(|slot| {
         if slot.as_ref().is_none_or(|(of_level, _)| *of_level != level) {
-            *slot = Some((level, zstd::bulk::Compressor::new(level)?));
+            let mut encoder = zstd::bulk::Compressor::new(level)?;
+            encoder.set_parameter(zstd::zstd_safe::CParameter::WindowLog(ZSTD_WINDOW))?;
+            *slot = Some((level, encoder));
         }
         let Some((_, encoder)) = slot else {
             unreachable!("it has just been set")

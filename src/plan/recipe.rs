@@ -14,6 +14,13 @@ use crate::nix::{base32, compression::Compression, hash::Sha256};
 /// measured to cost no compression at the levels in use (never larger at -1 to -9).
 pub const FRAME_SIZE: usize = 16 << 20;
 
+/// log₂ of zstd's window: all of a frame.
+///
+/// By itself zstd takes 2 MiB at its usual level. Over 1.1 GB of NARs of programs the whole frame gives 2.5 %
+/// less at level 3 in the same time, and less at every level up to 9. Readers need as much memory, an eighth
+/// of what zstd lets them take by default.
+pub const ZSTD_WINDOW: u32 = FRAME_SIZE.ilog2();
+
 /// What makes a body out of a NAR.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recipe {
@@ -111,8 +118,12 @@ impl Recipe {
     #[must_use]
     pub fn id(&self) -> String {
         let (library, version) = self.library().unwrap_or_default();
+        let window = match self.compression {
+            Compression::Zstd => format!(" window {ZSTD_WINDOW}"),
+            _ => String::new(),
+        };
         let text = format!(
-            "{} {library} {version} level {} frame {FRAME_SIZE}",
+            "{} {library} {version} level {} frame {FRAME_SIZE}{window}",
             self.compression, self.level
         );
         let hash = Sha256::of(text.as_bytes());

@@ -8,7 +8,10 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use base64::{
+    Engine,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
 use s3s::{
     S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result,
     auth::Credentials,
@@ -43,7 +46,7 @@ use super::{
     },
 };
 use crate::{
-    backend::{Error, Kind, ListQuery, PutOptions},
+    backend::{Error, Kind, ListQuery, PartChecksum, PutOptions},
     nix::object_key::ObjectKey,
 };
 
@@ -612,6 +615,7 @@ impl S3 for Protocol {
                 part_number: i32::try_from(part.number).ok(),
                 size: Some(signed(part.size)?),
                 e_tag: Some(ETag::Strong(part.etag)),
+                checksum_sha256: part.checksum.and_then(sha256),
                 ..dto::Part::default()
             })
         });
@@ -701,5 +705,13 @@ impl S3 for Protocol {
         request: S3Request<PutBucketWebsiteInput>,
     ) -> S3Result<S3Response<PutBucketWebsiteOutput>> {
         admin::set_website(&self.bucket(&request.input.bucket)?).await
+    }
+}
+
+/// Writes a part's SHA-256 as S3 does.
+fn sha256(checksum: PartChecksum) -> Option<String> {
+    match checksum {
+        PartChecksum::Sha256(digest) => Some(STANDARD.encode(digest)),
+        PartChecksum::Md5(_) => None,
     }
 }

@@ -140,15 +140,6 @@ impl Provider {
         }
     }
 
-    /// Returns whether a part's entity tag is the MD5 of its contents.
-    ///
-    /// Where an AWS bucket encrypts with its own keys it is not; a comparison then only costs sending
-    /// the part again.
-    #[must_use]
-    pub fn has_md5_etags(self) -> bool {
-        matches!(self, Self::Aws | Self::Garage | Self::MinIo | Self::Ceph)
-    }
-
     /// Returns a header that every request needs for reads to see the latest write.
     #[must_use]
     pub fn consistency_header(self) -> Option<(&'static str, &'static str)> {

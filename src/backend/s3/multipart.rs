@@ -221,7 +221,7 @@ impl S3 {
                     number,
                     size: size(part.size(), &act)?,
                     etag: mark(part.e_tag(), part.checksum_crc32(), &act)?,
-                    checksum: self.checksum(part.checksum_sha256(), part.e_tag()),
+                    checksum: checksum(part.checksum_sha256(), part.e_tag()),
                 });
             }
             let next = answer.next_part_number_marker().map(str::to_owned);
@@ -233,16 +233,17 @@ impl S3 {
         found.sort_by_key(|part| part.number);
         Ok(found)
     }
+}
 
-    fn checksum(&self, sha256: Option<&str>, tag: Option<&str>) -> Option<PartChecksum> {
-        if let Some(digest) = sha256.and_then(|text| STANDARD.decode(text).ok()) {
-            return digest.try_into().ok().map(PartChecksum::Sha256);
-        }
-        if !self.provider().has_md5_etags() {
-            return None;
-        }
-        md5_of_tag(&etag(tag)?).map(PartChecksum::Md5)
+/// Returns what can be compared with the bytes of a part.
+///
+/// An entity tag of 32 digits is an MD5 on most servers; where it is something else, no bytes have it, and the
+/// part is sent again.
+fn checksum(sha256: Option<&str>, tag: Option<&str>) -> Option<PartChecksum> {
+    if let Some(digest) = sha256.and_then(|text| STANDARD.decode(text).ok()) {
+        return digest.try_into().ok().map(PartChecksum::Sha256);
     }
+    md5_of_tag(&etag(tag)?).map(PartChecksum::Md5)
 }
 
 /// Joins what completion needs of a part into the one opaque mark that callers hand back.

@@ -95,6 +95,40 @@ impl Embedded {
     }
 }
 
+impl Embedded {
+    /// Copies a body whose first part has been sent before, and is not there otherwise; returns how many bytes
+    /// were not sent again.
+    pub(super) fn n_resumed(&self) -> u64 {
+        let noise = (0..17_u32 << 18).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes());
+        self.world.write("big", noise.collect::<Vec<u8>>());
+        let before = self.memory.names();
+        let plain = format!("{}&compression=none", self.url);
+        let copy = ["copy", "--json", "--add", "big", "--to", &plain];
+        self.as_user(&copy).success();
+        let mut new = self.memory.names();
+        new.retain(|name| !before.contains(name));
+        let body = new.iter().find(|name| name.starts_with("nar/")).unwrap();
+        let begun = self.memory.stored(body).unwrap().body.slice(..16 << 20);
+        for name in &new {
+            self.memory.remove(name);
+        }
+        let key = ObjectKey::parse(body).unwrap();
+        let send = async {
+            let upload = self
+                .memory
+                .begin_upload(&key, &PutOptions::default())
+                .await?;
+            self.memory.put_part(&upload, 1, begun).await
+        };
+        let runtime = tokio::runtime::Handle::current();
+        tokio::task::block_in_place(|| runtime.block_on(send)).unwrap();
+        let told = self.as_user(&copy).success().stdout;
+        let report: Value = serde_json::from_str(told.lines().last().unwrap()).unwrap();
+        assert_eq!(report["published"], 1);
+        report["resumedBytes"].as_u64().unwrap()
+    }
+}
+
 impl Stage for Embedded {
     fn world(&self) -> &World {
         &self.world
