@@ -2,20 +2,22 @@
 //! does not fail builds.
 //!
 //! Nix runs the hook as root after each build, often with no `HOME`, and before 2.35 waits for it. So
-//! every failure is told on standard error, which Nix shows, and the exit code is 0 unless
-//! `--hook-strict` is given; and everything has an end. What was not copied is copied by whatever refers
+//! every failure, wrong usage included, is told on standard error, which Nix shows, and the exit code is 0
+//! unless `--hook-strict` is given; and everything has an end. What was not copied is copied by whatever refers
 //! to it next, or by hand.
 
-use std::time::Duration;
+use std::{ffi::OsString, time::Duration};
 
 use clap::Args;
 
 use crate::{
     backend::{Backend, Kind},
     cli::{
-        Context, env,
+        Context,
+        env::{self, Env},
         error::{Exit, Failure},
         times::{Span, parse_span},
+        ui::Ui,
     },
     nix::object_key::ObjectKey,
 };
@@ -73,7 +75,7 @@ impl HookArgs {
         let total = match &self.hook_timeout {
             None => DEFAULT_TIMEOUT,
             Some(text) => parse_span(text).map_err(|error| {
-                Failure::new(format!("cannot use `--hook-timeout {text}`")).because(&error)
+                Failure::usage(format!("cannot use `--hook-timeout {text}`")).because(&error)
             })?,
         };
         Ok(Some(Patience { total }))
@@ -84,15 +86,27 @@ impl HookArgs {
         match done {
             Err(failure) if !self.hook_strict => {
                 context.ui.failure(&failure);
-                let built = context.env.get(&env::DRV_PATH).unwrap_or("this build");
-                context.ui.warn(&format!(
-                    "the outputs of `{built}` are not all in the cache; the build goes on"
-                ));
+                warn_of_gap(&context.env, &context.ui);
                 Ok(Exit::Done)
             }
             done => done,
         }
     }
+}
+
+/// Returns whether arguments that cannot be understood are those of a hook that fails no builds.
+#[must_use]
+pub fn is_lenient(arguments: &[OsString]) -> bool {
+    let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
+    has("--hook") && !has("--hook-strict")
+}
+
+/// Says what a hook that failed leaves undone.
+pub fn warn_of_gap(env: &Env, ui: &Ui) {
+    let built = env.get(&env::DRV_PATH).unwrap_or("this build");
+    ui.warn(&format!(
+        "the outputs of `{built}` are not all in the cache; the build goes on"
+    ));
 }
 
 /// Returns what Nix has built.

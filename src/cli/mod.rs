@@ -64,7 +64,7 @@ pub mod wanted;
 mod web;
 pub mod words;
 
-use std::{process::ExitCode, sync::Arc};
+use std::{ffi::OsString, process::ExitCode, sync::Arc};
 
 use clap::Parser as _;
 
@@ -97,13 +97,10 @@ pub struct Context {
 #[must_use]
 pub fn main() -> ExitCode {
     let env = Env::read();
-    let cli = match Cli::try_parse_from(args::joined(std::env::args_os())) {
+    let arguments = args::joined(std::env::args_os());
+    let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
-        Err(error) => {
-            Ui::new(&env, Loudness::Normal, Format::Words).usage(&error);
-            let is_mistake = error.use_stderr();
-            return if is_mistake { Exit::Usage } else { Exit::Done }.into();
-        }
+        Err(error) => return not_understood(&env, &arguments, &error).into(),
     };
     let ui = Ui::new(&env, cli.output.loudness(), cli.output.format());
     log_to_stderr(&env, &ui);
@@ -120,6 +117,20 @@ pub fn main() -> ExitCode {
             context.ui.failure(&failure);
             failure.exit.into()
         }
+    }
+}
+
+/// Tells help, or what is wrong with the arguments: a mistake in a hook's script fails no builds.
+fn not_understood(env: &Env, arguments: &[OsString], error: &clap::Error) -> Exit {
+    let ui = Ui::new(env, Loudness::Normal, Format::Words);
+    ui.usage(error);
+    if !error.use_stderr() {
+        Exit::Done
+    } else if hook::is_lenient(arguments) {
+        hook::warn_of_gap(env, &ui);
+        Exit::Done
+    } else {
+        Exit::Usage
     }
 }
 

@@ -121,6 +121,31 @@ fn a_cache_that_does_not_answer_holds_a_build_up_for_the_time_that_was_given() {
 }
 
 #[test]
+fn a_mistake_in_the_script_of_a_hook_does_not_fail_builds() {
+    let world = World::new();
+    let (store, [_, app]) = store();
+    let args = ["--to", "file:///cache", "--compresion", "xz"];
+    let run = hook(&world, root(&store), &app, &args);
+    insta::assert_snapshot!(run.text(), @r"
+    --- stderr
+    error: unexpected argument '--compresion' found
+
+      tip: a similar argument exists: '--compression'
+
+    Usage: narhaul copy --hook --unsigned --store <STORE> --to <URL> --compression <NAME> [PATH]...
+
+    For more information, try '--help'.
+    warning: the outputs of `/nix/store/00000000000000000000000000000000-app.drv` are not all in the cache; the build goes on
+    --- exit 0
+    ");
+    let strict = [&args[..], &["--hook-strict"]].concat();
+    assert_eq!(hook(&world, root(&store), &app, &strict).code, Some(2));
+    // Help is no mistake, and nothing was to be copied.
+    let help = hook(&world, root(&store), &app, &["--help"]).success();
+    assert!(!help.says("the build goes on"), "{}", help.stderr);
+}
+
+#[test]
 fn several_builds_may_end_at_once() {
     let world = World::new();
     let (store, [lib, app]) = store();
@@ -156,5 +181,5 @@ fn without_nix_the_hook_says_what_it_is_for() {
     let run = world
         .narhaul(["copy", "--hook", "--to", &to, "./result"])
         .run();
-    assert_eq!(run.code, Some(2));
+    assert!(run.success().says("cannot be used with"));
 }
