@@ -400,6 +400,27 @@ fn a_key_file_that_holds_a_public_key_is_refused() {
 }
 
 #[test]
+fn all_paths_and_some_of_them_are_not_both_taken() {
+    let world = World::new();
+    let path = "/nix/store/00000000000000000000000000000000-app";
+    let from = ["copy", "--from", "file:///old", "--to", "file:///new"];
+    let run = world.narhaul(from).args(["--all", path]).run();
+    insta::assert_snapshot!(run.text(), @r"
+    --- stderr
+    error: the argument '--all' cannot be used with '[PATH]...'
+
+    Usage: narhaul copy --from <URL> --to <URL> --all [PATH]...
+
+    For more information, try '--help'.
+    --- exit 2
+    ");
+    for other in [&["--stdin"][..], &["--json-input", "-"]] {
+        let run = world.narhaul(from).args(["--all"]).args(other).run();
+        assert!(run.expect_code(2).says(other[0]));
+    }
+}
+
+#[test]
 fn a_reader_that_goes_away_is_no_failure() {
     let world = World::new();
     world.write("docs/a.txt", "a");
@@ -682,8 +703,7 @@ fn a_damaged_path_and_what_refers_to_it_are_left_out_and_the_rest_is_copied() {
         "--group",
         "g",
     ];
-    let app = format!("/nix/store/{}", path('0', "app"));
-    let run = copy(&world, &[&args[..], &[&app, "--all"]].concat());
+    let run = copy(&world, &[&args[..], &["--all"]].concat());
     insta::assert_snapshot!(run.text(), @r"
     --- stderr
     the cache had no nix-cache-info; one was written (priority 40)

@@ -134,6 +134,45 @@ fn what_is_no_key_is_not_shown() {
     cause: key name `two words` has a blank, a control character or a colon
 
     hint: by convention it is the cache's domain and a number: `cache.example.org-1`
-    --- exit 1
+    --- exit 2
     ");
+}
+
+#[test]
+fn values_that_cannot_be_used_are_wrong_usage() {
+    let world = World::new();
+    let code = |args: &[&str]| world.narhaul(args).run().code;
+    for args in [
+        &["key", "generate", "two words"][..],
+        &["key", "generate", "a/b"],
+        &["key", "generate-secret", "--key-name", "two words"],
+        &[
+            "sign",
+            "--store",
+            "file:///c",
+            "--drop",
+            "two words",
+            "--all",
+        ],
+        &[
+            "sign",
+            "--store",
+            "file:///c",
+            "--check",
+            "--trusted-public-keys",
+            "k",
+            "--all",
+        ],
+        &[
+            "copy",
+            "--to",
+            "file:///c",
+            "--add",
+            ".",
+            "--compression",
+            "rar",
+        ],
+    ] {
+        assert_eq!(code(args), Some(2), "{args:?}");
+    }
 }

@@ -238,7 +238,7 @@ fn what_makes_no_sense_to_ask_for_is_wrong_usage() {
     cause: key name `old-1:abc` has a blank, a control character or a colon
 
     hint: `--drop` takes the key's name: what stands before the colon
-    --- exit 1
+    --- exit 2
     ");
 }
 

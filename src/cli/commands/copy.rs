@@ -90,7 +90,11 @@ pub struct CopyArgs {
     json_input: Option<PathBuf>,
 
     /// Copy all valid paths of the store
-    #[arg(long, help_heading = "What to copy")]
+    #[arg(
+        long,
+        conflicts_with_all = ["paths", "stdin", "json_input"],
+        help_heading = "What to copy"
+    )]
     all: bool,
 
     /// Copy from this Nix store: auto, daemon, local, `unix:///socket`, or a root such as `/mnt` [env:

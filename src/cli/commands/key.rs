@@ -88,7 +88,7 @@ fn generate(context: &Context, name: &str, out: Option<PathBuf>) -> Result<(), F
         Some(file) => file,
         None if name.contains('/') => {
             return Err(
-                Failure::new(format!("cannot name a file after the key `{name}`"))
+                Failure::usage(format!("cannot name a file after the key `{name}`"))
                     .hint("say where to write it: `--out FILE`"),
             );
         }
@@ -195,7 +195,7 @@ fn read_bounded(file: impl io::Read) -> io::Result<String> {
 
 fn new_key(name: &str) -> Result<SecretKey, Failure> {
     let name: KeyName = name.parse().map_err(|error| {
-        Failure::new(format!("cannot make a key named `{name}`"))
+        Failure::usage(format!("cannot make a key named `{name}`"))
             .because(&error)
             .hint("by convention it is the cache's domain and a number: `cache.example.org-1`")
     })?;

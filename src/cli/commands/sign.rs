@@ -244,7 +244,7 @@ fn secret_keys(args: &SignArgs) -> Result<Vec<SecretKey>, Failure> {
 
 fn key_name(text: &str) -> Result<KeyName, Failure> {
     text.parse().map_err(|error| {
-        let failure = Failure::new(format!("cannot drop `{text}`")).because(&error);
+        let failure = Failure::usage(format!("cannot drop `{text}`")).because(&error);
         if text.contains(':') || Path::new(text).exists() {
             failure.hint("`--drop` takes the key's name: what stands before the colon")
         } else {
@@ -259,8 +259,9 @@ fn trusted(args: &SignArgs) -> Result<Vec<PublicKey>, Failure> {
     let words = words.flat_map(|text| text.split_whitespace());
     let keys: Result<Vec<PublicKey>, Failure> = words
         .map(|word| {
-            word.parse()
-                .map_err(|error| Failure::new("cannot use `--trusted-public-keys`").because(&error))
+            word.parse().map_err(|error| {
+                Failure::usage("cannot use `--trusted-public-keys`").because(&error)
+            })
         })
         .collect();
     let keys = keys?;
