@@ -244,11 +244,7 @@ pub fn backend_hint(url: &str, error: &backend::Error) -> Option<String> {
                 .into()
         }
         Kind::Region(region) => format!("add `region={region}` to the URL's parameters"),
-        Kind::Tls => {
-            "if the server has a certificate of your own authority, name that by `--ca-file FILE`; \
-             a server without TLS wants `scheme=http` in the URL"
-                .into()
-        }
+        Kind::Tls => return tls_hint(url, error),
         Kind::Unreachable if is_without_tls(url) => {
             "see whether host and port are right: `endpoint=` in the URL".into()
         }
@@ -275,6 +271,30 @@ pub fn backend_hint(url: &str, error: &backend::Error) -> Option<String> {
             return None;
         }
     })
+}
+
+/// Returns what to do about TLS that failed, by what has failed of it; rustls has words for each.
+fn tls_hint(url: &str, error: &backend::Error) -> Option<String> {
+    let detail = error.detail.as_deref().unwrap_or_default();
+    let is_web = url.starts_with("http");
+    if error.act.starts_with("use the certificate authorities") {
+        return Some("wanted are certificates in PEM: `-----BEGIN CERTIFICATE-----`".into());
+    }
+    if detail.contains("UnknownIssuer") {
+        return Some(
+            "name the authority that has signed the server's certificate by `--ca-file FILE`, or by \
+             NIX_SSL_CERT_FILE, which Nix obeys too"
+                .into(),
+        );
+    }
+    if detail.contains("corrupt message") {
+        return Some(if is_web {
+            "the server speaks no TLS there: write `http://` instead of `https://`".into()
+        } else {
+            "the server speaks no TLS there: write `scheme=http` into the URL".into()
+        });
+    }
+    (!is_web).then(|| format!("`narhaul doctor '{url}'` says what is wrong with its certificate"))
 }
 
 /// Returns whether a URL asks for a server without TLS.
@@ -404,5 +424,26 @@ mod tests {
             assert!(hint(kind.clone()).is_some(), "{kind}");
         }
         assert!(hint(Kind::Denied).unwrap().contains("`s3:ListBucket`"));
+    }
+
+    #[test]
+    fn a_hint_about_tls_names_what_is_wrong_of_authority_and_scheme() {
+        use rustls::{CertificateError, Error as Tls, InvalidMessage};
+        let hint = |url, problem: Tls| {
+            let error = backend::Error::new(Kind::Tls, "list `x`").with_detail(problem.to_string());
+            backend_hint(url, &error).unwrap()
+        };
+        let unknown = || Tls::InvalidCertificate(CertificateError::UnknownIssuer);
+        let plain = || Tls::InvalidMessage(InvalidMessage::InvalidContentType);
+        let expired = || Tls::InvalidCertificate(CertificateError::Expired);
+        for url in ["s3://cache", "https://cache.example.org"] {
+            let words = hint(url, unknown());
+            assert!(words.contains("NIX_SSL_CERT_FILE") && !words.contains("scheme"));
+            let words = hint(url, plain());
+            assert!(words.contains("no TLS there") && !words.contains("CERT_FILE"));
+        }
+        assert!(hint("s3://cache", plain()).contains("`scheme=http`"));
+        assert!(hint("https://cache.example.org", plain()).contains("`http://`"));
+        assert!(hint("s3://cache", expired()).contains("narhaul doctor"));
     }
 }

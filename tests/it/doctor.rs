@@ -581,6 +581,24 @@ async fn a_handshake_tells_what_is_spoken_or_why_nobody_is_trusted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_hint_about_tls_says_whether_authority_or_scheme_is_wrong() {
+    let (clinic, tls) = (Clinic::new(Config::default()).await, Tls::start());
+    let hint = |command: &[&str], port: u16| {
+        let url = format!("s3://nix-cache?endpoint=https://localhost:{port}&retry-attempts=1");
+        let run = clinic.narhaul(&[command, &[&url]].concat()).expect_code(1);
+        let hint = run.stderr.rsplit_once("hint: ").unwrap().1;
+        hint.trim().to_owned()
+    };
+    let copy = ["copy", "--unsigned", "--add", ".", "--to"];
+    for command in [&["init"][..], &copy] {
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(hint(command, tls.port), @"name the authority that has signed the server's certificate by `--ca-file FILE`, or by NIX_SSL_CERT_FILE, which Nix obeys too");
+            insta::assert_snapshot!(hint(command, clinic.server.address().port()), @"the server speaks no TLS there: write `scheme=http` into the URL");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_examination_that_is_to_write_nothing_writes_nothing() {
     let clinic = Clinic::new(Config::default()).await;
     clinic.fill();
@@ -727,6 +745,19 @@ fn a_folder_is_examined_as_far_as_it_goes() {
     --- exit 0
     ");
     assert!(!world.path("cache/narhaul/capabilities").exists());
+}
+
+#[test]
+fn a_web_server_is_named_as_where_clients_read() {
+    let world = World::new();
+    let run = world.narhaul(["doctor", "https://cache.example.org"]).run();
+    insta::assert_snapshot!(run.text(), @r"
+    --- stderr
+    error: cannot examine `https://cache.example.org`: a web server shows no more than what is asked for by name
+
+    hint: name the bucket or folder behind it, and this as where clients read: `narhaul doctor --reader 'https://cache.example.org' 's3://bucket?endpoint=…'`
+    --- exit 2
+    ");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -78,6 +78,7 @@ pub struct DoctorArgs {
 pub fn run(context: &Arc<Context>, args: &DoctorArgs) -> Result<Exit, Failure> {
     let layers = args.how.layers(context, args.url.as_deref())?;
     let site = Site::find(context, &layers, "doctor")?;
+    refuse_web_server(&site)?;
     let request = request(context, args, &site.url)?;
     let access = if args.read_only {
         Access::Read
@@ -103,6 +104,21 @@ pub fn run(context: &Arc<Context>, args: &DoctorArgs) -> Result<Exit, Failure> {
         Verdict::Warning => Exit::Warned,
         Verdict::Failure => Exit::Failed,
     })
+}
+
+/// A web server tells nothing of the bucket behind it, not even what is there: nothing is listed.
+fn refuse_web_server(site: &Site) -> Result<(), Failure> {
+    let Location::Http(_) = &site.url.location else {
+        return Ok(());
+    };
+    let (place, typed) = (&site.place, &site.typed);
+    Err(Failure::usage(format!(
+        "cannot examine `{place}`: a web server shows no more than what is asked for by name"
+    ))
+    .hint(format!(
+        "name the bucket or folder behind it, and this as where clients read: \
+         `narhaul doctor --reader '{typed}' 's3://bucket?endpoint=…'`"
+    )))
 }
 
 fn request(context: &Context, args: &DoctorArgs, url: &CacheUrl) -> Result<Request, Failure> {
