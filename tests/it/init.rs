@@ -151,6 +151,29 @@ fn a_url_that_is_none_is_explained() {
 }
 
 #[test]
+fn the_cache_that_copies_go_to_need_not_be_named() {
+    let world = World::new();
+    let run = world.narhaul(["init"]).run();
+    insta::assert_snapshot!(run.text(), @r"
+    --- stderr
+    error: no cache is named
+
+    hint: say which: `narhaul init 's3://bucket?endpoint=…'`, or `file://$PWD/cache`
+    --- exit 2
+    ");
+    let served = |name: &str| world.path(name).join("nix-cache-info").exists();
+    let url = |name: &str| format!("file://{}", world.text_path(name));
+    let init = world.narhaul(["init"]).env("NARHAUL_TO", url("by-env"));
+    init.run().success();
+    assert!(served("by-env"));
+    let home = url("by-name");
+    let settings = format!("to = 'home'\n[caches]\nhome = '{home}'\n");
+    world.write("config/narhaul/narhaul.toml", settings);
+    world.narhaul(["init"]).run().success();
+    assert!(served("by-name"));
+}
+
+#[test]
 fn a_parameter_that_nobody_knows_is_warned_about() {
     let world = World::new();
     let url = format!("file://{}?piority=3", world.path("served").display());

@@ -12,11 +12,12 @@ use crate::{
     backend::{Backend, s3::Provider},
     cli::{
         Context,
-        cache::{self, Cache, Named},
+        cache::{self, Cache},
         commands::{copy, key, texts},
         config::Layers,
         error::{self, Exit, Failure},
         init_words::{self, Look},
+        site::Site,
         ui::Format,
         web,
     },
@@ -44,8 +45,8 @@ use crate::{
 /// Example: narhaul init file://$PWD/cache
 #[derive(Debug, Args)]
 pub struct InitArgs {
-    /// The cache: `s3://bucket?endpoint=…&profile=…`, or `file:///path`
-    url: String,
+    /// The cache: `s3://bucket?endpoint=…&profile=…`, or `file:///path` [env: NARHAUL_TO]
+    url: Option<String>,
 
     /// When clients ask it: low numbers first, cache.nixos.org has 40 [default: 40]
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
@@ -105,7 +106,8 @@ enum RoleArg {
 pub fn run(context: &Context, args: &InitArgs) -> Result<Exit, Failure> {
     let mut layers = Layers::new(context)?;
     layers.set_flag("ca-file", texts(&args.ca_file));
-    let Named { typed, url } = cache::find(context, &layers, &args.url)?;
+    layers.set_flag("to", args.url.clone());
+    let Site { typed, url, place } = Site::find(context, &layers, "init")?;
     if let Some(role) = args.print_policy {
         return print_policy(context, &url, role, args.principal.as_deref());
     }
@@ -120,7 +122,7 @@ pub fn run(context: &Context, args: &InitArgs) -> Result<Exit, Failure> {
             .or(url.params.priority)
             .unwrap_or(DEFAULT_PRIORITY),
         is_dry_run: args.dry_run,
-        bucket: place(&url),
+        bucket: place_of(&url),
         is_public: args.public,
     };
     if request.is_public && request.bucket.is_none() {
@@ -142,7 +144,7 @@ pub fn run(context: &Context, args: &InitArgs) -> Result<Exit, Failure> {
     })?;
     warn_of_prefix(context, &url);
     let look = Look {
-        place: &url.show_place(),
+        place: &place,
         typed: &typed,
         provider: dest.provider(),
         anonymous: at.as_deref(),
@@ -167,7 +169,7 @@ pub fn run(context: &Context, args: &InitArgs) -> Result<Exit, Failure> {
     init_words::judge(&report, &look, args.public)
 }
 
-fn place(url: &CacheUrl) -> Option<Place> {
+fn place_of(url: &CacheUrl) -> Option<Place> {
     match &url.location {
         Location::S3 { bucket, prefix } => Some(Place {
             bucket: bucket.clone(),
@@ -258,7 +260,7 @@ fn print_users(context: &Context, typed: &str, url: &CacheUrl) -> Result<Exit, F
 }
 
 fn bucket_of(url: &CacheUrl) -> Result<Place, Failure> {
-    place(url).ok_or_else(|| {
+    place_of(url).ok_or_else(|| {
         Failure::usage(format!("`{}` is no bucket", url.show_place()))
             .hint("policies and users belong to buckets: `s3://bucket?endpoint=…`")
     })
