@@ -82,4 +82,15 @@ fn every_command_has_a_manual_page() {
     assert_eq!(pages, wanted);
     let page = world.read("man1/narhaul-copy.1");
     assert!(page.contains(".TH") && page.contains("check\\-bodies"));
+    let synopsis = page.split_once("SYNOPSIS\n").unwrap().1;
+    let synopsis = synopsis.lines().next().unwrap();
+    for words in [
+        "\\-\\-to <URL>]",
+        "[\\-k|\\-\\-key\\-file <FILE>]",
+        "[\\-\\-stdin]",
+        "[PATH]...",
+    ] {
+        assert!(synopsis.contains(words), "{synopsis}");
+    }
+    assert!(!synopsis.contains("timing"), "{synopsis}");
 }
