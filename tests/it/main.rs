@@ -52,6 +52,7 @@ mod cli;
 mod config;
 mod copy_cli;
 mod copy_resume;
+mod copy_resume_real;
 mod docs;
 mod doctor;
 mod doctor_real;

@@ -27,6 +27,7 @@ use aws_sdk_s3::{
         BehaviorVersion, Credentials, Region, RequestChecksumCalculation,
         ResponseChecksumValidation,
     },
+    operation::list_parts::ListPartsOutput,
     primitives::ByteStream,
     types::{
         BucketLifecycleConfiguration, ExpirationStatus, LifecycleExpiration, LifecycleRule,
@@ -326,6 +327,25 @@ impl Bucket {
         let request = request.bucket(&self.name).prefix(key);
         let answer = self.runtime.block_on(request.send()).unwrap();
         answer.uploads().len()
+    }
+
+    /// The bytes of the parts that unfinished uploads of a key have.
+    pub(crate) fn bytes_in_parts(&self, key: &str) -> u64 {
+        let request = self.client.list_multipart_uploads();
+        let request = request.bucket(&self.name).prefix(key);
+        let answer = self.runtime.block_on(request.send()).unwrap();
+        let mut bytes = 0;
+        for upload in answer.uploads() {
+            let request = self.client.list_parts().bucket(&self.name).key(key);
+            let request = request.set_upload_id(upload.upload_id().map(str::to_owned));
+            // One that is completed meanwhile has none.
+            let parts = self.runtime.block_on(request.send());
+            let sizes = parts.iter().flat_map(ListPartsOutput::parts);
+            bytes += sizes
+                .filter_map(|part| u64::try_from(part.size()?).ok())
+                .sum::<u64>();
+        }
+        bytes
     }
 
     /// All objects but narhaul's own records, which change with every copy.

@@ -20,6 +20,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::process::{Pid, Signal, kill_process};
+
 use super::output::{Output, shown};
 
 /// One test's folder and the environment that its programs see.
@@ -166,11 +168,20 @@ impl Run<'_> {
     /// Starts the program, and interrupts it once, as Ctrl-C does, as soon as this holds.
     #[must_use = "a run that nobody looks at tests nothing"]
     pub(crate) fn interrupted_when(self, is_time: impl Fn() -> bool) -> Output {
+        self.signalled_when(Signal::INT, is_time)
+    }
+
+    /// Starts the program, and ends it as a power cut does, as soon as this holds.
+    #[must_use = "a run that nobody looks at tests nothing"]
+    pub(crate) fn killed_when(self, is_time: impl Fn() -> bool) -> Output {
+        self.signalled_when(Signal::KILL, is_time)
+    }
+
+    fn signalled_when(self, signal: Signal, is_time: impl Fn() -> bool) -> Output {
         self.run_until(|child| {
             while child.try_wait().unwrap().is_none() {
                 if is_time() {
-                    let id = rustix::process::Pid::from_child(child);
-                    rustix::process::kill_process(id, rustix::process::Signal::INT).unwrap();
+                    kill_process(Pid::from_child(child), signal).unwrap();
                     break;
                 }
                 thread::sleep(Duration::from_millis(5));
