@@ -2,7 +2,8 @@
 //!
 //! Referrers go before their references, level by level, so that at no instant a visible narinfo refers
 //! to one that this sweep took. What a server does not delete keeps all that it needs. Before each batch
-//! the intents are listed again, and every DELETE is fenced by the sweep's beat. Bodies stay.
+//! the intents are listed again, and every DELETE is fenced by the sweep's beat. Bodies stay, and listings
+//! with them: a path that is put back has all that it had.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,7 +15,7 @@ use tokio::sync::Mutex;
 
 use super::{
     Context, Error,
-    census::{Listed, Narinfos, count},
+    census::{Narinfos, count},
     condemn::Journal,
     context::{BATCH, Deletion},
     living::Living,
@@ -31,15 +32,12 @@ use crate::{
     },
 };
 
-/// Paths in one DELETE: each narinfo may have a listing beside it.
-const BATCH_PATHS: usize = BATCH / 2;
-
 /// What burying a journal came to.
 #[derive(Debug, Default)]
 pub(super) struct Burial {
     /// What became of each entry.
     pub(super) fates: BTreeMap<Node, Fate>,
-    /// Narinfos and listings that the server did not delete.
+    /// Narinfos that the server did not delete.
     pub(super) left: Vec<NotDeleted>,
 }
 
@@ -146,9 +144,7 @@ impl Context {
                 .iter()
                 .filter_map(|node| entries.get(node).map(|entry| (*node, entry.part)))
                 .collect();
-            let done = self
-                .bury_level(&watch, &level, &again.ls, &mut burial)
-                .await?;
+            let done = self.bury_level(&watch, &level, &mut burial).await?;
             all.add(done);
         }
         burial.left = self.settle(all).await?;
@@ -170,13 +166,12 @@ impl Context {
         &self,
         watch: &Mutex<Watch<'_>>,
         level: &[(Node, HashPart)],
-        ls: &BTreeMap<HashPart, Listed>,
         burial: &mut Burial,
     ) -> Result<Deletion, Error> {
         let has_ended = AtomicBool::new(false);
-        let batches = level.chunks(BATCH_PATHS).map(<[_]>::to_vec);
+        let batches = level.chunks(BATCH).map(<[_]>::to_vec);
         let mut batches = stream::iter(batches.collect::<Vec<_>>())
-            .map(|batch| self.bury_batch(watch, batch, ls, &has_ended))
+            .map(|batch| self.bury_batch(watch, batch, &has_ended))
             .buffer_unordered(self.request.n_requests);
         let (mut all, mut end) = (Deletion::default(), Ok(()));
         // To the last of them even after an error: a request that is dropped may land unseen.
@@ -211,7 +206,6 @@ impl Context {
         &self,
         watch: &Mutex<Watch<'_>>,
         batch: Vec<(Node, HashPart)>,
-        ls: &BTreeMap<HashPart, Listed>,
         has_ended: &AtomicBool,
     ) -> Result<(Vec<(Node, Fate)>, Deletion), Error> {
         self.go_on()?;
@@ -224,14 +218,8 @@ impl Context {
             let left = batch.into_iter().filter(|(node, _)| watch.goes(*node));
             left.collect()
         };
-        let keys: Vec<ObjectKey> = nodes
-            .iter()
-            .flat_map(|(_, part)| {
-                let listing = ls.contains_key(part).then(|| ObjectKey::listing(*part));
-                [Some(ObjectKey::narinfo(*part)), listing]
-            })
-            .flatten()
-            .collect();
+        let keys = nodes.iter().map(|(_, part)| ObjectKey::narinfo(*part));
+        let keys: Vec<ObjectKey> = keys.collect();
         let deletion = self.delete(&keys).await?;
         let left: BTreeSet<&ObjectKey> = deletion.left.iter().map(|left| &left.key).collect();
         let fates = nodes.into_iter().map(|(node, part)| {
@@ -269,9 +257,7 @@ impl Context {
 /// Returns in how many batches a plan's narinfos are deleted.
 pub(super) fn n_batches(plan: &SweepPlan) -> u64 {
     let levels = plan.levels.iter();
-    levels
-        .map(|level| count(level.len().div_ceil(BATCH_PATHS)))
-        .sum()
+    levels.map(|level| count(level.len().div_ceil(BATCH))).sum()
 }
 
 /// Returns the rows of all that was written since the first look.

@@ -5,8 +5,9 @@
 //! What a file belongs to stands in it, so files are read only in runs that deleted something, and only
 //! old ones. They go while the doom lists of this run are open: a copy that would write them anew has an
 //! intent that the look after the list sees, or sees the list and waits. What no list names yet, since
-//! what it belongs to went earlier, gets a list of its own and a look after it. The log of a build belongs to a derivation, whose outputs no narinfo tells by their
-//! derivation alone; logs are left to a rule of the bucket's own.
+//! what it belongs to went earlier, gets a list of its own and a look after it. The log of a build belongs to
+//! a derivation, whose outputs no narinfo tells by their derivation alone; logs are left to a rule of the
+//! bucket's own.
 
 use std::{
     collections::{BTreeSet, HashSet},

@@ -225,11 +225,7 @@ impl Context {
                 if state != State::Unchanged {
                     continue;
                 }
-                let part = census.part(node);
-                keys.push(ObjectKey::narinfo(part));
-                if sight.found.ls.contains_key(&part) {
-                    keys.push(ObjectKey::listing(part));
-                }
+                keys.push(ObjectKey::narinfo(census.part(node)));
             }
             all.add(self.delete(&keys).await?);
         }
@@ -308,7 +304,7 @@ fn lost(sight: &Sight) -> Vec<heal::Missing> {
     missing.into_iter().filter(is_lost).collect()
 }
 
-/// Takes what is gone out of sight.
+/// Takes what is gone out of sight, and its listing, which stays as long as its journal does.
 fn forget(sight: &mut Sight, fates: &BTreeMap<Node, Fate>) {
     let census = &sight.found.census;
     let gone = fates.iter().filter(|(_, fate)| is_gone(fate));

@@ -293,11 +293,6 @@ async fn bury(
     }
     report.journal = Some(context.request.run.clone());
     report.rehearsal.n_condemned = count(condemned.len());
-    let parts = condemned.iter().map(|(node, _)| planned.census.part(*node));
-    let n_listings = parts
-        .filter(|part| sight.found.ls.contains_key(part))
-        .count();
-    report.rehearsal.n_condemned_keys = count(condemned.len() + n_listings);
     report.rehearsal.n_batches = n_batches(&planned.plan);
     let Timing {
         linger, run_beat, ..
@@ -381,7 +376,6 @@ fn foresee_burial(
     let mut builder = mem::take(&mut sight.found.census).amend();
     for entry in &index.entries {
         builder.remove(&entry.part);
-        sight.found.ls.remove(&entry.part);
     }
     sight.found.census = builder.build();
     sight.foreseen = Some((index, report.began));

@@ -68,7 +68,14 @@ impl Cache {
     fn copy(&self, name: &str) {
         let root = self.store.root.path().to_str().unwrap();
         let to = ["--unsigned", "--group", "g", "--to", &self.bucket.url];
-        let what = ["copy", "--quiet", "--store", root, &full(name)];
+        let what = [
+            "copy",
+            "--quiet",
+            "--write-listing",
+            "--store",
+            root,
+            &full(name),
+        ];
         self.bucket.narhaul(&[&what[..], &to].concat()).success();
     }
 
@@ -125,12 +132,16 @@ async fn a_night_with_the_wrong_roots_is_taken_back_closure_for_closure() {
     let cache = Cache::new().await;
     cache.days(40);
     let before = cache.listing();
-    assert_eq!(before.len(), 11, "5 narinfos, 5 bodies, nix-cache-info");
+    assert_eq!(
+        before.len(),
+        16,
+        "5 narinfos, bodies and listings, nix-cache-info"
+    );
     assert_eq!(cache.night(&RIGHT)["buried"], 0);
 
     let wrong = cache.night(&WRONG);
     assert_eq!(wrong["buried"], 2);
-    assert_eq!(cache.listing().len(), 9, "bodies stay");
+    assert_eq!(cache.listing().len(), 14, "bodies and listings stay");
     // The grace is over, and no sweep has come by since.
     cache.days(32);
     let undone = cache.undo(&wrong);
@@ -176,7 +187,7 @@ async fn a_night_can_be_taken_back_until_another_has_deleted_the_bodies() {
     let wrong = cache.night(&WRONG);
     cache.days(32);
     assert_eq!(cache.night(&WRONG)["bodiesDeleted"], 2);
-    assert_eq!(cache.listing().len(), 7);
+    assert_eq!(cache.listing().len(), 10, "3 paths");
     insta::assert_snapshot!(words(&cache.undo(&wrong)), @r"
     --- stderr
     error: there is no journal of the sweep `[RUN]`
@@ -184,5 +195,5 @@ async fn a_night_can_be_taken_back_until_another_has_deleted_the_bodies() {
     hint: a sweep can be taken back until its grace is over and another has deleted the bodies; see which there are: `narhaul runs 's3://nix-cache?endpoint=http://127.0.0.1:[PORT]'`
     --- exit 1
     ");
-    assert_eq!(cache.listing().len(), 7);
+    assert_eq!(cache.listing().len(), 10, "3 paths");
 }

@@ -40,10 +40,8 @@ pub struct Rehearsal {
     pub n_journal_files: u64,
     /// Whether the cache's settings are written.
     pub has_new_settings: bool,
-    /// Narinfos that are condemned; they and what goes with them; the batches in which that is deleted.
+    /// Narinfos that are condemned, and the batches in which they are deleted.
     pub n_condemned: u64,
-    /// See [`Self::n_condemned`].
-    pub n_condemned_keys: u64,
     /// See [`Self::n_condemned`].
     pub n_batches: u64,
     /// Beats of the sweep while it lingers between burying and healing.
@@ -109,10 +107,10 @@ impl Rehearsal {
 
     /// A look at the narinfos that are left after burying.
     fn narinfos_left(&self) -> Cost {
-        if self.n_condemned_keys == 0 {
+        if self.n_condemned == 0 {
             return self.narinfos();
         }
-        let n_left = self.n_narinfo_keys.saturating_sub(self.n_condemned_keys);
+        let n_left = self.n_narinfo_keys.saturating_sub(self.n_condemned);
         Cost {
             n_lists: pages(n_left).min(self.n_narinfo_pages),
             bytes_out: n_left * LISTED_BYTES,
