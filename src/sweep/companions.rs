@@ -30,7 +30,10 @@ use crate::{
         object_key::{BODY_PREFIX, LEDGER_PREFIX, ObjectKey},
         store_path::HashPart,
     },
-    plan::bodies::{self, Belongs, Companion, CompanionVerdict, Kind},
+    plan::{
+        bodies::{self, Belongs, Companion, CompanionVerdict, Kind},
+        check::Judged,
+    },
     tomb::Books,
 };
 
@@ -59,7 +62,7 @@ impl Context {
         if done.has_deleted || !done.finished.is_empty() {
             companions.extend(self.families(sight, done.books.now).await?);
         }
-        let mut going = self.going(sight, done.books, done.finished, companions);
+        let mut going = self.going(sight, done.books, done.finished, companions)?;
         let unnamed = unnamed(&going, done.doomed);
         let rehearsal = &mut report.rehearsal;
         rehearsal.n_companions = count(going.len());
@@ -67,16 +70,16 @@ impl Context {
         rehearsal.n_later_doom_lists = count(self.doom_chunks(&unnamed).count());
         if !going.is_empty() && !self.is_dry_run() {
             report.has_begun = true;
-            let look = self.look_at_companions(report, sight, done, (going, &unnamed));
+            let going_on = (going.into_inner(), unnamed.as_slice());
+            let look = self.look_at_companions(report, sight, done, going_on);
             going = look.await?;
             let keys: Vec<ObjectKey> = going.iter().map(|one| one.key.clone()).collect();
             let deletion = self.delete(&keys).await?;
-            let left = self.settle(deletion).await?;
-            going.retain(|one| !left.iter().any(|left| left.key == one.key));
-            report.not_deleted.extend(left);
+            report.not_deleted.extend(self.settle(deletion).await?);
         }
-        let keys = going.into_iter().map(|companion| companion.key);
-        report.companions = keys.collect();
+        let left: HashSet<&ObjectKey> = report.not_deleted.iter().map(|left| &left.key).collect();
+        let gone = going.iter().map(|one| &one.key);
+        report.companions = gone.filter(|key| !left.contains(key)).cloned().collect();
         report.companions.sort();
         Ok(!unnamed.is_empty() && !self.is_dry_run())
     }
@@ -90,7 +93,7 @@ impl Context {
         sight: &mut Sight,
         done: &Done<'_>,
         (going, unnamed): (Vec<Companion>, &[Doomed]),
-    ) -> Result<Vec<Companion>, Error> {
+    ) -> Result<Judged<Vec<Companion>>, Error> {
         let mut newer = None;
         if !unnamed.is_empty() {
             let n_lists = self.doom_chunks(done.doomed).count();
@@ -110,25 +113,25 @@ impl Context {
         // Another path's may have been written over it: a build id may be that of several.
         let files = families.into_iter().map(|one| (one.key, one.modified));
         again.extend(self.read_companions(files.collect()).await?);
-        Ok(self.going(sight, books, done.finished, again))
+        self.going(sight, books, done.finished, again)
     }
 
-    /// Returns what is to be deleted, by one look.
+    /// Returns what is to be deleted, by one look, and judged by it.
     fn going(
         &self,
         sight: &Sight,
         books: &Books,
         finished: &[RunId],
         companions: Vec<Companion>,
-    ) -> Vec<Companion> {
+    ) -> Result<Judged<Vec<Companion>>, Error> {
         let mut seen = journals(books, sight, &self.request.run);
         seen.retain(|journal| !finished.contains(journal.run));
         let look = self.look(sight, &seen, &[], books.now);
         let verdicts = bodies::companions(&look, &companions);
         let both = companions.into_iter().zip(verdicts);
-        both.filter(|(_, verdict)| *verdict == CompanionVerdict::Delete)
-            .map(|(companion, _)| companion)
-            .collect()
+        let going = both.filter(|(_, verdict)| *verdict == CompanionVerdict::Delete);
+        let going = going.map(|(companion, _)| companion).collect();
+        Ok(Judged::companions(&look, going)?)
     }
 
     /// Reads the old files of the families: what each belongs to stands in it.

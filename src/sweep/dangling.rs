@@ -27,7 +27,8 @@ use crate::{
     },
     nix::{object_key::ObjectKey, store_path::HashPart},
     plan::{
-        bodies::{self, BodySet},
+        bodies::{self, BodySet, DanglingPlan},
+        check::Judged,
         heal,
         sweep::IntentSeen,
     },
@@ -62,6 +63,7 @@ impl Context {
         let look = self.look(sight, &seen, &[], books.now);
         let guard = self.request.settings.config.guard_percent;
         let plan = bodies::dangling(&look, &nodes, guard);
+        let plan = Judged::dangling(&look, &nodes, guard, plan)?;
         if plan.is_over_guard {
             report.warnings.push(Warning::ManyDangling(nodes.len()));
         }
@@ -88,9 +90,7 @@ impl Context {
             let journal = self.condemn(run, &sight.found.census, &condemned).await?;
             let left_out = journal.left_out.iter().cloned();
             fates.extend(left_out);
-            let buried = self
-                .bury_dangling(report, sight, &plan.levels, &journal)
-                .await?;
+            let buried = self.bury_dangling(report, sight, &plan, &journal).await?;
             fates.extend(buried);
         }
         let census = &sight.found.census;
@@ -170,7 +170,7 @@ impl Context {
         &self,
         report: &mut Report,
         sight: &mut Sight,
-        levels: &[Vec<Node>],
+        plan: &Judged<DanglingPlan>,
         journal: &Journal,
     ) -> Result<BTreeMap<Node, Fate>, Error> {
         // Intents, then roots: of a copy that ends meanwhile one of the two is seen.
@@ -200,7 +200,7 @@ impl Context {
             }
         }
         let mut all = Deletion::default();
-        for level in levels {
+        for level in &plan.levels {
             let mut open = Vec::new();
             for node in level.iter().copied().filter(|node| written.contains(node)) {
                 let is_relied = relied.contains(&census.part(node))

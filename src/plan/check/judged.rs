@@ -7,13 +7,13 @@
 
 use std::ops::Deref;
 
-use super::{Broken, burial, copy, deletion, heal, rewrite, sweep};
+use super::{Broken, burial, companions, copy, dangling, deletion, heal, rewrite, sweep};
 use crate::{
-    graph::Graph,
+    graph::{Graph, Node},
     ledger::doom::Doomed,
     nix::{narinfo::NarInfo, object_key::ObjectKey, path_info::PathInfo, store_path::StoreDir},
     plan::{
-        bodies::{BodySeen, Look},
+        bodies::{BodySeen, Companion, DanglingPlan, Look},
         copy::{CopyPlan, Policy, Presence},
         heal::{HealPlan, HealScene},
         sweep::{Fresh, Scene, SpareList, SweepPlan},
@@ -89,6 +89,27 @@ impl Judged<Vec<Doomed>> {
     ) -> Result<Self, Broken> {
         deletion(look, &doomed, found)?;
         Ok(Self(doomed))
+    }
+}
+
+impl Judged<DanglingPlan> {
+    /// Passes which narinfos go that have lost what they need, of those that were asked about (S8f).
+    pub fn dangling(
+        look: &Look<'_>,
+        asked: &[Node],
+        guard_percent: u8,
+        plan: DanglingPlan,
+    ) -> Result<Self, Broken> {
+        dangling(look, asked, guard_percent, &plan)?;
+        Ok(Self(plan))
+    }
+}
+
+impl Judged<Vec<Companion>> {
+    /// Passes what goes that lay beside paths and bodies, by the last look at them (S9).
+    pub fn companions(look: &Look<'_>, going: Vec<Companion>) -> Result<Self, Broken> {
+        companions(look, &going)?;
+        Ok(Self(going))
     }
 }
 

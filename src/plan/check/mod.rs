@@ -5,13 +5,15 @@
 //! carried out.
 //!
 //! In come the scene that the planner saw and the plan that it made of it; out comes a [`Judged`] plan,
-//! without which nothing is carried out, or the first rule that is broken. The rules themselves head the file of each kind of plan.
+//! without which nothing is carried out, or the first rule that is broken. The rules themselves head the
+//! file of each kind of plan.
 
 mod alive;
 mod copy;
 mod deletion;
 mod heal;
 mod judged;
+mod leftover;
 mod roots;
 mod sign;
 mod sweep;
@@ -27,6 +29,7 @@ pub use self::copy::copy;
 pub use self::deletion::deletion;
 pub use self::heal::heal;
 pub use self::judged::Judged;
+pub use self::leftover::{companions, dangling};
 pub use self::sign::rewrite;
 pub use self::sweep::{burial, sweep};
 

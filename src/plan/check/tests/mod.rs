@@ -2,6 +2,7 @@
 
 mod heal;
 mod laws;
+mod leftover;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -380,8 +381,7 @@ impl Default for Deletion {
 }
 
 impl Deletion {
-    /// Judges a list of these bodies; those with a `?` have no path.
-    fn judge(&self, doomed: &str) -> Result<(), Broken> {
+    fn look<T>(&self, judge: impl FnOnce(&Look<'_>) -> T) -> T {
         let entry = |name: &str| Entry {
             part: part(name),
             body: body(name),
@@ -406,7 +406,7 @@ impl Deletion {
             journal(&other_run, &other, days_ago(3)),
         ];
         let census = census(self.cache);
-        let look = Look {
+        judge(&Look {
             now: now(),
             census: &census,
             is_readable: self.is_readable,
@@ -416,7 +416,11 @@ impl Deletion {
             named: &self.named,
             orphans: &BTreeMap::from([(body("orphan"), days_ago(self.days_noted).into())]),
             ages: AGES,
-        };
+        })
+    }
+
+    /// Judges a list of these bodies; those with a `?` have no path.
+    fn judge(&self, doomed: &str) -> Result<(), Broken> {
         let line = |name: &str| {
             let own = name.trim_end_matches('?');
             Doomed {
@@ -428,7 +432,7 @@ impl Deletion {
         let modified = days_ago(self.days_written);
         let seen =
             |key: &ObjectKey| (*key != body("away")).then_some(BodySeen { size: 1, modified });
-        deletion(&look, &doomed, seen)
+        self.look(|look| deletion(look, &doomed, seen))
     }
 }
 
