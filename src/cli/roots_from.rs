@@ -8,8 +8,8 @@
 //! - a folder, such as `/nix/var/nix/gcroots`: every link in it, and in its folders, that leads to a store
 //!   path, and what its `profiles` leads to. As for Nix, a link that leads nowhere keeps nothing alive.
 //!
-//! Doubt keeps: a line that is no store path, a folder that cannot be read and a list of nothing are errors,
-//! since a sweep with fewer roots than meant deletes more than meant.
+//! Doubt keeps: a line that is no store path, a folder that cannot be read, a link that cannot be followed
+//! and a list of nothing are errors, since a sweep with fewer roots than meant deletes more than meant.
 
 use std::{
     collections::BTreeSet,
@@ -153,7 +153,7 @@ fn links(store: &StoreConfig, top: &Path) -> Result<BTreeSet<StorePath>, Failure
             let entry = entry.map_err(failed)?;
             let kind = entry.file_type().map_err(failed)?;
             if kind.is_symlink() {
-                paths.extend(store_path_of_file(store, &entry.path()));
+                paths.extend(lead(store, &entry.path())?);
             } else if kind.is_dir() && depth < MAX_DEPTH {
                 open.push((entry.path(), depth + 1));
             } else if kind.is_dir() {
@@ -165,6 +165,25 @@ fn links(store: &StoreConfig, top: &Path) -> Result<BTreeSet<StorePath>, Failure
         }
     }
     Ok(paths)
+}
+
+/// Returns the store path that a link leads to, if it leads to one.
+///
+/// One that cannot be followed to its end, such as into a closed home folder, may keep anything alive.
+fn lead(store: &StoreConfig, link: &Path) -> Result<Option<StorePath>, Failure> {
+    if let Some(path) = store_path_of_file(store, link) {
+        return Ok(Some(path));
+    }
+    let is_stale = |kind| matches!(kind, io::ErrorKind::NotFound | io::ErrorKind::NotADirectory);
+    match fs::metadata(link) {
+        Err(error) if !is_stale(error.kind()) => {
+            Err(error::of_file("read roots from", link, &error).hint(
+                "nobody knows what it keeps alive: sweep as a user who may follow it, or name a list of \
+                 store paths",
+            ))
+        }
+        Ok(_) | Err(_) => Ok(None),
+    }
 }
 
 #[cfg(test)]
@@ -226,5 +245,19 @@ mod tests {
         assert_eq!(read("gcroots/").unwrap(), read("gcroots").unwrap());
         fs::create_dir(at("none")).unwrap();
         assert!(read("none").is_err());
+    }
+
+    #[test]
+    fn a_link_that_cannot_be_followed_is_not_taken_for_stale() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        symlink(format!("/nix/store/{HELLO}"), at("system")).unwrap();
+        // As good as a closed folder, which is open to root.
+        symlink(format!("/{}/result", "x".repeat(300)), at("user")).unwrap();
+        let top = folder.path().to_str().unwrap();
+        let refused = read(&StoreDir::default(), top).unwrap_err();
+        assert!(refused.message.contains("/user`"), "{refused:?}");
+        fs::remove_file(at("user")).unwrap();
+        assert_eq!(names(&read(&StoreDir::default(), top).unwrap()), [HELLO]);
     }
 }
