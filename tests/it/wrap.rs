@@ -485,6 +485,29 @@ async fn bodies_are_sent_no_faster_than_people_want() {
     assert_eq!(began.elapsed().as_secs(), 10);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_beat_does_not_wait_behind_bodies_that_are_sent_slowly() {
+    let caps = Caps {
+        max_requests: 64,
+        upload_bytes_per_s: Some(1000),
+    };
+    let backend = Limiting::new(Arc::new(memory()), caps, waits());
+    let began = Instant::now();
+    let (body, beat) = (key("nar/body"), key("narhaul/intents/1/beat"));
+    let options = PutOptions::default();
+    let sent = backend.put(&body, Bytes::from(vec![0; 3_600_000]), &options);
+    let told = async {
+        backend
+            .put(&beat, Bytes::from("beat"), &options)
+            .await
+            .unwrap();
+        began.elapsed().as_secs()
+    };
+    let (sent, told) = futures::join!(sent, told);
+    sent.unwrap();
+    assert_eq!((told, began.elapsed().as_secs()), (0, 3600));
+}
+
 #[tokio::test]
 async fn a_dry_run_reads_and_never_writes() {
     let memory = memory();
