@@ -130,7 +130,7 @@ fn of_refusal(site: &Site, refusal: &Refusal) -> Failure {
                 Size(totals.bytes_condemned),
                 Size(totals.bytes),
             ))
-            .hint(format!("see what would go: `narhaul sweep '{url}' --dry-run --guard 100%`"))
+            .hint("see what would go: the same command with `--dry-run`")
             .hint(format!("if it is right, let it pass this once: `--guard {}%`", share(totals)))
         }
     }

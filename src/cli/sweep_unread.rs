@@ -130,8 +130,8 @@ fn hints(about: About<'_>, report: &Report) -> Vec<String> {
     };
     let narinfo = first(false).map(|item| {
         format!(
-            "what they refer to would look dead; if they stay unreadable, look at `{}`, and copy the \
-             path again or remove that object",
+            "what they refer to would look dead; if they stay unreadable, look at `{}`, remove that \
+             object, and copy the path again",
             item.key
         )
     });

@@ -145,7 +145,7 @@ fn what_a_sweep_buries_can_be_looked_at_and_put_back() {
     --- stderr
     error: refusing to bury 1 of 2 paths ([SIZE] of [SIZE]): the guard is 20 %
 
-    hint: see what would go: `narhaul sweep 'file://[DIR]/served' --dry-run --guard 100%`
+    hint: see what would go: the same command with `--dry-run`
     hint: if it is right, let it pass this once: `--guard 50%`
     --- exit 4
     ");
@@ -583,7 +583,7 @@ fn mistakes_in_a_sweep_are_explained() {
     error: nothing was taken out of `file://[DIR]/served`: 1 narinfo could not be read
     cause: `0c5b8vw40dy178xlpddw65q9gf1h2186.narinfo`: it is no narinfo: no `URL`
 
-    hint: what they refer to would look dead; if they stay unreadable, look at `0c5b8vw40dy178xlpddw65q9gf1h2186.narinfo`, and copy the path again or remove that object
+    hint: what they refer to would look dead; if they stay unreadable, look at `0c5b8vw40dy178xlpddw65q9gf1h2186.narinfo`, remove that object, and copy the path again
     --- exit 3
     ");
 }

@@ -306,7 +306,7 @@ fn a_sweep_that_comes_to_doubt_after_it_has_buried_is_no_success() {
     error: the sweep of `file://[DIR]/served` was not finished: 1 narinfo could not be read
     cause: `0c5b8vw40dy178xlpddw65q9gf1h2186.narinfo`: it is no narinfo: no `URL`
 
-    hint: what they refer to would look dead; if they stay unreadable, look at `0c5b8vw40dy178xlpddw65q9gf1h2186.narinfo`, and copy the path again or remove that object
+    hint: what they refer to would look dead; if they stay unreadable, look at `0c5b8vw40dy178xlpddw65q9gf1h2186.narinfo`, remove that object, and copy the path again
     --- exit 3
     ");
     let page = cache.world.read("page.html");
