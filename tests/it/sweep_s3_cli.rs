@@ -6,11 +6,15 @@ use std::time::Duration;
 use narhaul::{
     backend::{Expiry, Known, Lifecycle, Noncurrent, Rules, Versioning, memory::Memory},
     clock::Clock,
+    nix::{object_key::ObjectKey, store_path::StorePath},
     plan::cost::{AWS, Cost},
     serve::{Config, Server},
 };
 
-use crate::support::{output::Output, world::World};
+use crate::{
+    support::{nix_store::Store, output::Output, world::World},
+    sweep_cli::words,
+};
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -20,8 +24,7 @@ pub(crate) struct Bucket {
     config: Config,
     pub(crate) url: String,
     pub(crate) memory: Memory,
-    /// Dropping it ends it.
-    _server: Server,
+    server: Server,
 }
 
 impl Bucket {
@@ -43,7 +46,7 @@ impl Bucket {
             url: format!("s3://nix-cache?endpoint={}", server.endpoint()),
             config,
             memory,
-            _server: server,
+            server,
         }
     }
 
@@ -80,6 +83,22 @@ impl Bucket {
                     self.memory.plant(key.to_str().unwrap(), bytes);
                 }
             }
+        }
+    }
+
+    /// Puts a path of a store there with what it needs, and leaves no record of it.
+    fn push_from(&self, store: &Store, path: &StorePath) {
+        let (root, path) = (
+            store.root.path().to_str().unwrap(),
+            format!("/nix/store/{path}"),
+        );
+        let what = ["copy", "--quiet", "--unsigned", "--store", root, &path];
+        let to = ["--group", "passing", "--to", &self.url];
+        self.narhaul(&[&what[..], &to].concat()).success();
+        let mut names = self.memory.names();
+        names.retain(|name| name.starts_with("narhaul/roots/passing/"));
+        for record in names {
+            self.memory.remove(&record);
         }
     }
 
@@ -175,6 +194,59 @@ async fn a_bucket_with_versions_is_told_so_and_a_sweep_of_it_is_taken_back() {
     let undone = report_of(&undone);
     assert_eq!(undone["putBack"].as_array().unwrap().len(), 1);
     assert_eq!(undone["lost"], serde_json::json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_that_may_not_be_deleted_is_named_and_stays_with_what_it_needs() {
+    let bucket = Bucket::new().await;
+    let store = Store::new();
+    let path = |name: &str| format!("{name:0<32}-{name}").parse::<StorePath>().unwrap();
+    let (app, lib) = (path("app"), path("lib"));
+    store.add_file(&lib, b"library", &[]);
+    store.add_file(&app, b"program", &[&lib]);
+    bucket.push_from(&store, &app);
+    bucket.push("old");
+    bucket.memory.age("", DAY * 40);
+    bucket.copy("new", "g");
+    let narinfo = |path: &StorePath| ObjectKey::narinfo(path.hash_part());
+    let is_there = |path: &StorePath| bucket.memory.stored(narinfo(path).as_str()).is_some();
+    let locked = format!(
+        r#"{{"Statement": [
+            {{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}},
+            {{"Effect": "Deny", "Action": "s3:DeleteObject", "Resource": "arn:aws:s3:::nix-cache/{}"}}
+        ]}}"#,
+        narinfo(&app)
+    );
+    bucket.server.restrict_key(Some(&locked)).unwrap();
+    let swept = bucket.sweep(&["--guard", "90%"]);
+    insta::assert_snapshot!(words(&swept), @r"
+    --- stderr
+    swept `s3://nix-cache`: 1 path buried; 3 paths stay; [TIME]
+    [SIZE] come free when the grace of 31 days is over
+    until then this puts everything back: `narhaul sweep 's3://nix-cache?endpoint=http://127.0.0.1:[PORT]' --undo [RUN]`
+    1 path stays after all: something that stays needs it
+    error: 1 object of `s3://nix-cache` could not be deleted
+    cause: `app00000000000000000000000000000.narinfo`: cannot delete `app00000000000000000000000000000.narinfo`: access denied (AccessDenied)
+
+    hint: these credentials need `s3:DeleteObject` here; `profile=` in the URL or AWS_ACCESS_KEY_ID chooses others
+    hint: no closure is broken; run the same command again to continue
+    --- exit 3
+    ");
+    assert!(is_there(&app) && is_there(&lib), "the one needs the other");
+    let n_narinfos = bucket
+        .memory
+        .names()
+        .iter()
+        .filter(|name| name.ends_with(".narinfo"))
+        .count();
+    assert_eq!(n_narinfos, 3, "`old` is gone");
+    bucket.server.restrict_key(None).unwrap();
+    let swept = report_of(&bucket.sweep(&["--guard", "90%", "--json"]).success());
+    assert_eq!(
+        (&swept["buried"], &swept["notDeleted"]),
+        (&2.into(), &serde_json::json!([]))
+    );
+    assert!(!is_there(&app) && !is_there(&lib));
 }
 
 /// The requests of a run by the kinds that providers bill.
