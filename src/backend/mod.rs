@@ -49,6 +49,9 @@ pub use self::{
 };
 use crate::nix::{hash::Sha256, object_key::ObjectKey};
 
+/// S3's limit on keys in one delete, which MinIO enforces.
+pub const DELETE_BATCH: usize = 1000;
+
 /// Keeps objects.
 #[async_trait]
 pub trait Backend: Debug + Send + Sync + 'static {

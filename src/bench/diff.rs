@@ -94,7 +94,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::{
-        super::report::{FORMAT, Machine, Phase, Run, Workload},
+        super::report::{FORMAT, Machine, Phase, Run, Total, Workload},
         *,
     };
 
@@ -150,6 +150,7 @@ mod tests {
             ],
             tuned: None,
             compared: Vec::new(),
+            total: Total::default(),
         }
     }
 

@@ -40,14 +40,19 @@ use self::{
     ground::Ground,
     loops::Answers,
     operations::Load,
-    report::{Ceiling, Machine, Micros, Phase, Report, Requests, Run, Workload},
+    report::{Ceiling, Machine, Micros, Phase, Report, Requests, Run, Sent, Total, Workload},
     tune::Spent,
     watch::{Seen, Stack},
 };
 use crate::{
     backend::{
         self, Backend,
-        wrap::{count::Verb, limit::Caps, measure::Measured, retry::Policy},
+        wrap::{
+            count::{Counting, Counts, Reading, Verb},
+            limit::Caps,
+            measure::Measured,
+            retry::Policy,
+        },
     },
     clock::Clock,
     copy,
@@ -210,9 +215,11 @@ pub async fn run(
     connections: Connections,
     stop: Stop,
 ) -> Result<Report, Error> {
+    let (clock, counts) = (request.clock.clone(), Arc::new(Counts::default()));
+    let began = clock.elapsed();
     let bench = Bench {
         connections: Told(connections),
-        base,
+        base: Arc::new(Counting::new(base, Arc::clone(&counts))),
         request,
         stop,
     };
@@ -223,7 +230,21 @@ pub async fn run(
     let left = ground.leave().await;
     let report = measured?;
     left?;
-    Ok(report)
+    Ok(Report {
+        total: Total {
+            seconds: clock.elapsed().saturating_sub(began).as_secs_f64(),
+            sent: sent(&counts),
+        },
+        ..report
+    })
+}
+
+fn sent(counts: &Counts) -> BTreeMap<String, Sent> {
+    let used = counts.used();
+    let sent = used.map(|(verb, Reading { requests, bytes })| {
+        (verb.name().to_owned(), Sent { requests, bytes })
+    });
+    sent.collect()
 }
 
 async fn measure(bench: &Bench, ground: &Ground) -> Result<Report, Error> {
@@ -272,6 +293,7 @@ async fn measure(bench: &Bench, ground: &Ground) -> Result<Report, Error> {
         phases: phases.finish(),
         tuned,
         compared,
+        total: Total::default(),
     })
 }
 

@@ -39,6 +39,29 @@ pub struct Report {
     /// What other programs took for the same closure, by turns; the first is narhaul.
     #[serde(default)]
     pub compared: Vec<Compared>,
+    /// All that the bench took, with what is part of no phase: warming up, looking around, cleaning up.
+    #[serde(default)]
+    pub total: Total,
+}
+
+/// All that a bench took, as somebody sees it who watches from outside.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Total {
+    /// How long it took.
+    pub seconds: f64,
+    /// What was sent, by verb.
+    pub sent: BTreeMap<String, Sent>,
+}
+
+/// What was sent of a kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Sent {
+    /// Requests, those that failed or were not waited for among them.
+    pub requests: u64,
+    /// Bytes of the bodies that they sent or brought.
+    pub bytes: u64,
 }
 
 /// What a program took.

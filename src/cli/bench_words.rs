@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use crate::{
     bench::{
         diff::{Line, Verdict},
-        report::{Ceiling, Figure, Limiter, Micros, Phase, Report, Requests, float},
+        report::{Ceiling, Figure, Limiter, Micros, Phase, Report, Requests, Total, float},
         stats::Sample,
     },
     cli::{
@@ -84,7 +84,24 @@ pub fn report(report: &Report) -> String {
         text.push_str(&rival_words::compared(&report.compared));
     }
     text.push_str(&limits(report));
+    text.push_str(&total(&report.total));
     text
+}
+
+/// All that the bench took.
+fn total(total: &Total) -> String {
+    let n_requests = total.sent.values().map(|sent| sent.requests).sum();
+    let puts = ["put", "part"].iter();
+    let bytes = puts
+        .filter_map(|verb| total.sent.get(*verb))
+        .map(|sent| sent.bytes)
+        .sum();
+    format!(
+        "in all: {}, {} sent, {:.1} s\n",
+        Count(n_requests, "request"),
+        Size(bytes),
+        total.seconds,
+    )
 }
 
 /// What the times of single requests are of.
@@ -376,7 +393,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::bench::report::{Answers, FORMAT, Machine, Run, Workload};
+    use crate::bench::report::{Answers, FORMAT, Machine, Run, Sent, Workload};
 
     fn micros(p50: u64) -> Micros {
         Micros {
@@ -438,6 +455,14 @@ mod tests {
             }],
             tuned: None,
             compared: Vec::new(),
+            total: Total {
+                seconds: 61.25,
+                sent: BTreeMap::from([
+                    ("put".to_owned(), sent(1000, 3 << 20)),
+                    ("part".to_owned(), sent(1, 2 << 20)),
+                    ("get".to_owned(), sent(79, 1 << 30)),
+                ]),
+            },
         }
     }
 
@@ -456,7 +481,12 @@ mod tests {
 
         median and percentiles are of each attempt, at a server that is fully loaded
         limiter: nothing was cut, and up to 64 requests at once were allowed
+        in all: 1080 requests, 5.00 MiB sent, 61.3 s
         ");
+    }
+
+    fn sent(requests: u64, bytes: u64) -> Sent {
+        Sent { requests, bytes }
     }
 
     #[test]
@@ -478,6 +508,7 @@ mod tests {
         500 requests were due in a second; median and percentiles are from then to the answer
         `put`: 12 of 4000 requests were never begun, so long was the queue; they count with what they had waited
         limiter: `put` went up to 40 requests at once, was cut 6 times because the server asked to slow down and 2 times because bodies did not arrive in their time, and ended at 11 at once and 190 a second
+        in all: 1080 requests, 5.00 MiB sent, 61.3 s
         ");
     }
 }

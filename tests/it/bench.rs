@@ -5,7 +5,11 @@
 
 use std::fs;
 
-use narhaul::bench::{report::Report, tune::Outcome};
+use narhaul::{
+    backend::wrap::count::Verb,
+    bench::{report::Report, tune::Outcome},
+    serve::Config,
+};
 
 use crate::support::{
     output::Output,
@@ -107,6 +111,43 @@ fn without_a_url_the_embedded_server_is_measured_slow_as_it_is_asked_to_be() {
         assert!(requests.n > 0 && requests.errors.is_empty());
     }
     assert!(run.success().stdout.contains("put"));
+}
+
+/// The server counts what comes in; the bench has gone by then, so nothing can be corrected by it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bench_tells_all_that_it_has_sent_as_the_server_has_counted_it() {
+    let world = World::new();
+    let config = Config::default();
+    let server = narhaul::serve::Server::start(config.clone()).await.unwrap();
+    let memory = server.add_memory_bucket("nix-cache");
+    let url = format!("s3://nix-cache?endpoint={}", server.endpoint());
+    let args = [
+        "bench",
+        &url,
+        "--paths",
+        "4",
+        "--repetitions",
+        "2",
+        "--seconds",
+        "1",
+        "--yes",
+    ];
+    let run = world
+        .narhaul(args)
+        .args(["--out", "r.json"])
+        .env("AWS_ACCESS_KEY_ID", &config.access_key)
+        .env("AWS_SECRET_ACCESS_KEY", &config.secret_key);
+    tokio::task::block_in_place(|| run.run()).success();
+    let told = Report::parse(&world.read("r.json")).unwrap().total;
+    for verb in [Verb::Put, Verb::Delete, Verb::List, Verb::Get] {
+        let came = memory.counts().read(verb);
+        let sent = told.sent[verb.name()];
+        assert_eq!(sent.requests, came.requests, "{verb:?}");
+        if verb == Verb::Put {
+            assert_eq!(sent.bytes, came.bytes);
+        }
+    }
+    assert!(told.seconds > 2.0);
 }
 
 #[test]

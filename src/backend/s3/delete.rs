@@ -13,12 +13,9 @@ use super::{
     watch::ContentMd5,
 };
 use crate::{
-    backend::{DELETING, Error, Fence, Kind},
+    backend::{DELETE_BATCH, DELETING, Error, Fence, Kind},
     nix::object_key::ObjectKey,
 };
-
-/// S3's limit on keys in one delete, which MinIO enforces.
-const DELETE_BATCH: usize = 1000;
 
 /// How many delete batches go out at once; more gained nothing on MinIO and Garage.
 const DELETE_BATCHES_AT_ONCE: usize = 4;

@@ -11,7 +11,10 @@ use std::sync::{
 };
 
 use super::around::{Around, Asked, Attempt};
-use crate::backend::{Backend, Error, Kind};
+use crate::{
+    backend::{Backend, DELETE_BATCH, Error, Fence, Kind},
+    nix::object_key::ObjectKey,
+};
 
 /// What a back end is asked for: one for each of its methods that cost a request. Reading a part of an
 /// object is reading it.
@@ -270,6 +273,23 @@ impl Around for Counting {
         let done = attempt().await;
         if matches!(&done, Err(error) if error.kind == Kind::TooLate) {
             self.counts.take_back(asked.verb, asked.bytes);
+        }
+        done
+    }
+
+    async fn delete_around(
+        &self,
+        keys: &[ObjectKey],
+        fence: Option<&Fence>,
+    ) -> Result<Vec<(ObjectKey, Error)>, Error> {
+        let n_batches = keys.len().div_ceil(DELETE_BATCH);
+        for _ in 0..n_batches {
+            self.counts.add(Verb::Delete, 0);
+        }
+        let done = self.inner.delete(keys, fence).await;
+        // Of several batches nobody knows which came too late.
+        if n_batches == 1 && matches!(&done, Err(error) if error.kind == Kind::TooLate) {
+            self.counts.take_back(Verb::Delete, 0);
         }
         done
     }

@@ -236,7 +236,7 @@ impl Limiting {
         done: Result<T, Error>,
     ) -> Result<T, Error> {
         match &done {
-            Err(error) if error.kind == Kind::Throttled => self.slow_down(),
+            Err(error) if error.kind == Kind::Throttled => self.slow_down(&place),
             Err(error) if error.kind == Kind::TimedOut && has_body(asked.verb) => {
                 self.cut(place.n_cuts, Cut::Late);
             }
@@ -250,10 +250,10 @@ impl Limiting {
         done
     }
 
-    fn slow_down(&self) {
+    fn slow_down(&self, place: &Place<'_>) {
         let mut state = self.lock();
         state.is_starting = false;
-        if state.rate.is_refused(self.clock.elapsed()) {
+        if state.rate.is_refused(self.clock.elapsed(), place.since) {
             state.decisions.n_throttled += 1;
         }
     }
@@ -261,7 +261,7 @@ impl Limiting {
     fn is_answered(&self, place: &Place<'_>, asked: Asked<'_>) {
         let now = self.clock.elapsed();
         let mut state = self.lock();
-        state.rate.is_taken(now);
+        state.rate.is_taken(now, place.since);
         let is_too_slow =
             is_small(asked) && state.slowness.is_too_slow(now.saturating_sub(place.since));
         drop(state);
@@ -365,7 +365,7 @@ impl Around for Limiting {
         match &done {
             // S3 can ask to slow down about single keys of an answer that went well.
             Ok(failed) if is_throttled(failed) => {
-                self.slow_down();
+                self.slow_down(&place);
                 done
             }
             _ => self.learn(place, of_deletion(keys, fence), done),

@@ -1,12 +1,14 @@
 //! How many requests a second a server takes, once it has asked to slow down.
 //!
 //! Some servers count requests and refuse those above a number, however few are under way at once. Until
-//! one does, there is no rate. From then on requests go out evenly: at a little less than what the server
-//! took in the last second. The rate comes back to where it was refused within seconds, stays near it for
-//! a while, and then grows faster and faster (the way of CUBIC, RFC 9438, of rates instead of windows), so
-//! that a limit is felt for by few requests and one that is gone is forgotten.
+//! one does, there is no rate. From then on requests go out evenly: first as fast as the server took them at
+//! its best, and less by the share that it refuses. The rate comes back to where it was refused within
+//! seconds, stays near it for a while, and then grows faster and faster (the way of CUBIC, RFC 9438, of rates
+//! instead of windows), so that a limit is felt for by few requests and one that is gone is forgotten.
 //!
-//! Single refusals are noise: up to one in a hundred requests changes nothing.
+//! It goes by shares and not by what was taken in a second, since requests that were refused wait before they
+//! come again, and few may be left to send. Answers to what was sent before the last cut say nothing about
+//! it. Single refusals are noise: up to one in a hundred requests changes nothing.
 //!
 //! Pure: the time comes in as an argument.
 
@@ -15,9 +17,11 @@ use std::time::Duration;
 /// A refusal brings the rate to this share of what the server took.
 const CUT: f64 = 0.95;
 
-/// Nothing is concluded from one second that falls below this share of what was: what answers nothing
-/// at all for a moment comes back.
+/// No cut is deeper than this: what answers nothing at all for a moment comes back.
 const DEEPEST_CUT: f64 = 0.5;
+
+/// So many requests are thought to have been taken beside those that were: a refusal among few says less.
+const DOUBT: f64 = 5.0;
 
 /// So long after a cut the rate is where it was before. Cuts of requests that waited are over by then.
 const RETURN: Duration = Duration::from_secs(4);
@@ -28,7 +32,7 @@ const GROWTH: Duration = Duration::from_secs(10);
 /// Of the last second's requests, this share may be refused.
 const TOLERATED: f64 = 0.01;
 
-/// Between two cuts: what was sent before the first is answered by then, and the next sees what it did.
+/// Between two cuts: what the first has done must show.
 const PATIENCE: Duration = Duration::from_millis(200);
 
 /// How far requests may lag behind their turns and still catch up: timers wake up milliseconds late.
@@ -84,22 +88,31 @@ impl Rate {
         at.saturating_sub(now)
     }
 
-    /// Learns that a request was taken.
-    pub(super) fn is_taken(&mut self, now: Duration) {
-        self.last_second.note(now).taken += 1;
+    /// Learns that a request of some moment was taken.
+    pub(super) fn is_taken(&mut self, now: Duration, sent: Duration) {
+        if self.is_of_now(sent) {
+            self.last_second.note(now).taken += 1;
+        }
     }
 
-    /// Learns that a request was refused; says whether the rate is cut for it.
-    pub(super) fn is_refused(&mut self, now: Duration) -> bool {
+    /// Learns that a request of some moment was refused; says whether the rate is cut for it.
+    pub(super) fn is_refused(&mut self, now: Duration, sent: Duration) -> bool {
+        if !self.is_of_now(sent) {
+            return false;
+        }
         self.last_second.note(now).refused += 1;
-        let (taken, share) = self.last_second.sum(now);
+        let (taken, refused) = self.last_second.sum(now);
         let is_recent = |curve: &Curve| now.saturating_sub(curve.began) < PATIENCE;
-        if share <= TOLERATED || self.curve.as_ref().is_some_and(is_recent) {
+        let is_noise = refused <= TOLERATED * (taken + refused);
+        if is_noise || self.curve.as_ref().is_some_and(is_recent) {
             return false;
         }
         let top = match self.at(now) {
-            Some(rate) => taken.clamp(DEEPEST_CUT * rate, rate),
-            None => taken,
+            Some(rate) => {
+                let share = refused / (taken + refused + DOUBT);
+                rate * (1.0 - share).max(DEEPEST_CUT)
+            }
+            None => self.last_second.best(),
         };
         let top = top.max(LEAST);
         self.curve = Some(Curve {
@@ -107,7 +120,13 @@ impl Rate {
             low: (CUT * top).max(LEAST),
             began: now,
         });
+        self.last_second = LastSecond::default();
         true
+    }
+
+    /// Whether what was sent at some moment was sent at today's rate.
+    fn is_of_now(&self, sent: Duration) -> bool {
+        self.curve.is_none_or(|curve| sent >= curve.began)
     }
 }
 
@@ -120,8 +139,6 @@ const N_SLOTS: usize = 10;
 #[derive(Clone, Debug, Default)]
 struct LastSecond {
     slots: [Slot; N_SLOTS],
-    /// When the first request was answered.
-    began: Option<Duration>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -138,7 +155,6 @@ fn number(now: Duration) -> u64 {
 
 impl LastSecond {
     fn note(&mut self, now: Duration) -> &mut Slot {
-        self.began.get_or_insert(now);
         let number = number(now);
         let place = usize::try_from(number).unwrap_or_default() % N_SLOTS;
         let slot = &mut self.slots[place];
@@ -151,7 +167,7 @@ impl LastSecond {
         slot
     }
 
-    /// Returns how many requests were taken, per second, and the share of the refused ones.
+    /// Returns how many requests were taken and refused.
     fn sum(&self, now: Duration) -> (f64, f64) {
         let newest = number(now);
         let is_of_it = |slot: &&Slot| newest - slot.number.min(newest) < 10;
@@ -160,13 +176,13 @@ impl LastSecond {
             taken += f64::from(slot.taken);
             refused += f64::from(slot.refused);
         }
-        let into_slot =
-            Duration::from_nanos(now.subsec_nanos().into()).as_millis() % SLOT.as_millis();
-        let whole = SLOT * 9 + Duration::from_millis(u64::try_from(into_slot).unwrap_or_default());
-        let since = now.saturating_sub(self.began.unwrap_or(now));
-        // A first answer alone says nothing yet about a second.
-        let span = whole.min(since).max(SLOT).as_secs_f64();
-        (taken / span, refused / (taken + refused).max(1.0))
+        (taken, refused)
+    }
+
+    /// Returns how many requests a second were taken in the best of its slots.
+    fn best(&self) -> f64 {
+        let most = self.slots.iter().map(|slot| slot.taken).max();
+        f64::from(most.unwrap_or_default()) / SLOT.as_secs_f64()
     }
 }
 
@@ -221,6 +237,38 @@ mod tests {
         }
     }
 
+    /// A closed loop of so many clients, each of which waits after a refusal as `retry` does; returns how many
+    /// requests were taken and refused.
+    fn run_closed(
+        rate: &mut Rate,
+        server: &mut Server,
+        n_clients: usize,
+        now: &mut Duration,
+        span: Duration,
+    ) -> (u32, u32) {
+        let (mut taken, mut refused) = (0, 0);
+        let mut ready = vec![(*now, 1_u32); n_clients];
+        let end = *now + span;
+        while *now < end {
+            let next = ready.iter_mut().min_by_key(|(at, _)| *at).unwrap();
+            *now = next.0.max(*now);
+            let sent = *now + rate.take_turn(*now);
+            *now = sent;
+            let answered = sent + Duration::from_micros(300);
+            if server.takes(sent) {
+                rate.is_taken(answered, sent);
+                *next = (answered, 1);
+                taken += 1;
+            } else {
+                rate.is_refused(answered, sent);
+                let bound = Duration::from_millis(100) * (1 << next.1.min(6));
+                *next = (answered + bound.mul_f64(server.rng.random()), next.1 + 1);
+                refused += 1;
+            }
+        }
+        (taken, refused)
+    }
+
     /// Sends without end for `span`, from `now` on; returns how many requests were taken and refused.
     fn run(rate: &mut Rate, server: &mut Server, now: &mut Duration, span: Duration) -> (u32, u32) {
         let end = *now + span;
@@ -228,10 +276,11 @@ mod tests {
         let mut answers = VecDeque::new();
         while *now < end {
             while let Some((_, is_taken)) = answers.pop_front_if(|(at, _)| *at <= *now) {
+                let sent = *now - RTT;
                 if is_taken {
-                    rate.is_taken(*now);
+                    rate.is_taken(*now, sent);
                 } else {
-                    rate.is_refused(*now);
+                    rate.is_refused(*now, sent);
                 }
             }
             *now += rate.take_turn(*now).max(PERIOD);
@@ -269,6 +318,21 @@ mod tests {
             let (used, refused) = shares(per_second, done, span);
             let is_good = used > least_used && refused < most_refused;
             assert!(is_good, "{per_second}: {used} {refused}");
+        }
+    }
+
+    /// A closed loop once ended at half of the limit: those who wait after a refusal send nothing.
+    #[test]
+    fn clients_that_wait_after_refusals_use_the_limit_all_the_same() {
+        for n_clients in [16, 64] {
+            let (mut rate, mut now) = (Rate::default(), SECOND);
+            let mut server = Server::new(200.0);
+            run_closed(&mut rate, &mut server, n_clients, &mut now, 2 * SECOND);
+            let span = 6 * SECOND;
+            let done = run_closed(&mut rate, &mut server, n_clients, &mut now, span);
+            let (used, refused) = shares(200.0, done, span);
+            let is_good = used > 0.93 && refused < 0.02;
+            assert!(is_good, "{n_clients}: {used} {refused}");
         }
     }
 
