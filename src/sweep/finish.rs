@@ -223,10 +223,14 @@ impl Context {
         first.extend(last.keys.iter().filter(|key| is_old(key)).cloned());
         first.extend(expired.iter().cloned());
         report.expired = expired.into_iter().collect();
-        for keys in [first, then] {
+        let mut kept: Vec<ObjectKey> = Vec::new();
+        for mut keys in [first, then] {
+            // What marks a journal stays for as long as anything of it does, so that the next run finds it.
+            keys.retain(|key| !kept.iter().any(|left| are_of_one_run(left, key)));
             report.rehearsal.n_drops += count(keys.len().div_ceil(BATCH));
             if !self.is_dry_run() {
                 let left = self.drop_files(&keys).await?;
+                kept.extend(left.iter().map(|left| left.key.clone()));
                 let left = left.into_iter().map(|left| Warning::Kept {
                     key: left.key,
                     why: left.why,
@@ -322,4 +326,14 @@ impl Context {
         let pins = pins.filter(|pin| is_over(self, pin.until, report.began));
         roots.chain(pins.map(|pin| pin.key.clone())).collect()
     }
+}
+
+/// Whether two files lie in the folder of the same run.
+fn are_of_one_run(one: &ObjectKey, other: &ObjectKey) -> bool {
+    let folder = |key: &ObjectKey| {
+        key.as_str()
+            .rsplit_once('/')
+            .map(|(folder, _)| folder.to_owned())
+    };
+    folder(one) == folder(other)
 }

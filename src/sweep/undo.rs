@@ -212,6 +212,10 @@ impl Context {
     }
 
     /// Makes a journal visible again that a bucket has kept.
+    ///
+    /// A sweep may be dropping these very files: what was there a moment ago may be gone behind this run's
+    /// back. So they are asked for until nothing has to be brought back; a mark without its index would stop
+    /// all sweeps.
     async fn undelete_journal(&self, run: &RunId, report: &mut UndoReport) -> Result<(), Error> {
         let files = [
             JournalFile::Text,
@@ -220,9 +224,13 @@ impl Context {
             JournalFile::Condemned,
         ];
         let keys = files.map(|file| Name::journal(run, file).key());
-        let mut is_back = false;
-        for key in keys {
-            is_back |= self.undelete(&key, report).await?;
+        let (mut is_back, mut has_changed) = (false, true);
+        while has_changed {
+            has_changed = false;
+            for key in &keys {
+                has_changed |= self.undelete(key, report).await?;
+            }
+            is_back |= has_changed;
         }
         if is_back {
             // Its end is no longer true: what it names can be put back.

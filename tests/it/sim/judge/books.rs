@@ -71,7 +71,8 @@ impl Books {
                     JournalFile::Closed => journal.is_closed = true,
                     JournalFile::Doom(number) => {
                         let list = DoomList::decode(body).map_err(bad)?;
-                        journal.dooms.insert(*number, (now, list));
+                        // One that is delivered once more says nothing new.
+                        journal.dooms.entry(*number).or_insert((now, list));
                     }
                     JournalFile::Deleted | JournalFile::Beat => {}
                 }
