@@ -481,7 +481,7 @@ mod tests {
 
         median and percentiles are of each attempt, at a server that is fully loaded
         limiter: nothing was cut, and up to 64 requests at once were allowed
-        in all: 1080 requests, 5.00 MiB sent, 61.3 s
+        in all: 1080 requests, 5.00 MiB sent, 61.2 s
         ");
     }
 
@@ -508,7 +508,7 @@ mod tests {
         500 requests were due in a second; median and percentiles are from then to the answer
         `put`: 12 of 4000 requests were never begun, so long was the queue; they count with what they had waited
         limiter: `put` went up to 40 requests at once, was cut 6 times because the server asked to slow down and 2 times because bodies did not arrive in their time, and ended at 11 at once and 190 a second
-        in all: 1080 requests, 5.00 MiB sent, 61.3 s
+        in all: 1080 requests, 5.00 MiB sent, 61.2 s
         ");
     }
 }
