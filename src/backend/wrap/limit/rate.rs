@@ -112,7 +112,7 @@ impl Rate {
                 let share = refused / (taken + refused + DOUBT);
                 rate * (1.0 - share).max(DEEPEST_CUT)
             }
-            None => self.last_second.best(),
+            None => self.last_second.best(now),
         };
         let top = top.max(LEAST);
         self.curve = Some(Curve {
@@ -139,6 +139,8 @@ const N_SLOTS: usize = 10;
 #[derive(Clone, Debug, Default)]
 struct LastSecond {
     slots: [Slot; N_SLOTS],
+    /// When the first request was answered.
+    began: Option<Duration>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -155,6 +157,7 @@ fn number(now: Duration) -> u64 {
 
 impl LastSecond {
     fn note(&mut self, now: Duration) -> &mut Slot {
+        self.began.get_or_insert(now);
         let number = number(now);
         let place = usize::try_from(number).unwrap_or_default() % N_SLOTS;
         let slot = &mut self.slots[place];
@@ -179,10 +182,15 @@ impl LastSecond {
         (taken, refused)
     }
 
-    /// Returns how many requests a second were taken in the best of its slots.
-    fn best(&self) -> f64 {
+    /// Returns how many requests a second were taken at best: in one slot, or since the first answer.
+    ///
+    /// Rather too many than too few: too many are cut down within a second, and too few grow for many.
+    fn best(&self, now: Duration) -> f64 {
         let most = self.slots.iter().map(|slot| slot.taken).max();
-        f64::from(most.unwrap_or_default()) / SLOT.as_secs_f64()
+        let in_slot = f64::from(most.unwrap_or_default()) / SLOT.as_secs_f64();
+        let since = now.saturating_sub(self.began.unwrap_or(now));
+        let (taken, _) = self.sum(now);
+        in_slot.max(taken / since.clamp(SLOT / 10, SLOT * 10).as_secs_f64())
     }
 }
 
