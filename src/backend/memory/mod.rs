@@ -29,8 +29,8 @@ pub use self::{
     versions::Kept,
 };
 use super::{
-    Backend, Change, Created, Error, Fence, Kind, Known, Limits, ListPage, ListQuery, Object,
-    ObjectMeta, Part, PartChecksum, PutOptions, Rules, Upload,
+    Backend, Change, Created, DELETE_BATCH, Error, Fence, Kind, Known, Limits, ListPage, ListQuery,
+    Object, ObjectMeta, Part, PartChecksum, PutOptions, Rules, Upload,
     wrap::count::{Counts, Verb},
 };
 use crate::{clock::Clock, nix::object_key::ObjectKey};
@@ -491,7 +491,9 @@ impl Backend for Memory {
             fence.check(&format!("delete {} objects", keys.len()))?;
         }
         let now = self.clock.now();
-        self.counts.add(Verb::Delete, 0);
+        for _ in keys.chunks(DELETE_BATCH) {
+            self.counts.add(Verb::Delete, 0);
+        }
         let mut state = self.lock();
         if !state.is_made {
             return Err(Error::new(

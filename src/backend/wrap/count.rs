@@ -287,9 +287,11 @@ impl Around for Counting {
             self.counts.add(Verb::Delete, 0);
         }
         let done = self.inner.delete(keys, fence).await;
-        // Of several batches nobody knows which came too late.
-        if n_batches == 1 && matches!(&done, Err(error) if error.kind == Kind::TooLate) {
-            self.counts.take_back(Verb::Delete, 0);
+        // Which of several batches came too late nobody knows; that it was all of them is usual.
+        if matches!(&done, Err(error) if error.kind == Kind::TooLate) {
+            for _ in 0..n_batches {
+                self.counts.take_back(Verb::Delete, 0);
+            }
         }
         done
     }
