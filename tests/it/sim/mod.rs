@@ -179,7 +179,7 @@ fn no_scene_breaks_a_promise() {
 #[test]
 #[ignore = "real: needs time, minutes of a release build"]
 fn many_colors() {
-    let n_plays = number("SIM_PLAYS", 1000);
+    let n_plays = number("SIM_PLAYS", 20);
     assert_eq!(blame(n_plays), None);
 }
 
@@ -190,11 +190,12 @@ fn one_scene() {
     let at = |name| usize::try_from(number(name, u64::MAX)).unwrap();
     let bug = Bug::ALL.get(at("SIM_BUG")).copied();
     let scene = Scene::ALL.get(at("SIM_SCENE")).copied();
-    let scene = scene.or(bug.map(Bug::scene)).unwrap();
+    let scene = scene.or(bug.map(Bug::scene)).unwrap_or(Scene::ALL[0]);
     let outcome = stage::on_a_thread(|| play::run_scene(seed, scene, bug));
     eprint!("{}", stage::show(&outcome.lines));
     eprintln!("{}", outcome.coverage);
     eprintln!("{scene:?} with {bug:?}: {:?}", outcome.violation);
+    assert!(bug.is_some() || outcome.violation.is_none());
 }
 
 #[test]
