@@ -13,7 +13,7 @@ use narhaul::{
 
 use crate::{
     support::{nix_store::Store, output::Output, world::World},
-    sweep_cli::words,
+    sweep_cli::{FAST, words},
 };
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -103,8 +103,7 @@ impl Bucket {
     }
 
     pub(crate) fn sweep(&self, args: &[&str]) -> Output {
-        let first = ["sweep", &self.url, "--timing", "0.01"];
-        self.narhaul(&[&first[..], args].concat())
+        self.narhaul(&[&["sweep", &self.url], &FAST[..], args].concat())
     }
 }
 
@@ -298,10 +297,8 @@ async fn warnings_at(host: &str, rules: Rules) -> String {
     let (_, server) = bucket.url.split_once('=').unwrap();
     let url = format!("s3://nix-cache?endpoint=http://{host}&region=us-east-1");
     let sweep = || {
-        let args = [
-            "sweep", &url, "--timing", "0.01", "--guard", "50%", "--json",
-        ];
-        let run = bucket.world.narhaul(args);
+        let args = ["sweep", &url, "--guard", "50%", "--json"];
+        let run = bucket.world.narhaul(args).args(FAST);
         let run = run
             .env("AWS_ACCESS_KEY_ID", &bucket.config.access_key)
             .env("AWS_SECRET_ACCESS_KEY", &bucket.config.secret_key)

@@ -10,10 +10,13 @@ use narhaul::{
 };
 use serde_json::Value;
 
-use crate::support::{
-    output::Output,
-    real::{self, Bucket},
-    world::World,
+use crate::{
+    support::{
+        output::Output,
+        real::{self, Bucket},
+        world::World,
+    },
+    sweep_cli::FAST,
 };
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -140,7 +143,7 @@ impl Stage for Embedded {
         &self.kept
     }
     fn sweep_flags(&self) -> Vec<&'static str> {
-        vec!["--timing", "0.01", "--guard", "100%"]
+        [&FAST[..], &["--guard", "100%"]].concat()
     }
     fn as_admin(&self, args: &[&str]) -> Output {
         self.server.restrict_key(None).unwrap();
