@@ -34,7 +34,7 @@ use crate::{
     },
     plan::{
         copy::{Bodies, FoundBody, Grave, Presence},
-        probe::{ProbePlan, Reason},
+        probe::{FirstPage, ProbePlan, Reason},
     },
     source::Source,
     tomb::{Tombstone, restore},
@@ -203,6 +203,7 @@ impl Asker {
         if let Some(plan) = ProbePlan::before_listing(n_paths) {
             return Ok((plan, ListPage::default()));
         }
+        let asked = self.request.clock.elapsed();
         let page = match self.dest.list(&narinfo_query(String::new(), None)).await {
             Ok(page) => page,
             Err(error) if error.kind == Kind::Denied => {
@@ -215,8 +216,14 @@ impl Asker {
             Err(error) => return Err(self.fail(error)),
         };
         let narinfos: Vec<HashPart> = hash_parts(&page).collect();
-        let (n_on_page, last) = (narinfos.len(), narinfos.last().copied());
-        let plan = ProbePlan::after_first_page(n_paths, n_on_page, last, page.token.is_none());
+        let first = FirstPage {
+            n_narinfos: narinfos.len(),
+            last: narinfos.last().copied(),
+            is_whole: page.token.is_none(),
+            took: self.request.clock.elapsed().saturating_sub(asked),
+        };
+        let n_requests = self.request.n_requests;
+        let plan = ProbePlan::after_first_page(n_paths, n_requests, &first);
         Ok((plan, page))
     }
 

@@ -3,9 +3,12 @@
 //! A LIST page answers for a thousand keys and costs what twelve and a half HEADs cost (AWS's prices:
 //! $5 and $0.40 per million); so it pays where the cache is small next to the closure. How large the
 //! cache is, one page tells: hash parts are spread evenly, so a page that ends at fraction *f* of their
-//! range was 1 ∕ *f* of all.
+//! range was 1 ∕ *f* of all. How far away it is, the same page tells. Waiting is weighed as money, too:
+//! of two ways that cost nearly nothing, the faster is the better.
 //!
 //! Not here: asking (`copy::presence`).
+
+use std::time::Duration;
 
 use crate::nix::store_path::HashPart;
 
@@ -15,9 +18,11 @@ const HEADS_PER_PAGE: f64 = 12.5;
 /// Keys in one LIST page: S3's largest.
 const KEYS_PER_PAGE: f64 = 1000.0;
 
-/// From this many pages on, one listing for each of the 32 letters that a hash part can begin with
-/// takes hardly more requests than one listing of all, and a 32nd of its time.
-const MANY_PAGES: f64 = 64.0;
+/// What a second of waiting is worth, in HEADs: $0.0001, which is what a machine of eight cores costs.
+const HEADS_PER_SECOND: f64 = 250.0;
+
+/// The letters that a hash part can begin with: so many listings can go on at once.
+const N_LETTERS: f64 = 32.0;
 
 /// Up to this many paths, HEADs need no LIST page to be compared with: a page costs nearly as much.
 pub const FEW_PATHS: usize = 12;
@@ -53,28 +58,25 @@ impl ProbePlan {
         (n_paths <= FEW_PATHS).then_some(Self::HeadEach(Reason::FewPaths))
     }
 
-    /// Decides by the first page of a listing of all narinfos.
-    ///
-    /// `last` is the last hash part on the page, and `is_whole` whether there is no second page.
+    /// Decides by the first page of a listing of all narinfos, with `n_requests` under way at once.
     #[must_use]
-    pub fn after_first_page(
-        n_paths: usize,
-        n_on_page: usize,
-        last: Option<HashPart>,
-        is_whole: bool,
-    ) -> Self {
-        if is_whole {
+    pub fn after_first_page(n_paths: usize, n_requests: usize, page: &FirstPage) -> Self {
+        if page.is_whole {
             return Self::ListAll(Reason::OnePage);
         }
-        let n_narinfos = estimate(n_on_page, last);
-        let n_pages = (n_narinfos / KEYS_PER_PAGE).ceil();
-        let cost_of_listing = n_pages * HEADS_PER_PAGE;
-        // A closure of more than 2⁵² paths would be needed for this to be inexact.
-        #[expect(clippy::cast_precision_loss, reason = "an estimate")]
-        let cost_of_heads = n_paths as f64;
-        if cost_of_heads <= cost_of_listing {
+        let n_pages = (page.n_cached() / KEYS_PER_PAGE).ceil();
+        let n_heads = exact(n_paths);
+        let at_once = exact(n_requests.max(1));
+        let turn = page.took.as_secs_f64() * HEADS_PER_SECOND;
+        let head_each = n_heads + (n_heads / at_once).ceil() * turn;
+        let list_all = n_pages * (HEADS_PER_PAGE + turn);
+        // The last page of each letter is half empty.
+        let n_letter_pages = n_pages + N_LETTERS / 2.0;
+        let by_letter = n_letter_pages * HEADS_PER_PAGE
+            + (n_letter_pages / N_LETTERS.min(at_once)).ceil() * turn;
+        if head_each <= list_all.min(by_letter) {
             Self::HeadEach(Reason::Cheaper)
-        } else if n_pages >= MANY_PAGES {
+        } else if by_letter < list_all {
             Self::ListByLetter(Reason::Cheaper)
         } else {
             Self::ListAll(Reason::Cheaper)
@@ -82,16 +84,35 @@ impl ProbePlan {
     }
 }
 
-/// Estimates how many narinfos there are, from a first page that is not the last.
-fn estimate(n_on_page: usize, last: Option<HashPart>) -> f64 {
-    let Some(last) = last else {
-        // A page without any narinfo: other keys stand in front, and nothing can be said.
-        return 0.0;
-    };
-    // The last two bytes are the most significant ones.
-    let bytes = last.as_bytes();
-    let place = f64::from(bytes[19]) * 256.0 + f64::from(bytes[18]) + 1.0;
-    #[expect(clippy::cast_precision_loss, reason = "an estimate")]
-    let n_on_page = n_on_page as f64;
-    n_on_page * 65536.0 / place
+/// What the first page of a listing of all narinfos has shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FirstPage {
+    /// How many narinfos are on it.
+    pub n_narinfos: usize,
+    /// The last hash part on it.
+    pub last: Option<HashPart>,
+    /// Whether there is no second page.
+    pub is_whole: bool,
+    /// How long its answer took: a HEAD takes no longer.
+    pub took: Duration,
+}
+
+impl FirstPage {
+    /// Estimates how many narinfos the cache has, where this is not the last page.
+    fn n_cached(&self) -> f64 {
+        let Some(last) = self.last else {
+            // A page without any narinfo: other keys stand in front, and nothing can be said.
+            return 0.0;
+        };
+        // The last two bytes are the most significant ones.
+        let bytes = last.as_bytes();
+        let place = f64::from(bytes[19]) * 256.0 + f64::from(bytes[18]) + 1.0;
+        exact(self.n_narinfos) * 65536.0 / place
+    }
+}
+
+/// A count as a factor. One of more than 2⁵² would be needed for it to be inexact.
+#[expect(clippy::cast_precision_loss, reason = "an estimate")]
+const fn exact(count: usize) -> f64 {
+    count as f64
 }

@@ -1,6 +1,9 @@
 //! Plans of small closures, as text; and the judge against the planner over random ones.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use proptest::prelude::*;
 
@@ -10,7 +13,7 @@ use super::{
         self, Bodies, CopyItem, CopyPlan, FoundBody, Grave, PassedBody, Policy, Presence, Refusal,
         SkipReason,
     },
-    probe::{ProbePlan, Reason},
+    probe::{FirstPage, ProbePlan, Reason},
     recipe::Recipe,
 };
 use crate::{
@@ -201,27 +204,49 @@ fn a_recipe_names_everything_that_changes_the_bytes() {
     );
 }
 
+/// A first page of a thousand narinfos, whose last begins so, from a server that answers in milliseconds.
+fn first_page(last: &str, took: u64) -> FirstPage {
+    FirstPage {
+        n_narinfos: 1000,
+        last: format!("{last:z<32}").parse().ok(),
+        is_whole: false,
+        took: Duration::from_millis(took),
+    }
+}
+
 #[test]
 fn a_small_closure_in_a_large_cache_is_asked_for_path_by_path() {
-    let early = "00".repeat(16).parse().ok();
-    let middle = format!("h{}", "z".repeat(31)).parse().ok();
-    let decide = |n_paths, last| ProbePlan::after_first_page(n_paths, 1000, last, false);
-    assert_eq!(decide(1000, early), ProbePlan::HeadEach(Reason::Cheaper));
-    let hundredth = format!("0b{}", "z".repeat(30)).parse().ok();
+    let decide = |n_paths, last| ProbePlan::after_first_page(n_paths, 64, &first_page(last, 0));
+    let each = ProbePlan::HeadEach(Reason::Cheaper);
+    // The first of 1,024 pages; of 86; of 2.
+    assert_eq!(decide(1000, "00"), each);
+    assert_eq!(decide(30_000, "0b"), ProbePlan::ListAll(Reason::Cheaper));
+    assert_eq!(decide(1000, "h"), ProbePlan::ListAll(Reason::Cheaper));
+    assert_eq!(decide(20, "h"), each);
+    let whole = FirstPage {
+        is_whole: true,
+        ..first_page("h", 0)
+    };
     assert_eq!(
-        decide(30_000, hundredth),
-        ProbePlan::ListByLetter(Reason::Cheaper)
-    );
-    assert_eq!(decide(1000, middle), ProbePlan::ListAll(Reason::Cheaper));
-    assert_eq!(decide(20, middle), ProbePlan::HeadEach(Reason::Cheaper));
-    assert_eq!(
-        ProbePlan::after_first_page(20, 10, None, true),
+        ProbePlan::after_first_page(20, 64, &whole),
         ProbePlan::ListAll(Reason::OnePage)
     );
     assert_eq!(
         ProbePlan::before_listing(5),
         Some(ProbePlan::HeadEach(Reason::FewPaths))
     );
+}
+
+#[test]
+fn a_cache_far_away_is_asked_in_the_way_that_waits_less() {
+    let decide = |n_requests, took| {
+        // 1,500 paths against 86 pages, which cost as much as 1,075 HEADs.
+        ProbePlan::after_first_page(1500, n_requests, &first_page("0b", took))
+    };
+    assert_eq!(decide(64, 1), ProbePlan::ListAll(Reason::Cheaper));
+    assert_eq!(decide(64, 100), ProbePlan::ListByLetter(Reason::Cheaper));
+    // One request at a time: all that matters is that there are few.
+    assert_eq!(decide(1, 100), ProbePlan::ListAll(Reason::Cheaper));
 }
 
 fn any_presence() -> impl Strategy<Value = Presence> {

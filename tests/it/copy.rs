@@ -4,9 +4,12 @@ use std::{collections::BTreeSet, fs, io::Write as _, path::Path, sync::Arc, time
 
 use narhaul::{
     backend::{
-        Backend,
+        Backend, Error,
         memory::{Memory, Modes},
-        wrap::count::Verb,
+        wrap::{
+            around::{Around, Asked, Attempt},
+            count::Verb,
+        },
     },
     clock::Clock,
     copy::{self, Options, Report, Request, Stopped, Warning, Why},
@@ -64,7 +67,10 @@ fn request_of(roots: Vec<StorePath>) -> Request {
 }
 
 fn copy(source: &Arc<dyn Source>, dest: &Arc<Memory>, request: Request) -> Report {
-    let dest: Arc<dyn Backend> = Arc::<Memory>::clone(dest);
+    copy_over(source, Arc::<Memory>::clone(dest), request)
+}
+
+fn copy_over(source: &Arc<dyn Source>, dest: Arc<dyn Backend>, request: Request) -> Report {
     let run = copy::run(
         Arc::clone(source),
         dest,
@@ -489,6 +495,27 @@ fn a_cache_for_another_store_dir_is_refused() {
     assert_eq!(dest.names(), ["nix-cache-info"]);
 }
 
+/// A back end that takes 200 ms for the first listing of narinfos.
+#[derive(Debug)]
+struct Far(Arc<Memory>);
+
+impl Around for Far {
+    fn inner(&self) -> &dyn Backend {
+        &*self.0
+    }
+
+    async fn around<'a, T: Send + 'a>(
+        &'a self,
+        asked: Asked<'a>,
+        attempt: impl Attempt<'a, T> + 'a,
+    ) -> Result<T, Error> {
+        if asked.verb == Verb::List && asked.name.is_empty() {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        attempt().await
+    }
+}
+
 #[test]
 fn a_large_cache_is_listed_by_letter_and_what_it_has_is_skipped() {
     let shape = Shape::nixos(1200).with_sizes(300, 3000);
@@ -508,7 +535,7 @@ fn a_large_cache_is_listed_by_letter_and_what_it_has_is_skipped() {
         run_id: "run2".to_owned(),
         ..request(&source, Compression::Zstd)
     };
-    let report = copy(&source, &dest, again);
+    let report = copy_over(&source, Arc::new(Far(Arc::clone(&dest))), again);
     assert_eq!(report.counts().n_skip, 1200);
     let log = dest.take_log();
     let prefixes: BTreeSet<&str> = log
