@@ -33,7 +33,7 @@ pub(super) struct Context {
     pub(super) passed: Arc<Passed>,
     /// What every narinfo is written behind.
     pub(super) fence: Option<Fence>,
-    /// One permit for each encoder that the budget has room for.
+    /// One permit for each piece of work that the pool may have.
     encoders: Arc<Semaphore>,
     /// Held by the one large NAR that is being read.
     large_lane: Arc<Semaphore>,
@@ -43,6 +43,19 @@ pub(super) struct Context {
     warnings: Mutex<Vec<Warning>>,
     /// Whether the server may still be asked to copy bodies by itself.
     asks_for_copies: AtomicBool,
+}
+
+/// Returns how many pieces of work the pool may have at once, where the budget has room for so many encoders.
+///
+/// Where every thread of the pool may have an encoder, each has one more piece of work in waiting: what
+/// a thread gets only when it asks, it waits for.
+fn n_in_pool(n_encoders: usize) -> usize {
+    let n_threads = rayon::current_num_threads();
+    if n_threads <= n_encoders {
+        2 * n_threads
+    } else {
+        n_encoders
+    }
 }
 
 impl Context {
@@ -62,7 +75,7 @@ impl Context {
             dest,
             meter,
             budget: Budget::new(shares.bytes),
-            encoders: Arc::new(Semaphore::new(shares.n_encoders)),
+            encoders: Arc::new(Semaphore::new(n_in_pool(shares.n_encoders))),
             large_lane: Arc::new(Semaphore::new(1)),
             unfinished: Mutex::default(),
             warnings: Mutex::default(),
@@ -115,6 +128,7 @@ impl Context {
         budget::part_size(nar_size, max_parts, self.request.options.part_size())
     }
 
+    /// Waits until a piece of work may be given to the pool; it has an encoder there.
     pub(super) async fn encoder(&self) -> OwnedSemaphorePermit {
         acquire(&self.encoders).await
     }

@@ -18,7 +18,7 @@ use std::{
     fs::{self, File},
     io::{self, Read as _},
     os::{
-        fd::{AsFd, BorrowedFd, OwnedFd},
+        fd::{BorrowedFd, OwnedFd},
         unix::ffi::OsStrExt as _,
     },
     path::{Path, PathBuf},
@@ -228,7 +228,7 @@ pub fn dump(path: &Path, case_hack: CaseHack, out: &mut dyn io::Write) -> Result
     let mut dumper = Dumper {
         nar: Encoder::new(out),
         case_hack,
-        buffer: vec![0; READ_LEN],
+        buffer: Vec::new(),
         place: path.to_owned(),
     };
     let name = CString::new(path.as_os_str().as_bytes()).map_err(|nul| Error::Read {
@@ -245,7 +245,7 @@ pub fn dump(path: &Path, case_hack: CaseHack, out: &mut dyn io::Write) -> Result
 struct Dumper<'a> {
     nar: Encoder<&'a mut dyn io::Write>,
     case_hack: CaseHack,
-    /// Reused for every file.
+    /// Reused for every file; as large as the largest read needed it.
     buffer: Vec<u8>,
     /// The node that is being read, for errors.
     place: PathBuf,
@@ -325,6 +325,9 @@ impl Dumper<'_> {
             // that fits is read by one call, and one that grew is noticed.
             let room =
                 usize::try_from(size - found).map_or(READ_LEN, |left| READ_LEN.min(left + 1));
+            if self.buffer.len() < room {
+                self.buffer.resize(room, 0);
+            }
             let n_read = match file.read(&mut self.buffer[..room]) {
                 Ok(n_read) => n_read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
@@ -367,13 +370,15 @@ impl Dumper<'_> {
             "a directory deeper than the encoder allows"
         );
         let directory = self.open(dir, name, OFlags::DIRECTORY)?;
-        for entry in self.entries(&directory)? {
+        let mut directory = Dir::new(directory).map_err(|e| self.read_error(e))?;
+        for entry in self.entries(&mut directory)? {
             self.place
                 .push(Path::new(OsStr::from_bytes(entry.name.as_bytes())));
             self.nar
                 .entry(entry.nar_name())
                 .map_err(|e| encode_error(&self.place, e))?;
-            self.node(directory.as_fd(), &entry.name, entry.file_type, depth + 1)?;
+            let inside = directory.fd().map_err(|e| self.read_error(e))?;
+            self.node(inside, &entry.name, entry.file_type, depth + 1)?;
             self.place.pop();
         }
         self.nar
@@ -382,9 +387,9 @@ impl Dumper<'_> {
     }
 
     /// Reads a directory, sorted by the names that the NAR will have.
-    fn entries(&self, directory: &OwnedFd) -> Result<Vec<Entry>, Error> {
+    fn entries(&self, directory: &mut Dir) -> Result<Vec<Entry>, Error> {
         let mut entries = Vec::new();
-        for entry in Dir::read_from(directory).map_err(|e| self.read_error(e))? {
+        for entry in directory {
             let entry = entry.map_err(|e| self.read_error(e))?;
             let name = entry.file_name().to_owned();
             if matches!(name.as_bytes(), b"." | b"..") {
@@ -574,7 +579,7 @@ mod tests {
             let mut dumper = Dumper {
                 nar,
                 case_hack: CaseHack::Keep,
-                buffer: vec![0; READ_LEN],
+                buffer: Vec::new(),
                 place: root.join("file"),
             };
             let mut file = File::open(root.join("file")).unwrap();
