@@ -55,7 +55,7 @@ fn compress(criterion: &mut Criterion) {
         group.bench_function(name, |bencher| {
             bencher.iter_batched(
                 || frame.to_vec(),
-                |frame| codec::compress_frame(&recipe, frame).unwrap(),
+                |mut frame| codec::compress_frame(&recipe, &mut frame).unwrap(),
                 BatchSize::PerIteration,
             );
         });

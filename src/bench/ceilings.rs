@@ -58,7 +58,7 @@ pub fn measure(
         // The copy that the encoder wants is part of what a copy does.
         let bodies = nars
             .par_iter()
-            .map(|nar| codec::compress_frame(recipe, nar.clone()));
+            .map(|nar| codec::compress_frame(recipe, &mut nar.clone()));
         let bodies: Result<Vec<_>, io::Error> = bodies.collect();
         black_box(bodies.map_err(source::Error::Sink)?);
         compress.note(bytes, clock, start);

@@ -22,41 +22,43 @@ use crate::{
 use crate::plan::recipe::FRAME_SIZE;
 
 /// Returns the compressed form of one frame, which may be empty only if the NAR is.
-pub fn compress_frame(recipe: &Recipe, frame: Vec<u8>) -> io::Result<Vec<u8>> {
+///
+/// The frame's memory stays the caller's, except where the compressed form is the frame itself.
+pub fn compress_frame(recipe: &Recipe, frame: &mut Vec<u8>) -> io::Result<Vec<u8>> {
     let mut body = encode(recipe, frame)?;
     // Encoders make room for the worst case or double it as they go; what is kept is what is paid for.
     body.shrink_to_fit();
     Ok(body)
 }
 
-fn encode(recipe: &Recipe, frame: Vec<u8>) -> io::Result<Vec<u8>> {
+fn encode(recipe: &Recipe, frame: &mut Vec<u8>) -> io::Result<Vec<u8>> {
     let level = recipe.level();
     let level_u32 = u32::try_from(level).unwrap_or(0);
     match recipe.compression() {
-        Compression::None | Compression::Other(_) => Ok(frame),
-        Compression::Zstd => compress_zstd(level, &frame),
+        Compression::None | Compression::Other(_) => Ok(std::mem::take(frame)),
+        Compression::Zstd => compress_zstd(level, frame),
         Compression::Xz => {
             let out = Vec::with_capacity(frame.len() / 3);
             let mut encoder = xz2::write::XzEncoder::new(out, level_u32);
-            encoder.write_all(&frame)?;
+            encoder.write_all(frame)?;
             encoder.finish()
         }
         Compression::Gzip => {
             let out = Vec::with_capacity(frame.len() / 3);
             let level = flate2::Compression::new(level_u32);
             let mut encoder = flate2::GzBuilder::new().mtime(0).write(out, level);
-            encoder.write_all(&frame)?;
+            encoder.write_all(frame)?;
             encoder.finish()
         }
         Compression::Bzip2 => {
             let out = Vec::with_capacity(frame.len() / 3);
             let mut encoder = bzip2::write::BzEncoder::new(out, bzip2::Compression::new(level_u32));
-            encoder.write_all(&frame)?;
+            encoder.write_all(frame)?;
             encoder.finish()
         }
         Compression::Br => {
             let mut stream = Stream::new(recipe);
-            let mut out = stream.push(&frame)?;
+            let mut out = stream.push(frame)?;
             out.extend(stream.finish());
             Ok(out)
         }
@@ -160,7 +162,7 @@ mod tests {
             if recipe.has_frames() {
                 let body: Vec<u8> = frames
                     .iter()
-                    .flat_map(|frame| compress_frame(&recipe, frame.clone()).unwrap())
+                    .flat_map(|frame| compress_frame(&recipe, &mut frame.clone()).unwrap())
                     .collect();
                 assert_eq!(
                     decoded(&compression, &body),
@@ -187,7 +189,7 @@ mod tests {
     #[test]
     fn zstd_frames_tell_their_content_size() {
         let recipe = Recipe::new(Compression::Zstd, None).unwrap();
-        let body = compress_frame(&recipe, vec![7; 100_000]).unwrap();
+        let body = compress_frame(&recipe, &mut vec![7; 100_000]).unwrap();
         assert_eq!(
             zstd::zstd_safe::get_frame_content_size(&body).unwrap(),
             Some(100_000)
@@ -198,10 +200,10 @@ mod tests {
     fn the_same_recipe_gives_the_same_bytes_twice() {
         for compression in Compression::WRITABLE {
             let recipe = Recipe::new(compression, None).unwrap();
-            let once = compress_frame(&recipe, b"narhaul ".repeat(999)).unwrap();
+            let once = compress_frame(&recipe, &mut b"narhaul ".repeat(999)).unwrap();
             assert_eq!(
                 once,
-                compress_frame(&recipe, b"narhaul ".repeat(999)).unwrap()
+                compress_frame(&recipe, &mut b"narhaul ".repeat(999)).unwrap()
             );
         }
     }

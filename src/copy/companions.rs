@@ -80,7 +80,7 @@ pub(super) fn json() -> PutOptions {
 pub(super) async fn put(
     dest: &dyn Backend,
     key: &ObjectKey,
-    bytes: Vec<u8>,
+    mut bytes: Vec<u8>,
     encoding: Option<Encoding>,
     mut options: PutOptions,
 ) -> Result<(), backend::Error> {
@@ -92,7 +92,7 @@ pub(super) async fn put(
         |why: String| backend::Error::new(Kind::Other, format!("encode `{key}`")).with_detail(why);
     let recipe =
         Recipe::new(encoding.compression(), None).map_err(|error| failed(error.to_string()))?;
-    let encoded = on_cpu(move || codec::compress_frame(&recipe, bytes)).await;
+    let encoded = on_cpu(move || codec::compress_frame(&recipe, &mut bytes)).await;
     let encoded = encoded.map_err(|error| failed(error.to_string()))?;
     dest.put(key, encoded.into(), &options).await
 }

@@ -12,6 +12,7 @@ use super::{
     LAST_WRITES, Passed, Request, Warning,
     budget::{self, Budget, Shares},
     haul::Job,
+    pack::Spares,
 };
 use crate::{
     backend::{self, Backend, Fence, Kind, Upload},
@@ -27,6 +28,7 @@ pub(super) struct Context {
     pub(super) dest: Arc<dyn Backend>,
     pub(super) meter: Arc<Meter>,
     pub(super) budget: Budget,
+    pub(super) spares: Spares,
     pub(super) request: Request,
     pub(super) shares: Shares,
     /// Bodies that are passed on.
@@ -75,6 +77,7 @@ impl Context {
             dest,
             meter,
             budget: Budget::new(shares.bytes),
+            spares: Spares::default(),
             encoders: Arc::new(Semaphore::new(n_in_pool(shares.n_encoders))),
             large_lane: Arc::new(Semaphore::new(1)),
             unfinished: Mutex::default(),
@@ -198,6 +201,6 @@ pub(super) async fn acquire(semaphore: &Arc<Semaphore>) -> OwnedSemaphorePermit 
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -9,7 +9,7 @@
 
 use std::{
     io::{self, Write},
-    sync::Arc,
+    sync::{Arc, Mutex},
 };
 
 use sha2::Digest as _;
@@ -20,6 +20,7 @@ use super::{
     budget::{Budget, Lease, frame_cost},
     codec,
     commit::Body,
+    context::lock,
 };
 use crate::{
     nix::{
@@ -86,7 +87,7 @@ pub(super) fn pack_small(
     if !seen.is_of(info) {
         return Err(seen.corrupt(info));
     }
-    let compressed = codec::compress_frame(recipe, nar);
+    let compressed = codec::compress_frame(recipe, &mut nar);
     let bytes = compressed.map_err(|error| Why::Compress(Arc::new(error)))?;
     let body = Body {
         file_hash: FileHash(Sha256::of(&bytes)),
@@ -152,6 +153,34 @@ impl Write for Bounded {
     }
 }
 
+/// So many frames without contents are kept: two that are read and compressed in turns, and one more.
+///
+/// They are not charged to the budget: they are idle only while no large NAR is read, and then within
+/// what a process may need beside it.
+const MAX_SPARES: usize = 3;
+
+/// Memory of frames that have been compressed, for those that come: the kernel zeroes every new page.
+/// Clones share it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Spares(Arc<Mutex<Vec<Vec<u8>>>>);
+
+impl Spares {
+    /// Returns an empty frame with room for a whole one.
+    fn take(&self) -> Vec<u8> {
+        let spare = lock(&self.0).pop();
+        spare.unwrap_or_else(|| Vec::with_capacity(FRAME_SIZE))
+    }
+
+    /// Keeps the memory of a frame whose contents nobody needs any more.
+    pub(super) fn give(&self, mut frame: Vec<u8>) {
+        frame.clear();
+        let mut spares = lock(&self.0);
+        if frame.capacity() == FRAME_SIZE && spares.len() < MAX_SPARES {
+            spares.push(frame);
+        }
+    }
+}
+
 /// A piece of a large NAR, with the lease for it and for its compressed form.
 #[derive(Debug)]
 pub(super) struct Frame {
@@ -165,12 +194,14 @@ pub(super) fn read_large(
     source: &dyn Source,
     info: &PathInfo,
     budget: Budget,
+    spares: Spares,
     frames: mpsc::Sender<Frame>,
     wants_listing: bool,
 ) -> Result<NarSeen, source::Error> {
     let mut cutter = Cutter {
         handle: Handle::current(),
         budget,
+        spares,
         frames,
         current: None,
         hash: sha2::Sha256::new(),
@@ -203,6 +234,7 @@ pub(super) fn look_at(source: &dyn Source, info: &PathInfo) -> Result<NarSeen, s
 struct Cutter {
     handle: Handle,
     budget: Budget,
+    spares: Spares,
     /// Closed when nobody wants the NAR any more.
     frames: mpsc::Sender<Frame>,
     current: Option<Frame>,
@@ -235,7 +267,7 @@ impl Write for Cutter {
                 .handle
                 .block_on(self.budget.lease(frame_cost(FRAME_SIZE)));
             Frame {
-                bytes: Vec::with_capacity(FRAME_SIZE),
+                bytes: self.spares.take(),
                 lease,
             }
         });

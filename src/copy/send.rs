@@ -242,8 +242,9 @@ async fn send_frames(
         let (context, info) = (Arc::clone(context), Arc::clone(info));
         blocking(move || {
             let wants_listing = context.wants_contents();
-            let budget = context.budget.clone();
-            let seen = pack::read_large(&*context.source, &info, budget, send, wants_listing);
+            let (budget, spares) = (context.budget.clone(), context.spares.clone());
+            let seen =
+                pack::read_large(&*context.source, &info, budget, spares, send, wants_listing);
             drop(until_read);
             seen
         })
@@ -346,12 +347,16 @@ async fn compress_all(
 }
 
 async fn compress(context: &Arc<Context>, frame: Frame) -> Result<Compressed, Why> {
-    let Frame { bytes, mut lease } = frame;
+    let Frame {
+        mut bytes,
+        mut lease,
+    } = frame;
     let encoder = context.encoder().await;
     let worker = Arc::clone(context);
     let n_read = bytes.len();
     let compressed = on_cpu(move || {
-        let compressed = codec::compress_frame(worker.recipe(), bytes);
+        let compressed = codec::compress_frame(worker.recipe(), &mut bytes);
+        worker.spares.give(bytes);
         drop(encoder);
         compressed
     });
