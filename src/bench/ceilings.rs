@@ -7,9 +7,16 @@
 //!
 //! Of a made-up closure `read` says how fast contents are made up, not how fast a disk is.
 
-use std::{hint::black_box, io, time::Duration};
-
-use rayon::prelude::*;
+use std::{
+    cmp::Reverse,
+    hint::black_box,
+    io,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use super::report::{Ceiling, float};
 use crate::{
@@ -42,45 +49,72 @@ pub fn measure(
     });
     for _ in 0..n_times {
         let [read, hash, compress] = &mut ceilings;
+        let nars: Vec<Mutex<Vec<u8>>> = chosen.iter().map(|_| Mutex::default()).collect();
         let start = clock.elapsed();
-        let nars = chosen.par_iter().map(|info| nar(source, info));
-        let nars = nars.collect::<Result<Vec<_>, _>>()?;
-        let bytes = nars.iter().map(Vec::len).sum();
-        read.note(bytes, clock, start);
+        on_every_thread(&nars, |place, bytes| {
+            *bytes = nar(source, chosen[place])?;
+            Ok(())
+        })?;
+        let took = clock.elapsed().saturating_sub(start);
+        let n_bytes = nars.iter().map(|nar| lock(nar).len()).sum();
+        read.note(n_bytes, took);
 
         let start = clock.elapsed();
-        nars.par_iter().for_each(|nar| {
-            black_box(Sha256::of(nar));
-        });
-        hash.note(bytes, clock, start);
+        on_every_thread(&nars, |_, bytes| {
+            black_box(Sha256::of(bytes));
+            Ok(())
+        })?;
+        hash.note(n_bytes, clock.elapsed().saturating_sub(start));
 
         let start = clock.elapsed();
-        // The copy that the encoder wants is part of what a copy does.
-        let bodies = nars
-            .par_iter()
-            .map(|nar| codec::compress_frame(recipe, &mut nar.clone()));
-        let bodies: Result<Vec<_>, io::Error> = bodies.collect();
-        black_box(bodies.map_err(source::Error::Sink)?);
-        compress.note(bytes, clock, start);
+        on_every_thread(&nars, |_, bytes| {
+            let body = codec::compress_frame(recipe, bytes);
+            black_box(body.map_err(source::Error::Sink)?);
+            Ok(())
+        })?;
+        compress.note(n_bytes, clock.elapsed().saturating_sub(start));
     }
     Ok(ceilings.into())
 }
 
+/// Works on every NAR, each time on the next one that nobody has begun. They are sorted, so what some thread
+/// is still busy with while the others have ended is small.
+fn on_every_thread(
+    nars: &[Mutex<Vec<u8>>],
+    work: impl Fn(usize, &mut Vec<u8>) -> Result<(), source::Error> + Sync,
+) -> Result<(), source::Error> {
+    let next = AtomicUsize::new(0);
+    let ended = rayon::broadcast(|_thread| {
+        while let place = next.fetch_add(1, Relaxed)
+            && let Some(nar) = nars.get(place)
+        {
+            work(place, &mut lock(nar))?;
+        }
+        Ok(())
+    });
+    ended.into_iter().collect()
+}
+
+fn lock(nar: &Mutex<Vec<u8>>) -> std::sync::MutexGuard<'_, Vec<u8>> {
+    nar.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Ceiling {
-    fn note(&mut self, bytes: usize, clock: &Clock, start: Duration) {
-        let took = clock.elapsed().saturating_sub(start).as_secs_f64();
+    fn note(&mut self, bytes: usize, took: Duration) {
         let bytes = float(u64::try_from(bytes).unwrap_or(u64::MAX));
-        self.bytes_per_second.push(bytes / took);
+        self.bytes_per_second.push(bytes / took.as_secs_f64());
     }
 }
 
 /// Chooses paths until there is enough: every so many-th, so that large and small ones are there as in
-/// the whole.
+/// the whole. The largest come first.
 fn choose(closure: &[PathInfo]) -> Vec<&PathInfo> {
     let capped = |info: &PathInfo| info.nar_size.min(LARGEST.try_into().unwrap_or(u64::MAX));
     let all: u64 = closure.iter().map(capped).sum();
     let step = usize::try_from(all.div_ceil(SHARE).max(1)).unwrap_or(usize::MAX);
-    closure.iter().step_by(step).collect()
+    let mut chosen: Vec<&PathInfo> = closure.iter().step_by(step).collect();
+    chosen.sort_by_key(|info| Reverse(info.nar_size));
+    chosen
 }
 
 /// Makes a NAR, or its beginning where it is huge.

@@ -139,7 +139,14 @@ async fn a_bench_tells_all_that_it_has_sent_as_the_server_has_counted_it() {
         .env("AWS_SECRET_ACCESS_KEY", &config.secret_key);
     tokio::task::block_in_place(|| run.run()).success();
     let told = Report::parse(&world.read("r.json")).unwrap().total;
-    for verb in [Verb::Put, Verb::Delete, Verb::List, Verb::Get] {
+    for verb in [
+        Verb::Put,
+        Verb::Delete,
+        Verb::List,
+        Verb::Get,
+        Verb::Head,
+        Verb::Uploads,
+    ] {
         let came = memory.counts().read(verb);
         let sent = told.sent[verb.name()];
         assert_eq!(sent.requests, came.requests, "{verb:?}");
@@ -147,6 +154,10 @@ async fn a_bench_tells_all_that_it_has_sent_as_the_server_has_counted_it() {
             assert_eq!(sent.bytes, came.bytes);
         }
     }
+    assert!(
+        !told.sent.contains_key(Verb::Now.name()),
+        "nothing was sent"
+    );
     assert!(told.seconds > 2.0);
 }
 
