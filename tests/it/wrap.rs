@@ -3,7 +3,7 @@
 //! Time is tokio's paused clock: waits cost nothing and are exact.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::{Duration, SystemTime},
 };
 
@@ -342,6 +342,25 @@ async fn requests_at_once_grow_with_success_and_are_halved_once_for_all_under_wa
         after + 1,
         "one more per round from there"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_narinfo_does_not_stand_behind_the_bodies_that_wait() {
+    let slow = Faulty::slow(Arc::new(memory()), Duration::from_millis(10));
+    let caps = Caps {
+        max_requests: 1,
+        upload_bytes_per_s: None,
+    };
+    let backend = Limiting::new(Arc::new(slow), caps, waits());
+    let done = Mutex::new(Vec::new());
+    let write = async |name: String| {
+        put(&backend, &name).await.unwrap();
+        done.lock().unwrap().push(name);
+    };
+    let bodies = (0..10).map(|number| format!("nar/{number}"));
+    join_all(bodies.chain(["a.narinfo".to_owned()]).map(write)).await;
+    // One body was under way, and one was the next.
+    assert_eq!(done.lock().unwrap()[..3], ["nar/0", "nar/1", "a.narinfo"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -17,6 +17,9 @@
 //! whole, so the rate is kept over several of them and not within one. Whoever waits for that holds no
 //! place yet: questions and listings go on meanwhile, however low the rate.
 //!
+//! Bodies wait for places in a line of their own, whose head alone competes with everything else: a narinfo
+//! that others wait for does not stand behind a hundred bodies that nobody waits for yet.
+//!
 //! Not here: trying again (`retry`), which belongs outside of this, so that who waits for a better time
 //! holds no place.
 
@@ -38,7 +41,7 @@ use super::{
 use crate::{
     backend::{Backend, Error, Fence, Kind},
     clock::Clock,
-    nix::object_key::{LEDGER_PREFIX, ObjectKey},
+    nix::object_key::{BODY_PREFIX, LEDGER_PREFIX, ObjectKey},
 };
 
 /// Where the number begins: more than one connection's latency hides, less than any server minds.
@@ -98,6 +101,8 @@ pub struct Limiting {
     pace: tokio::sync::Mutex<()>,
     /// Held by the request whose turn is next, where there is a rate.
     turns: tokio::sync::Mutex<()>,
+    /// Held by the body that is the next to get a place.
+    line: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug)]
@@ -166,6 +171,7 @@ impl Limiting {
             state: Mutex::new(state),
             pace: tokio::sync::Mutex::default(),
             turns: tokio::sync::Mutex::default(),
+            line: tokio::sync::Mutex::default(),
         }
     }
 
@@ -190,8 +196,12 @@ impl Limiting {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for a turn, and then for a place.
-    async fn seat(&self) -> Place<'_> {
+    /// Waits for a turn, and then for a place; a body waits in its line before.
+    async fn seat(&self, asked: Asked<'_>) -> Place<'_> {
+        let _head = match is_body(asked) {
+            true => Some(self.line.lock().await),
+            false => None,
+        };
         self.turn().await;
         // The semaphore is never closed; without a permit the request would go uncounted, no worse.
         let permit = self.places.acquire().await.ok();
@@ -346,7 +356,7 @@ impl Around for Limiting {
         if has_body(asked.verb) && !asked.name.starts_with(LEDGER_PREFIX) {
             self.pace(asked.bytes).await;
         }
-        let place = self.seat().await;
+        let place = self.seat(asked).await;
         let done = attempt().await;
         self.learn(place, asked, done)
     }
@@ -356,7 +366,8 @@ impl Around for Limiting {
         keys: &[ObjectKey],
         fence: Option<&Fence>,
     ) -> Result<Vec<(ObjectKey, Error)>, Error> {
-        let place = self.seat().await;
+        let asked = of_deletion(keys, fence);
+        let place = self.seat(asked).await;
         let done = self.inner.delete(keys, fence).await;
         let is_throttled = |failed: &[(ObjectKey, Error)]| {
             let mut kinds = failed.iter().map(|(_, error)| &error.kind);
@@ -368,9 +379,14 @@ impl Around for Limiting {
                 self.slow_down(&place);
                 done
             }
-            _ => self.learn(place, of_deletion(keys, fence), done),
+            _ => self.learn(place, asked, done),
         }
     }
+}
+
+/// Whether it sends a NAR's body, or a part of one.
+fn is_body(asked: Asked<'_>) -> bool {
+    has_body(asked.verb) && asked.name.starts_with(BODY_PREFIX)
 }
 
 const fn has_body(verb: Verb) -> bool {
