@@ -1,5 +1,5 @@
-//! Carries a copy plan out: bodies in any order, the largest first, and each narinfo as soon as it may
-//! be published.
+//! Carries a copy plan out: bodies in any order, those first that the most levels of narinfos wait for,
+//! and each narinfo as soon as it may be published.
 //!
 //! ```text
 //!  large paths ── one reader at a time ──▶ frames ─▶ parts ─┐
@@ -11,7 +11,7 @@
 //! happened; it publishes what may be published and notes what failed. It ends when nothing is under
 //! way, when the run is stopped, or when the cache fails in a way that will not get better.
 
-use std::{any::Any, collections::BTreeMap, panic::resume_unwind, sync::Arc};
+use std::{any::Any, cmp::Reverse, collections::BTreeMap, panic::resume_unwind, sync::Arc};
 
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore, mpsc},
@@ -113,6 +113,7 @@ pub(super) async fn run(
         closure: report.closure.iter().cloned().map(Arc::new).collect(),
         context: Arc::clone(&context),
         items,
+        levels: graph.levels_above(&plan.order),
         presence,
         jobs: JoinSet::new(),
         writes: JoinSet::new(),
@@ -243,6 +244,8 @@ struct Haul<'a> {
     closure: Vec<Arc<PathInfo>>,
     context: Arc<Context>,
     items: &'a [CopyItem],
+    /// How many levels there are above each path.
+    levels: Vec<u32>,
     presence: &'a [Presence],
     /// Bodies being made and sent. May be dropped at any time.
     jobs: JoinSet<(Node, Result<Sent, Why>)>,
@@ -302,7 +305,11 @@ impl Haul<'_> {
         Ended::ByItself
     }
 
-    /// Sorts out what is to be made, the largest first: the tail of a run is its largest path.
+    /// Sorts out what is to be made.
+    ///
+    /// First comes what has the most levels above it, each of which is one more request that must wait for
+    /// the one before; among equals the largest. A body that cannot be cut into frames keeps one core
+    /// busy, so the largest of these are begun first of all: they would be the tail of the run.
     fn sort_out(&self) -> Work {
         let mut work = Work::default();
         for (node, item) in (0..).zip(self.items) {
@@ -358,8 +365,16 @@ impl Haul<'_> {
                 extra: pass::cost_of_fetched(&self.context, info),
             });
         }
-        for lane in [&mut work.small, &mut work.large] {
-            lane.sort_by_key(|wanted| (std::cmp::Reverse(wanted.nar_size), wanted.node));
+        let by_levels = |wanted: &Wanted| {
+            let levels = self.levels[index(wanted.node)];
+            (Reverse(levels), Reverse(wanted.nar_size), wanted.node)
+        };
+        work.small.sort_by_key(by_levels);
+        if self.context.recipe().has_frames() {
+            work.large.sort_by_key(by_levels);
+        } else {
+            work.large
+                .sort_by_key(|wanted| (Reverse(wanted.nar_size), wanted.node));
         }
         self.expect(&work);
         work

@@ -13,6 +13,21 @@ pub struct Cycle(
 );
 
 impl Graph {
+    /// Returns for each node how many levels there are above it: the length of the longest chain of paths
+    /// that need it. `order` is [`Graph::references_first`].
+    #[must_use]
+    pub fn levels_above(&self, order: &[Node]) -> Vec<u32> {
+        let mut levels = vec![0; self.len()];
+        for &node in order.iter().rev() {
+            let below = levels[index(node)] + 1;
+            for &reference in self.references(node) {
+                let level: &mut u32 = &mut levels[index(reference)];
+                *level = below.max(*level);
+            }
+        }
+        levels
+    }
+
     /// Returns every node once, each after all that it refers to.
     ///
     /// Among those that may come next, the one that became free first does. A real store has no

@@ -64,6 +64,14 @@ fn a_circle_is_an_error_that_has_all_it_holds_up() {
 }
 
 #[test]
+fn levels_are_counted_along_the_longest_chain_of_referrers() {
+    // 3 needs 2 and 0, 2 needs 1, 1 needs 0, and nothing needs 4.
+    let graph = graph(&[vec![], vec![0], vec![1], vec![2, 0], vec![]]).unwrap();
+    let order = graph.references_first().unwrap();
+    assert_eq!(graph.levels_above(&order), [3, 2, 1, 0, 0]);
+}
+
+#[test]
 fn closures_follow_one_direction_only() {
     let graph = graph(&[vec![], vec![0], vec![1], vec![0]]).unwrap();
     assert_eq!(graph.closure([1]), [true, true, false, false]);
