@@ -126,7 +126,10 @@ fn request(bench: &Bench, part: &Part) -> copy::Request {
 /// Figures of a copy that left something out are of something else.
 fn whole_or_error(mut report: copy::Report) -> Result<copy::Report, Error> {
     if let Some(stopped) = report.stopped {
-        return Err(Error::Cut(format!("{stopped:?}")));
+        return Err(match stopped {
+            copy::Stopped::Asked => Error::Stopped,
+            other => Error::Cut(format!("{other:?}")),
+        });
     }
     match report.failures.pop() {
         None => Ok(report),

@@ -1,9 +1,14 @@
 //! What has changed between two reports, beyond their noise.
 
+use std::collections::BTreeSet;
+
 use super::{
     report::{Figure, Report},
     stats::{self, Change},
 };
+
+/// Where a figure would have to change by more than so many times to be noticed, nothing is known of it.
+const BLIND: f64 = 2.0;
 
 /// One figure in both reports.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,11 +46,26 @@ impl Line {
     pub fn verdict(&self) -> Verdict {
         match self.change {
             None => Verdict::Unknown,
+            _ if self.is_too_wide => Verdict::Unknown,
+            Some(change) if !change.is_real() && change.detectable > BLIND => Verdict::Unknown,
             Some(change) if !change.is_real() => Verdict::Same,
             Some(change) if (change.ratio > 1.0) == self.figure.is_better_high() => Verdict::Better,
             Some(_) => Verdict::Worse,
         }
     }
+}
+
+/// Returns the phases that only one of two reports has.
+#[must_use]
+pub fn unmatched(old: &Report, new: &Report) -> Vec<String> {
+    let names = |report: &Report| -> BTreeSet<String> {
+        let names = report.phases.iter().map(|phase| phase.name.clone());
+        names.collect()
+    };
+    names(old)
+        .symmetric_difference(&names(new))
+        .cloned()
+        .collect()
 }
 
 /// Compares the figures that both reports have.

@@ -52,6 +52,7 @@ use crate::{
             limit::Caps,
             measure::Measured,
             retry::Policy,
+            retry::Retrying,
         },
     },
     clock::Clock,
@@ -224,7 +225,15 @@ pub async fn run(
         stop,
     };
     // A bucket is made by `init`, on purpose; a folder by whoever needs it.
-    let ground = Ground::claim(Arc::clone(&bench.base), &bench.request.run_id).await?;
+    // What a bench does beside measuring must not end it at the first hiccup.
+    let steady: Arc<dyn Backend> = Arc::new(Retrying::new(
+        Arc::clone(&bench.base),
+        bench.request.policy,
+        bench.request.seed,
+        Arc::default(),
+        Stop::default(),
+    ));
+    let ground = Ground::claim(steady, &bench.request.run_id).await?;
     let measured = measure(&bench, &ground).await;
     // First of all the bucket, then what went wrong.
     let left = ground.leave().await;

@@ -126,12 +126,12 @@ fn copies(closure: &[PathInfo]) -> Cost {
 fn requests(load: Load) -> Cost {
     let rate = load.rate.map_or(FASTEST, u64::from);
     // Until it is steady, and from there.
-    let each = rate * 2 * load.duration.as_secs().max(1);
+    let each = rate.saturating_mul(2 * load.duration.as_secs().max(1));
     let bytes = each.saturating_mul(u64::try_from(load.object_bytes).unwrap_or(u64::MAX));
     Cost {
         n_puts: each,
         n_lists: each,
-        n_gets: 2 * each,
+        n_gets: each.saturating_mul(2),
         n_deletes: each.div_ceil(PER_REQUEST),
         bytes_in: bytes,
         bytes_out: bytes,

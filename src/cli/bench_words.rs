@@ -336,7 +336,11 @@ pub fn diff(lines: &[Line]) -> String {
 fn diff_row(line: &Line) -> [String; 7] {
     let is_whole = line.figure == Figure::Requests || line.old >= 100.0;
     let digits = if is_whole { 0 } else { 3 };
-    let percent = |ratio: f64| format!("{:+.1} %", 100.0 * (ratio - 1.0));
+    let percent = |ratio: f64| match 100.0 * (ratio - 1.0) {
+        // Two or three wild runs can have a noise of twenty digits.
+        much if much > 999.0 => "> 999 %".to_owned(),
+        change => format!("{change:+.1} %"),
+    };
     [
         line.phase.clone(),
         line.figure.name().to_owned(),
@@ -358,7 +362,7 @@ pub fn verdict(line: &Line) -> &'static str {
         Verdict::Same => "same",
         Verdict::Better => "better",
         Verdict::Worse => "worse",
-        Verdict::Unknown => "one run only",
+        Verdict::Unknown => "too few runs",
     }
 }
 

@@ -260,6 +260,32 @@ fn two_reports_are_compared_beyond_their_noise() {
         .narhaul(["bench", "diff", "old.json", "old.json"])
         .run();
     same.success();
+    let other = world.read("new.json").replace("\"cold\"", "\"put\"");
+    world.write("other.json", other);
+    let nothing = world
+        .narhaul(["bench", "diff", "old.json", "other.json"])
+        .run();
+    insta::assert_snapshot!(nothing.text(), @r"
+    --- stderr
+    error: there is nothing to compare in `old.json` and `other.json`
+    cause: no phase was measured in both
+
+    hint: run `narhaul bench --out FILE` twice with the same `--only`; what `--compare` and `--tune` have found is told by themselves
+    --- exit 1
+    ");
+    // Each run took ten times as long as the one before: nobody can tell anything.
+    report(&world, "wild.json", [1.0, 10.0, 100.0]);
+    let wild = world
+        .narhaul(["bench", "diff", "old.json", "wild.json"])
+        .run();
+    insta::assert_snapshot!(wild.text(), @r"
+    --- stdout
+    phase      figure     old     new  change  noise up to   verdict
+    cold      seconds  10.000  10.000  +0.0 %      > 999 %  unsteady
+    cold   CPU s/1000     250     250  +0.0 %       +2.0 %      same
+    cold     requests      23      23  +0.0 %       +2.0 %      same
+    --- exit 0
+    ");
     let none = world
         .narhaul(["bench", "diff", "old.json", "missing.json"])
         .run();

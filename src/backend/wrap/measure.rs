@@ -143,7 +143,9 @@ impl Recorder {
         let mut verbs = self.lock();
         let measured = verbs.entry(verb).or_default();
         match kind {
+            // That something is not there is an answer; a failure is none.
             None | Some(Kind::NotFound) => {
+                self.done.fetch_add(1, Relaxed);
                 measured.latencies.note(took);
                 if let Some(first) = first {
                     measured.first_bytes.note(first);
@@ -203,7 +205,6 @@ impl Around for Measuring {
         drop(under_way);
         let kind = done.as_ref().err().map(|error| &error.kind);
         recorder.note(asked.verb, took, first, kind);
-        recorder.done.fetch_add(1, Relaxed);
         if done.is_ok() {
             recorder.bytes.fetch_add(asked.bytes, Relaxed);
         }
@@ -243,7 +244,7 @@ mod tests {
         measuring.head(&ObjectKey::cache_info()).await.unwrap_err();
         let none = measuring.get_range(&key, 5..99).await.unwrap_err();
         let flow = Flow {
-            done: 4,
+            done: 3,
             bytes: 14,
             under_way: 0,
         };

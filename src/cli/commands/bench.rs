@@ -12,7 +12,10 @@ use std::{
 use clap::{Args, Subcommand};
 
 use crate::{
-    backend::{Kind, wrap::retry::Policy},
+    backend::{
+        Kind,
+        wrap::retry::{Policy, Retrying},
+    },
     bench::{
         self, Request,
         compare::Comparison,
@@ -47,7 +50,7 @@ use crate::{
         cache_url::{CacheUrl, Location},
         signature::SecretKey,
     },
-    plan::cost::{Cost, Provider},
+    plan::cost::{Cost, Nanos, Provider},
     source::synthetic::{Shape, Synthetic},
     stop::Stop,
 };
@@ -134,6 +137,7 @@ pub struct BenchArgs {
         long,
         value_name = "N",
         default_value_t = 5,
+        value_parser = clap::value_parser!(u32).range(1..=1000),
         help_heading = "What is done"
     )]
     repetitions: u32,
@@ -143,6 +147,7 @@ pub struct BenchArgs {
         long,
         value_name = "S",
         default_value_t = 2,
+        value_parser = clap::value_parser!(u32).range(1..=86_400),
         help_heading = "What is done"
     )]
     seconds: u32,
@@ -157,7 +162,12 @@ pub struct BenchArgs {
     object_size: String,
 
     /// Begin this many requests a second, whether or not the earlier ones were answered
-    #[arg(long, value_name = "N", help_heading = "What is done")]
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = clap::value_parser!(u32).range(1..=1_000_000),
+        help_heading = "What is done"
+    )]
     rate: Option<u32>,
 
     /// Decides about everything that is made up
@@ -262,6 +272,10 @@ enum With {
 /// More requests than these are not made without being asked for: at the dearest prices half a dollar.
 const MOST_REQUESTS: u64 = 100_000;
 
+/// So many times as many requests are made unasked of a server that bills none: a run with the defaults is
+/// less than half of them.
+const FREE: u64 = 10;
+
 /// Nor more bytes than these, which take a minute and a half on a fast line.
 const MOST_BYTES: u64 = 10 << 30;
 
@@ -344,7 +358,14 @@ fn layers<'a>(context: &'a Context, args: &BenchArgs) -> Result<Layers<'a>, Fail
 }
 
 async fn clean(context: &Context, args: &BenchArgs, place: &Place) -> Result<Exit, Failure> {
-    let cleaned = bench::clean(&*place.base).await;
+    let steady = Retrying::new(
+        Arc::clone(&place.base),
+        place.policy,
+        run::seed()?,
+        Arc::default(),
+        Stop::default(),
+    );
+    let cleaned = bench::clean(&steady).await;
     let cleaned = cleaned.map_err(|error| failed(args, &bench::Error::Ground(error)))?;
     for foreign in &cleaned.foreign {
         context.ui.warn(&format!(
@@ -416,6 +437,8 @@ async fn measure(
     if args.mask {
         report.place = "a bucket".to_owned();
     }
+    // People first: a disk that is full by now takes no figure away.
+    tell(context, &report)?;
     if let Some(file) = &args.out {
         let text = serde_json::to_string_pretty(&report).unwrap_or_default() + "\n";
         fs::write(file, text).map_err(|error| error::of_file("write", file, &error))?;
@@ -424,7 +447,6 @@ async fn measure(
         let page = bench_page::page(&report).to_string();
         fs::write(file, page).map_err(|error| error::of_file("write", file, &error))?;
     }
-    tell(context, &report)?;
     settle(context, args, layers, &report)?;
     Ok(Exit::Done)
 }
@@ -696,23 +718,42 @@ fn ask(
 ) -> Result<(), Failure> {
     let words = bench_words::cost(cost, provider);
     context.ui.say(&words);
-    let is_much = cost.n_requests() > MOST_REQUESTS || cost.bytes_in > MOST_BYTES;
+    let most_requests = match cost.price(provider) {
+        Nanos(0) => MOST_REQUESTS * FREE,
+        Nanos(_) => MOST_REQUESTS,
+    };
+    let is_much = cost.n_requests() > most_requests || cost.bytes_in > MOST_BYTES;
     if is_much && !args.yes {
         let failure = Failure::refused("refusing to ask so much of a bucket unasked").cause(words);
         return Err(failure.hint(
-            "say `--yes`, or ask for less: `--only copies`, `--repetitions 3`, `--seconds 1`",
+            "say `--yes`, or ask for less: `--only copies`, or `--repetitions 1 --seconds 1`",
         ));
     }
     Ok(())
 }
 
 /// Compares two reports.
-fn compare(context: &Context, old: &Path, new: &Path) -> Result<Exit, Failure> {
-    let (old, new) = (read(old)?, read(new)?);
+fn compare(context: &Context, old_file: &Path, new_file: &Path) -> Result<Exit, Failure> {
+    let (old, new) = (read(old_file)?, read(new_file)?);
     for difference in diff::differences(&old, &new) {
         context.ui.warn(&format!("hard to compare: {difference}"));
     }
     let lines = diff::diff(&old, &new);
+    if lines.is_empty() {
+        let failure = Failure::new(format!(
+            "there is nothing to compare in `{}` and `{}`",
+            old_file.display(),
+            new_file.display()
+        ));
+        return Err(failure
+            .cause("no phase was measured in both")
+            .hint("run `narhaul bench --out FILE` twice with the same `--only`; what `--compare` and `--tune` have found is told by themselves"));
+    }
+    for phase in diff::unmatched(&old, &new) {
+        context
+            .ui
+            .warn(&format!("`{phase}` was measured in one of them only"));
+    }
     match context.ui.format() {
         Format::Words => context.ui.data(&bench_words::diff(&lines))?,
         Format::Json => {
