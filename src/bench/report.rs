@@ -52,6 +52,9 @@ pub struct Total {
     pub seconds: f64,
     /// What was sent, by verb.
     pub sent: BTreeMap<String, Sent>,
+    /// Why not all that it wrote could be removed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_behind: Option<String>,
 }
 
 /// What was sent of a kind.
@@ -132,7 +135,8 @@ pub struct Machine {
     pub cpu: Option<String>,
     /// The kernel's name and version.
     pub kernel: String,
-    /// How many milliseconds the server's clock was ahead of this machine's.
+    /// How many milliseconds the server's clock was ahead of this machine's; 0 within the second that its
+    /// dates are rounded to.
     pub drift_ms: Option<i64>,
 }
 

@@ -466,6 +466,7 @@ mod tests {
                     ("part".to_owned(), sent(1, 2 << 20)),
                     ("get".to_owned(), sent(79, 1 << 30)),
                 ]),
+                left_behind: None,
             },
         }
     }

@@ -448,6 +448,12 @@ async fn measure(
         fs::write(file, page).map_err(|error| error::of_file("write", file, &error))?;
     }
     settle(context, args, layers, &report)?;
+    if let Some(why) = &report.total.left_behind {
+        context.ui.warn(&format!(
+            "not all that was written could be removed: {why}; `narhaul bench --clean URL` does it"
+        ));
+        return Ok(Exit::Partly);
+    }
     Ok(Exit::Done)
 }
 
