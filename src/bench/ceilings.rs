@@ -85,12 +85,13 @@ fn on_every_thread(
 ) -> Result<(), source::Error> {
     let next = AtomicUsize::new(0);
     let ended = rayon::broadcast(|_thread| {
-        while let place = next.fetch_add(1, Relaxed)
-            && let Some(nar) = nars.get(place)
-        {
+        loop {
+            let place = next.fetch_add(1, Relaxed);
+            let Some(nar) = nars.get(place) else {
+                return Ok(());
+            };
             work(place, &mut lock(nar))?;
         }
-        Ok(())
     });
     ended.into_iter().collect()
 }

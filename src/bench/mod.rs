@@ -33,11 +33,10 @@ use std::{
     time::SystemTime,
 };
 
-pub use self::ground::clean;
 use self::{
     compare::Comparison,
     copies::Closures,
-    ground::Ground,
+    ground::{Cleaned, Ground},
     loops::Answers,
     operations::Load,
     report::{Ceiling, Machine, Micros, Phase, Report, Requests, Run, Sent, Total, Workload},
@@ -51,8 +50,7 @@ use crate::{
             count::{Counting, Counts, Reading, Verb},
             limit::Caps,
             measure::Measured,
-            retry::Policy,
-            retry::Retrying,
+            retry::{Policy, Retrying},
         },
     },
     clock::Clock,
@@ -226,14 +224,9 @@ pub async fn run(
     };
     // A bucket is made by `init`, on purpose; a folder by whoever needs it.
     // What a bench does beside measuring must not end it at the first hiccup.
-    let steady: Arc<dyn Backend> = Arc::new(Retrying::new(
-        Arc::clone(&bench.base),
-        bench.request.policy,
-        bench.request.seed,
-        Arc::default(),
-        Stop::default(),
-    ));
-    let ground = Ground::claim(steady, &bench.request.run_id).await?;
+    let (policy, seed) = (bench.request.policy, bench.request.seed);
+    let steady = steady(Arc::clone(&bench.base), policy, seed);
+    let ground = Ground::claim(Arc::new(steady), &bench.request.run_id).await?;
     let measured = measure(&bench, &ground).await;
     // First of all the bucket, then what went wrong.
     let left = ground.leave().await;
@@ -247,6 +240,16 @@ pub async fn run(
         },
         ..report
     })
+}
+
+/// Removes what killed benches have left in the bucket, and nothing else.
+pub async fn clean(base: Arc<dyn Backend>, policy: Policy, seed: u64) -> Result<Cleaned, Error> {
+    Ok(ground::clean(&steady(base, policy, seed)).await?)
+}
+
+/// Tries again what fails, also after somebody has asked for the end: the bucket is to be left clean.
+fn steady(base: Arc<dyn Backend>, policy: Policy, seed: u64) -> Retrying {
+    Retrying::new(base, policy, seed, Arc::default(), Stop::default())
 }
 
 /// What went over the wire. The time is not asked for: earlier answers have told it.

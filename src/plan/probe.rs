@@ -10,7 +10,7 @@
 
 use std::time::Duration;
 
-use crate::nix::store_path::HashPart;
+use crate::nix::{base32, store_path::HashPart};
 
 /// What one LIST page costs, in HEADs.
 const HEADS_PER_PAGE: f64 = 12.5;
@@ -22,7 +22,7 @@ const KEYS_PER_PAGE: f64 = 1000.0;
 const HEADS_PER_SECOND: f64 = 250.0;
 
 /// The letters that a hash part can begin with: so many listings can go on at once.
-const N_LETTERS: f64 = 32.0;
+const N_LETTERS: f64 = exact(base32::ALPHABET.len());
 
 /// Up to this many paths, HEADs need no LIST page to be compared with: a page costs nearly as much.
 pub const FEW_PATHS: usize = 12;

@@ -15,7 +15,7 @@ use tokio::sync::Mutex;
 
 use super::{Error, Request, begin::Known, report::NotDeleted};
 use crate::{
-    backend::{self, Backend, Fence, Kind, Object, ObjectMeta, PutOptions},
+    backend::{self, Backend, DELETE_BATCH, Fence, Kind, Object, ObjectMeta, PutOptions},
     clock::Clock,
     ledger::timing::Timing,
     meter::{Meter, Phase},
@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// Keys in one DELETE: as many as S3 takes in one request.
-pub(super) const BATCH: usize = 1000;
+pub(super) const BATCH: usize = DELETE_BATCH;
 
 /// What all steps of a sweep share.
 #[derive(Debug)]

@@ -330,10 +330,9 @@ impl Context {
 
 /// Whether two files lie in the folder of the same run.
 fn are_of_one_run(one: &ObjectKey, other: &ObjectKey) -> bool {
-    let folder = |key: &ObjectKey| {
-        key.as_str()
-            .rsplit_once('/')
-            .map(|(folder, _)| folder.to_owned())
-    };
     folder(one) == folder(other)
+}
+
+fn folder(key: &ObjectKey) -> Option<&str> {
+    key.as_str().rsplit_once('/').map(|(folder, _)| folder)
 }

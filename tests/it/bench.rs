@@ -8,13 +8,15 @@ use std::fs;
 use narhaul::{
     backend::wrap::count::Verb,
     bench::{report::Report, tune::Outcome},
-    serve::Config,
 };
 
-use crate::support::{
-    output::Output,
-    real::{Bucket, Server},
-    world::World,
+use crate::{
+    support::{
+        output::Output,
+        real::{Bucket, Server},
+        world::World,
+    },
+    sweep_s3_cli,
 };
 
 /// A bench that takes a second.
@@ -116,29 +118,11 @@ fn without_a_url_the_embedded_server_is_measured_slow_as_it_is_asked_to_be() {
 /// The server counts what comes in; the bench has gone by then, so nothing can be corrected by it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bench_tells_all_that_it_has_sent_as_the_server_has_counted_it() {
-    let world = World::new();
-    let config = Config::default();
-    let server = narhaul::serve::Server::start(config.clone()).await.unwrap();
-    let memory = server.add_memory_bucket("nix-cache");
-    let url = format!("s3://nix-cache?endpoint={}", server.endpoint());
-    let args = [
-        "bench",
-        &url,
-        "--paths",
-        "4",
-        "--repetitions",
-        "2",
-        "--seconds",
-        "1",
-        "--yes",
-    ];
-    let run = world
-        .narhaul(args)
-        .args(["--out", "r.json"])
-        .env("AWS_ACCESS_KEY_ID", &config.access_key)
-        .env("AWS_SECRET_ACCESS_KEY", &config.secret_key);
-    tokio::task::block_in_place(|| run.run()).success();
-    let told = Report::parse(&world.read("r.json")).unwrap().total;
+    let bucket = sweep_s3_cli::Bucket::new().await;
+    let small = ["--paths", "4", "--repetitions", "2", "--seconds", "1"];
+    let args = ["bench", &bucket.url, "--yes", "--out", "r.json"];
+    bucket.narhaul(&[&args[..], &small].concat()).success();
+    let told = Report::parse(&bucket.world.read("r.json")).unwrap().total;
     for verb in [
         Verb::Put,
         Verb::Delete,
@@ -147,7 +131,7 @@ async fn a_bench_tells_all_that_it_has_sent_as_the_server_has_counted_it() {
         Verb::Head,
         Verb::Uploads,
     ] {
-        let came = memory.counts().read(verb);
+        let came = bucket.memory.counts().read(verb);
         let sent = told.sent[verb.name()];
         assert_eq!(sent.requests, came.requests, "{verb:?}");
         if verb == Verb::Put {
@@ -243,11 +227,10 @@ fn report(world: &World, name: &str, seconds: [f64; 3]) {
 #[test]
 fn two_reports_are_compared_beyond_their_noise() {
     let world = World::new();
+    let diff = |old, new| world.narhaul(["bench", "diff", old, new]).run();
     report(&world, "old.json", [10.0, 10.1, 9.9]);
     report(&world, "new.json", [12.0, 12.1, 11.9]);
-    let worse = world
-        .narhaul(["bench", "diff", "old.json", "new.json"])
-        .run();
+    let worse = diff("old.json", "new.json");
     insta::assert_snapshot!(worse.text(), @r"
     --- stdout
     phase      figure     old     new   change  noise up to  verdict
@@ -256,15 +239,11 @@ fn two_reports_are_compared_beyond_their_noise() {
     cold     requests      23      23   +0.0 %       +2.0 %     same
     --- exit 3
     ");
-    let same = world
-        .narhaul(["bench", "diff", "old.json", "old.json"])
-        .run();
+    let same = diff("old.json", "old.json");
     same.success();
     let other = world.read("new.json").replace("\"cold\"", "\"put\"");
     world.write("other.json", other);
-    let nothing = world
-        .narhaul(["bench", "diff", "old.json", "other.json"])
-        .run();
+    let nothing = diff("old.json", "other.json");
     insta::assert_snapshot!(nothing.text(), @r"
     --- stderr
     error: there is nothing to compare in `old.json` and `other.json`
@@ -275,9 +254,7 @@ fn two_reports_are_compared_beyond_their_noise() {
     ");
     // Each run took ten times as long as the one before: nobody can tell anything.
     report(&world, "wild.json", [1.0, 10.0, 100.0]);
-    let wild = world
-        .narhaul(["bench", "diff", "old.json", "wild.json"])
-        .run();
+    let wild = diff("old.json", "wild.json");
     insta::assert_snapshot!(wild.text(), @r"
     --- stdout
     phase      figure     old     new  change  noise up to   verdict
@@ -286,9 +263,7 @@ fn two_reports_are_compared_beyond_their_noise() {
     cold     requests      23      23  +0.0 %       +2.0 %      same
     --- exit 0
     ");
-    let none = world
-        .narhaul(["bench", "diff", "old.json", "missing.json"])
-        .run();
+    let none = diff("old.json", "missing.json");
     none.expect_code(1);
 }
 

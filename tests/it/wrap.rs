@@ -102,6 +102,14 @@ async fn tries_keep_the_contract_while_a_fifth_of_all_requests_fails() {
     assert!(meter.retries() > 200, "{}", meter.retries());
 }
 
+/// So many requests, as fast as the line gives.
+const fn at_once(max_requests: u32) -> Caps {
+    Caps {
+        max_requests,
+        upload_bytes_per_s: None,
+    }
+}
+
 #[tokio::test]
 async fn a_limited_back_end_keeps_the_contract() {
     let caps = Caps {
@@ -314,10 +322,7 @@ async fn requests_at_once_grow_with_success_and_are_halved_once_for_all_under_wa
     let late = (0..64).map(|_| fails(Kind::TimedOut));
     let script = (0..200).map(|_| None).chain(late);
     let faulty = Faulty::scripted(Arc::new(memory()), script);
-    let caps = Caps {
-        max_requests: 64,
-        upload_bytes_per_s: None,
-    };
+    let caps = at_once(64);
     let backend = Arc::new(Limiting::new(Arc::new(faulty), caps, waits()));
     assert_eq!(backend.allowed(), 8);
     let head = async || backend.head(&key("a")).await.unwrap_err().kind;
@@ -347,10 +352,7 @@ async fn requests_at_once_grow_with_success_and_are_halved_once_for_all_under_wa
 #[tokio::test(start_paused = true)]
 async fn a_narinfo_does_not_stand_behind_the_bodies_that_wait() {
     let slow = Faulty::slow(Arc::new(memory()), Duration::from_millis(10));
-    let caps = Caps {
-        max_requests: 1,
-        upload_bytes_per_s: None,
-    };
+    let caps = at_once(1);
     let backend = Limiting::new(Arc::new(slow), caps, waits());
     let done = Mutex::new(Vec::new());
     let write = async |name: String| {
@@ -371,10 +373,7 @@ async fn a_server_that_asks_to_slow_down_gets_fewer_requests_a_second() {
         Arc::new(Faulty::slow(Arc::new(memory()), Duration::from_millis(1))),
         script,
     );
-    let caps = Caps {
-        max_requests: 1,
-        upload_bytes_per_s: None,
-    };
+    let caps = at_once(1);
     let backend = Arc::new(Limiting::new(Arc::new(faulty), caps, waits()));
     let head = async || backend.head(&key("a")).await.unwrap_err().kind;
     for _ in 0..1000 {
@@ -431,10 +430,7 @@ impl Around for Halfway {
 #[tokio::test(start_paused = true)]
 async fn deletions_that_are_throttled_key_by_key_are_slower_and_end_all_the_same() {
     let memory = memory();
-    let caps = Caps {
-        max_requests: 64,
-        upload_bytes_per_s: None,
-    };
+    let caps = at_once(64);
     let limiting = Arc::new(Limiting::new(
         Arc::new(Halfway(memory.clone())),
         caps,
@@ -458,10 +454,7 @@ async fn deletions_that_are_throttled_key_by_key_are_slower_and_end_all_the_same
 async fn bodies_that_do_not_arrive_in_time_are_fewer_the_next_time() {
     let script = (0..16).map(|_| fails(Kind::TimedOut));
     let faulty = Faulty::scripted(Arc::new(memory()), script);
-    let caps = Caps {
-        max_requests: 64,
-        upload_bytes_per_s: None,
-    };
+    let caps = at_once(64);
     let backend = Limiting::new(Arc::new(faulty), caps, waits());
     assert!(put(&backend, "a").await.is_err());
     assert_eq!(backend.allowed(), 4);
@@ -474,10 +467,7 @@ async fn bodies_that_do_not_arrive_in_time_are_fewer_the_next_time() {
 async fn no_more_requests_are_under_way_than_allowed() {
     // Each request takes a second, so how long they take together tells how many were under way.
     let slow = Faulty::slow(Arc::new(memory()), Duration::from_secs(1));
-    let caps = Caps {
-        max_requests: 4,
-        upload_bytes_per_s: None,
-    };
+    let caps = at_once(4);
     let backend = Limiting::new(Arc::new(slow), caps, waits());
     let began = Instant::now();
     let names: Vec<_> = (0..100).map(|n| n.to_string()).collect();

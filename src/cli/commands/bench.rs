@@ -12,10 +12,7 @@ use std::{
 use clap::{Args, Subcommand};
 
 use crate::{
-    backend::{
-        Kind,
-        wrap::retry::{Policy, Retrying},
-    },
+    backend::{Kind, wrap::retry::Policy},
     bench::{
         self, Request,
         compare::Comparison,
@@ -358,15 +355,8 @@ fn layers<'a>(context: &'a Context, args: &BenchArgs) -> Result<Layers<'a>, Fail
 }
 
 async fn clean(context: &Context, args: &BenchArgs, place: &Place) -> Result<Exit, Failure> {
-    let steady = Retrying::new(
-        Arc::clone(&place.base),
-        place.policy,
-        run::seed()?,
-        Arc::default(),
-        Stop::default(),
-    );
-    let cleaned = bench::clean(&steady).await;
-    let cleaned = cleaned.map_err(|error| failed(args, &bench::Error::Ground(error)))?;
+    let cleaned = bench::clean(Arc::clone(&place.base), place.policy, run::seed()?).await;
+    let cleaned = cleaned.map_err(|error| failed(args, &error))?;
     for foreign in &cleaned.foreign {
         context.ui.warn(&format!(
             "`{foreign}` was written by no bench and is left alone"
