@@ -23,8 +23,17 @@ use super::operations::Work;
 use crate::{backend::wrap::measure::Times, clock::Clock};
 
 /// Requests of an open loop that are under way or wait for their turn: where a server never keeps up,
-/// memory is the bound. Those beyond begin later, and what they are late by counts.
+/// somewhere is the end. Those beyond begin later, and what they are late by counts.
 const MOST_OPEN: usize = 4096;
+
+/// Returns how many requests that each hold a body of so many bytes may be open at once: as many as fit the
+/// memory, and one in any case.
+pub(super) fn most_open(wanted: usize, memory: u64, body_bytes: usize) -> usize {
+    let fit = memory / u64::try_from(body_bytes.max(1)).unwrap_or(u64::MAX);
+    wanted
+        .min(usize::try_from(fit).unwrap_or(usize::MAX))
+        .max(1)
+}
 
 /// How long requests took from when they were due.
 #[derive(Debug)]
@@ -120,9 +129,10 @@ pub(super) async fn closed(work: Arc<Work>) {
     }
 }
 
-/// An open loop.
-pub(super) async fn open(work: Arc<Work>, rate: u32) {
+/// An open loop, with as many requests waiting as fit the memory.
+pub(super) async fn open(work: Arc<Work>, rate: u32, memory: u64) {
     let clock = work.waits.clock.clone();
+    let most = most_open(MOST_OPEN, memory, work.held());
     let due = dues(clock.elapsed(), rate);
     let (mut next, mut requests) = (0, JoinSet::new());
     loop {
@@ -131,7 +141,7 @@ pub(super) async fn open(work: Arc<Work>, rate: u32) {
             tokio::time::sleep(wait).await;
         }
         while requests.try_join_next().is_some() {}
-        if requests.len() >= MOST_OPEN {
+        if requests.len() >= most {
             requests.join_next().await;
         }
         if work.has_ended() {
@@ -169,6 +179,20 @@ mod tests {
         assert_eq!(due(0), Duration::from_secs(7));
         assert_eq!(due(3_000_000), Duration::from_secs(10_007));
         assert_eq!(due(1), Duration::new(7, 3_333_333));
+    }
+
+    #[test]
+    fn what_waits_fits_the_memory() {
+        for (wanted, memory, body_bytes, most) in [
+            (4096, 256 << 20, 16 << 10, 4096),
+            (4096, 256 << 20, 1 << 20, 256),
+            (64, 256 << 20, 1 << 20, 64),
+            (64, 256 << 20, 1 << 30, 1),
+            (64, 256 << 20, 0, 64),
+        ] {
+            let found = most_open(wanted, memory, body_bytes);
+            assert_eq!(found, most, "{wanted} of {body_bytes} in {memory}");
+        }
     }
 
     #[test]

@@ -157,6 +157,15 @@ impl Work {
         }
     }
 
+    /// Returns how many bytes a request holds from its beginning: writes have their bodies with them.
+    pub(super) const fn held(&self) -> usize {
+        match self.kind {
+            Kind::Put => self.body.len(),
+            // What comes back is there only while a request is under way, in a place that the limiter gives.
+            Kind::Head | Kind::Get | Kind::List => 0,
+        }
+    }
+
     /// Returns whether nothing more is to be asked.
     pub(super) fn has_ended(&self) -> bool {
         self.has_ended.load(Relaxed)
@@ -210,14 +219,16 @@ async fn keep_going(
     load: Load,
 ) -> Result<Seen, Error> {
     let mut workers = JoinSet::new();
+    let memory = bench.request.memory;
     match load.rate {
         None => {
-            for _ in 0..bench.request.n_requests {
+            let n_workers = usize::try_from(bench.request.n_requests).unwrap_or(usize::MAX);
+            for _ in 0..loops::most_open(n_workers, memory, work.held()) {
                 workers.spawn(loops::closed(Arc::clone(work)));
             }
         }
         Some(rate) => {
-            workers.spawn(loops::open(Arc::clone(work), rate));
+            workers.spawn(loops::open(Arc::clone(work), rate, memory));
         }
     }
     let warming = Watch::begin(bench, stack, None);
