@@ -1,7 +1,7 @@
 //! Who may do what: signatures, the policy of the access key, the policies of buckets.
 //!
-//! Without a policy the access key may do everything, and nobody else anything, except read where that
-//! is allowed to everybody. Which action a request needs is what Amazon's "Service Authorization
+//! Without a policy the access key may do everything, and nobody else anything, except read or write
+//! where that is allowed to everybody. Which action a request needs is what Amazon's "Service Authorization
 //! Reference" says of S3.
 
 use std::sync::Arc;
@@ -55,6 +55,15 @@ impl S3Access for Gate {
     }
 }
 
+/// What somebody needs who copies into a bucket, beside reading. Deleting is nobody's but the key's.
+const WRITES: [&str; 5] = [
+    "s3:PutObject",
+    "s3:ListBucket",
+    "s3:ListBucketMultipartUploads",
+    "s3:ListMultipartUploadParts",
+    "s3:AbortMultipartUpload",
+];
+
 /// Says who asks.
 pub(super) fn who(credentials: Option<&Credentials>) -> Who {
     if credentials.is_some() {
@@ -91,7 +100,9 @@ fn action(name: &str, is_version: bool) -> String {
 impl Shared {
     /// Says whether somebody may do something to a bucket, or to an object in it.
     pub(super) fn may(&self, who: Who, action: &str, bucket: &str, key: Option<&str>) -> bool {
-        if who == Who::Anonymous && action == "s3:GetObject" && self.config.allows_anonymous_reads {
+        let is_open = (action == "s3:GetObject" && self.config.allows_anonymous_reads)
+            || (WRITES.contains(&action) && self.config.allows_anonymous_writes);
+        if who == Who::Anonymous && is_open {
             return true;
         }
         let resource = match key {

@@ -93,6 +93,8 @@ pub struct Config {
     pub checks_region: bool,
     /// Whether objects may be read without a signature.
     pub allows_anonymous_reads: bool,
+    /// Whether objects may be written, and what is there be listed, without a signature.
+    pub allows_anonymous_writes: bool,
     /// What buckets that clients create allow.
     pub modes: Modes,
     /// How conditional writes are taken.
@@ -118,6 +120,7 @@ impl Default for Config {
             region: "us-east-1".to_owned(),
             checks_region: false,
             allows_anonymous_reads: false,
+            allows_anonymous_writes: false,
             modes: Modes::aws(),
             conditional: Conditional::Atomic,
             copies: Copies::Made,

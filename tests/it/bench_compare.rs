@@ -141,3 +141,17 @@ fn real_programs_take_turns_with_ours_in_folders_of_a_bucket_and_everything_goes
     assert!(nix.cold[0].cpu_seconds.unwrap() > 0.0);
     assert_eq!(bucket.list_all(), before);
 }
+
+/// Debian's Nix 2.34 has no credentials, and asks without a signature.
+#[test]
+#[ignore = "real: needs Nix"]
+fn a_nix_without_credentials_copies_to_the_embedded_server() {
+    let world = World::new();
+    let named = format!("nix={}", Nix::V2_34.program("nix").display());
+    let args = ["bench", "--compare", &named, "--closure", closure()];
+    let told = ["--repetitions", "1", "--out", "r.json"];
+    let run = world.narhaul(args).args(told).run().success();
+    assert!(run.says("`nix` took"), "{}", run.text());
+    let report = Report::parse(&world.read("r.json")).unwrap();
+    assert!(report.compared[1].version.starts_with("2.34"));
+}

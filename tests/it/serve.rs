@@ -185,6 +185,35 @@ async fn a_stranger_may_do_nothing_but_read_where_that_is_allowed() {
     }
 }
 
+#[tokio::test]
+async fn where_everybody_may_write_they_may_list_and_not_delete() {
+    let config = Config {
+        allows_anonymous_writes: true,
+        ..Config::default()
+    };
+    let (server, client) = start(config).await;
+    for (request, status) in [
+        ("PUT /cache/x HTTP/1.1\r\nContent-Length: 0\r\n", 200),
+        ("GET /cache?list-type=2 HTTP/1.1\r\n", 200),
+        ("HEAD /cache HTTP/1.1\r\n", 200),
+        (
+            "POST /cache/y?uploads HTTP/1.1\r\nContent-Length: 0\r\n",
+            200,
+        ),
+        ("GET /cache/x HTTP/1.1\r\n", 403),
+        ("DELETE /cache/x HTTP/1.1\r\n", 403),
+        ("PUT /other HTTP/1.1\r\nContent-Length: 0\r\n", 403),
+        ("GET / HTTP/1.1\r\n", 403),
+    ] {
+        let answer = raw(&server, request).await;
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{request}: {answer}"
+        );
+    }
+    assert_eq!(read(&client, "x").await, b"");
+}
+
 /// Sends a request's first lines as they are; returns the whole answer as text.
 async fn raw(server: &Server, request: &str) -> String {
     let mut stream = TcpStream::connect(server.address()).await.unwrap();

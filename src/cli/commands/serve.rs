@@ -15,6 +15,7 @@ use crate::{
         shaping::ShapingArgs,
         ui::Format,
     },
+    clock::Clock,
     serve::{self, Config},
     stop::Stop,
 };
@@ -39,6 +40,14 @@ pub struct ServeArgs {
     #[arg(long)]
     anonymous_reads: bool,
 
+    /// Let everybody write and list without a signature, too
+    #[arg(long)]
+    anonymous_writes: bool,
+
+    /// Decides what goes wrong when, and how each delay scatters
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    seed: u64,
+
     /// End when standard input does: with the process that holds its other end
     #[arg(long)]
     while_stdin: bool,
@@ -48,21 +57,26 @@ pub struct ServeArgs {
     shaping: ShapingArgs,
 }
 
-/// Where draws begin: the same server twice is slow and faulty alike.
-const SEED: u64 = 1;
+impl ServeArgs {
+    /// Returns how the server is set up.
+    fn config(&self, clock: Clock) -> Result<Config, Failure> {
+        let (line, faults) = self.shaping.shape(self.seed)?;
+        Ok(Config {
+            address: self.address,
+            allows_anonymous_reads: self.anonymous_reads,
+            allows_anonymous_writes: self.anonymous_writes,
+            line,
+            faults,
+            clock,
+            ..Config::default()
+        })
+    }
+}
 
 /// Serves until it is interrupted.
 pub fn run(context: &Arc<Context>, args: &ServeArgs) -> Result<Exit, Failure> {
     let stop = Stop::default();
-    let (line, faults) = args.shaping.shape(SEED)?;
-    let config = Config {
-        address: args.address,
-        allows_anonymous_reads: args.anonymous_reads,
-        line,
-        faults,
-        clock: context.clock.clone(),
-        ..Config::default()
-    };
+    let config = args.config(context.clock.clone())?;
     if args.while_stdin {
         let stop = stop.clone();
         // A thread of its own, since a read of standard input cannot be given up; it ends with the process.
@@ -94,5 +108,46 @@ pub fn run(context: &Arc<Context>, args: &ServeArgs) -> Result<Exit, Failure> {
         Ended::ByItself(Err(error)) => {
             Err(Failure::new(format!("cannot listen at `{}`", args.address)).because(&error))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: ServeArgs,
+    }
+
+    fn config(args: &[&str]) -> Config {
+        let line = Line::try_parse_from([&["serve"], args].concat()).unwrap();
+        line.args.config(Clock::system()).unwrap()
+    }
+
+    #[test]
+    fn one_seed_decides_about_faults_and_about_delays() {
+        let shaped = ["--latency", "20ms±5ms", "--errors", "503:1%"];
+        let usual = config(&shaped);
+        assert_eq!((usual.faults.seed, usual.line.seed), (1, 1));
+        let other = config(&[&shaped[..], &["--seed", "7"]].concat());
+        assert_eq!((other.faults.seed, other.line.seed), (7, 7));
+    }
+
+    #[test]
+    fn nothing_is_open_to_everybody_unasked() {
+        let open = |args: &[&str]| {
+            let config = config(args);
+            (
+                config.allows_anonymous_reads,
+                config.allows_anonymous_writes,
+            )
+        };
+        assert_eq!(open(&[]), (false, false));
+        assert_eq!(open(&["--anonymous-reads"]), (true, false));
+        assert_eq!(open(&["--anonymous-writes"]), (false, true));
     }
 }
