@@ -1,28 +1,34 @@
 //! What this machine can do at best: each stage of a copy alone, on all threads of the pool.
 //!
-//! The stages are those that a copy's processors work at: making NARs of files, hashing them,
-//! compressing them. Each is fed the same NARs, as far as [`SHARE`] goes, out of memory; so the figure
-//! says what the stage would reach if nothing else held it up, and a copy that comes near the lowest one
-//! is bound by it.
+//! `read`, `hash` and `compress` are what a copy's processors work at, `pack` is all of it for one NAR
+//! after the other, and `upload` is sending the results to a server on this machine that does nothing else.
+//! Each is fed the same NARs, as far as [`SHARE`] goes; so the figure says what the stage would reach if
+//! nothing else held it up, and a copy that comes near the lowest one is bound by it.
+//!
+//! The first time does not count: pages are not in memory yet, processors sleep, connections are not open.
 //!
 //! Of a made-up closure `read` says how fast contents are made up, not how fast a disk is.
 
 use std::{
     cmp::Reverse,
     hint::black_box,
-    io,
+    io, iter,
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
     time::Duration,
 };
 
+use bytes::Bytes;
+use tokio::task::JoinSet;
+
 use super::report::{Ceiling, float};
 use crate::{
+    backend::{self, Backend, PutOptions},
     clock::Clock,
     copy::codec,
-    nix::{hash::Sha256, path_info::PathInfo},
+    nix::{hash::Sha256, object_key::ObjectKey, path_info::PathInfo},
     plan::recipe::{FRAME_SIZE, Recipe},
     source::{self, Source},
 };
@@ -31,58 +37,172 @@ use crate::{
 /// take a good part of a second for them on few cores.
 pub const SHARE: u64 = 96 << 20;
 
-/// A NAR that is larger gives this much of it: one huge path would be read by one thread only.
+/// A NAR that is larger is as much work as its frames, which threads share: each is taken to be like the
+/// first one.
 const LARGEST: usize = FRAME_SIZE;
 
-/// Measures every stage `n_times`. Blocks, and keeps all threads of the pool busy.
+/// The stages that processors work at.
+const ON_PROCESSORS: [&str; 4] = ["read", "hash", "compress", PACK];
+
+/// All of them for one NAR after the other.
+pub const PACK: &str = "pack";
+
+/// Sending what was packed.
+pub const UPLOAD: &str = "upload";
+
+/// About as many bytes as a narinfo has.
+const NARINFO: &[u8] = &[b'n'; 700];
+
+/// What was measured on processors, and what came out of it.
+#[derive(Debug)]
+pub struct Packed {
+    /// The stages.
+    pub ceilings: Vec<Ceiling>,
+    /// The bodies that the NARs became.
+    pub bodies: Vec<Bytes>,
+    /// Bytes of NAR that they were made of.
+    pub n_bytes: usize,
+}
+
+/// Measures every stage that processors work at `n_times`. Blocks, and keeps all threads of the pool busy.
 pub fn measure(
     source: &dyn Source,
     closure: &[PathInfo],
     recipe: &Recipe,
     clock: &Clock,
     n_times: u32,
-) -> Result<Vec<Ceiling>, source::Error> {
+) -> Result<Packed, source::Error> {
     let chosen = choose(closure);
-    let mut ceilings = ["read", "hash", "compress"].map(|stage| Ceiling {
-        stage: stage.to_owned(),
-        bytes_per_second: Vec::new(),
-    });
-    for _ in 0..n_times {
-        let [read, hash, compress] = &mut ceilings;
-        let nars: Vec<Mutex<Vec<u8>>> = chosen.iter().map(|_| Mutex::default()).collect();
-        let start = clock.elapsed();
-        on_every_thread(&nars, |place, bytes| {
-            *bytes = nar(source, chosen[place])?;
-            Ok(())
-        })?;
-        let took = clock.elapsed().saturating_sub(start);
-        let n_bytes = nars.iter().map(|nar| lock(nar).len()).sum();
-        read.note(n_bytes, took);
-
-        let start = clock.elapsed();
-        on_every_thread(&nars, |_, bytes| {
-            black_box(Sha256::of(bytes));
-            Ok(())
-        })?;
-        hash.note(n_bytes, clock.elapsed().saturating_sub(start));
-
-        let start = clock.elapsed();
-        on_every_thread(&nars, |_, bytes| {
-            let body = codec::compress_frame(recipe, bytes);
-            black_box(body.map_err(source::Error::Sink)?);
-            Ok(())
-        })?;
-        compress.note(n_bytes, clock.elapsed().saturating_sub(start));
+    let mut packed = Packed {
+        ceilings: ON_PROCESSORS.map(Ceiling::of).into(),
+        bodies: Vec::new(),
+        n_bytes: 0,
+    };
+    for time in 0..=n_times {
+        let (took, bodies, n_bytes) = once(source, &chosen, recipe, clock)?;
+        if time > 0 {
+            for (ceiling, took) in packed.ceilings.iter_mut().zip(took) {
+                ceiling.note(n_bytes, took);
+            }
+        }
+        (packed.bodies, packed.n_bytes) = (bodies, n_bytes);
     }
-    Ok(ceilings.into())
+    Ok(packed)
+}
+
+/// What is done to one of the NARs, which has this place among those chosen.
+type Step<'a> = dyn Fn(usize, &mut Vec<u8>) -> Result<(), source::Error> + Sync + 'a;
+
+/// Works at each stage once. Returns the times in the order of [`ON_PROCESSORS`], the bodies, and how many
+/// bytes the NARs have.
+fn once(
+    source: &dyn Source,
+    chosen: &[&PathInfo],
+    recipe: &Recipe,
+    clock: &Clock,
+) -> Result<([Duration; ON_PROCESSORS.len()], Vec<Bytes>, usize), source::Error> {
+    let nars: Vec<Mutex<Vec<u8>>> = chosen.iter().map(|_| Mutex::default()).collect();
+    let timed = |work: &Step<'_>| {
+        let start = clock.elapsed();
+        on_every_thread(&nars, work)?;
+        Ok::<_, source::Error>(clock.elapsed().saturating_sub(start))
+    };
+    let read = timed(&|place, bytes| {
+        *bytes = nar(source, chosen[place])?;
+        Ok(())
+    })?;
+    let n_bytes = nars.iter().map(|nar| lock(nar).len()).sum();
+    let hash = timed(&|_, bytes| {
+        black_box(Sha256::of(bytes));
+        Ok(())
+    })?;
+    let compress = timed(&|_, bytes| {
+        black_box(codec::compress_frame(recipe, bytes).map_err(source::Error::Sink)?);
+        Ok(())
+    })?;
+    let pack = timed(&|place, bytes| {
+        let mut nar = nar(source, chosen[place])?;
+        black_box(Sha256::of(&nar));
+        *bytes = codec::compress_frame(recipe, &mut nar).map_err(source::Error::Sink)?;
+        black_box(Sha256::of(bytes));
+        Ok(())
+    })?;
+    let bodies = nars.into_iter().map(|body| {
+        let body = body.into_inner().unwrap_or_else(PoisonError::into_inner);
+        Bytes::from(body)
+    });
+    Ok(([read, hash, compress, pack], bodies.collect(), n_bytes))
+}
+
+/// Measures `n_times` how fast what was packed is sent, with a narinfo beside each body and so many
+/// requests at once.
+pub async fn upload(
+    dest: Arc<dyn Backend>,
+    packed: &Packed,
+    n_requests: usize,
+    clock: &Clock,
+    n_times: u32,
+) -> Result<Ceiling, backend::Error> {
+    let mut ceiling = Ceiling::of(UPLOAD);
+    for time in 0..=n_times {
+        let start = clock.elapsed();
+        send(&dest, &packed.bodies, n_requests).await?;
+        if time > 0 {
+            let took = clock.elapsed().saturating_sub(start);
+            ceiling.note(packed.n_bytes, took);
+        }
+    }
+    Ok(ceiling)
+}
+
+/// Sends all bodies, so many at once; each time to the same keys.
+async fn send(
+    dest: &Arc<dyn Backend>,
+    bodies: &[Bytes],
+    n_requests: usize,
+) -> Result<(), backend::Error> {
+    let mut sending = JoinSet::new();
+    for (number, body) in bodies.iter().enumerate() {
+        if sending.len() >= n_requests.max(1) {
+            ended(sending.join_next().await)?;
+        }
+        let (dest, body) = (Arc::clone(dest), body.clone());
+        sending.spawn(async move {
+            let options = PutOptions::default();
+            let narinfo = Bytes::from_static(NARINFO);
+            dest.put(&key(&format!("nar/{number}")), body, &options)
+                .await?;
+            dest.put(&key(&format!("{number}.narinfo")), narinfo, &options)
+                .await
+        });
+    }
+    while let Some(sent) = sending.join_next().await {
+        ended(Some(sent))?;
+    }
+    Ok(())
+}
+
+fn ended(
+    sent: Option<Result<Result<(), backend::Error>, tokio::task::JoinError>>,
+) -> Result<(), backend::Error> {
+    match sent {
+        None => Ok(()),
+        Some(Ok(sent)) => sent,
+        Some(Err(panicked)) => std::panic::resume_unwind(panicked.into_panic()),
+    }
+}
+
+fn key(name: &str) -> ObjectKey {
+    match ObjectKey::parse(name) {
+        Ok(key) => key,
+        // Invariant: a number with a folder or an ending is a key.
+        Err(error) => unreachable!("{error}"),
+    }
 }
 
 /// Works on every NAR, each time on the next one that nobody has begun. They are sorted, so what some thread
 /// is still busy with while the others have ended is small.
-fn on_every_thread(
-    nars: &[Mutex<Vec<u8>>],
-    work: impl Fn(usize, &mut Vec<u8>) -> Result<(), source::Error> + Sync,
-) -> Result<(), source::Error> {
+fn on_every_thread(nars: &[Mutex<Vec<u8>>], work: &Step<'_>) -> Result<(), source::Error> {
     let next = AtomicUsize::new(0);
     let ended = rayon::broadcast(|_thread| {
         loop {
@@ -101,6 +221,13 @@ fn lock(nar: &Mutex<Vec<u8>>) -> std::sync::MutexGuard<'_, Vec<u8>> {
 }
 
 impl Ceiling {
+    fn of(stage: &str) -> Self {
+        Self {
+            stage: stage.to_owned(),
+            bytes_per_second: Vec::new(),
+        }
+    }
+
     fn note(&mut self, bytes: usize, took: Duration) {
         let bytes = float(u64::try_from(bytes).unwrap_or(u64::MAX));
         self.bytes_per_second.push(bytes / took.as_secs_f64());
@@ -108,12 +235,17 @@ impl Ceiling {
 }
 
 /// Chooses paths until there is enough: every so many-th, so that large and small ones are there as in
-/// the whole. The largest come first.
+/// the whole. The largest come first, as often as they have frames.
 fn choose(closure: &[PathInfo]) -> Vec<&PathInfo> {
-    let capped = |info: &PathInfo| info.nar_size.min(LARGEST.try_into().unwrap_or(u64::MAX));
+    let capped = |info: &PathInfo| info.nar_size.min(SHARE);
     let all: u64 = closure.iter().map(capped).sum();
     let step = usize::try_from(all.div_ceil(SHARE).max(1)).unwrap_or(usize::MAX);
-    let mut chosen: Vec<&PathInfo> = closure.iter().step_by(step).collect();
+    let frame = u64::try_from(LARGEST).unwrap_or(u64::MAX);
+    let n_frames = |info| usize::try_from(capped(info).div_ceil(frame).max(1)).unwrap_or(1);
+    let chosen = closure.iter().step_by(step);
+    let mut chosen: Vec<&PathInfo> = chosen
+        .flat_map(|info| iter::repeat_n(info, n_frames(info)))
+        .collect();
     chosen.sort_by_key(|info| Reverse(info.nar_size));
     chosen
 }
@@ -150,27 +282,47 @@ impl io::Write for Beginning {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{nix::compression::Compression, source::synthetic::Synthetic};
+    use crate::{
+        backend::memory::Memory, nix::compression::Compression, source::synthetic::Synthetic,
+    };
 
-    #[test]
-    fn every_stage_is_measured_each_time_also_with_a_path_larger_than_a_frame() {
+    /// What was measured of a stage, and how often.
+    fn n_found(ceilings: &[Ceiling]) -> Vec<(&str, usize)> {
+        let found = ceilings
+            .iter()
+            .inspect(|ceiling| assert!(ceiling.sample().median().unwrap() > 0.0))
+            .map(|ceiling| (ceiling.stage.as_str(), ceiling.bytes_per_second.len()));
+        found.collect()
+    }
+
+    #[tokio::test]
+    async fn every_stage_is_measured_each_time_also_with_a_path_larger_than_a_frame() {
         let source = Synthetic::from_text("a -> b; b (20 MiB)").unwrap();
         let closure = source
             .closure(&[source.path("a").unwrap().clone()])
             .unwrap();
         let recipe = Recipe::new(Compression::Zstd, Some(1)).unwrap();
         let clock = Clock::system();
-        let ceilings = measure(&source, &closure, &recipe, &clock, 2).unwrap();
-        let found: Vec<_> = ceilings
-            .iter()
-            .map(|ceiling| (ceiling.stage.as_str(), ceiling.bytes_per_second.len()))
-            .collect();
-        assert_eq!(found, [("read", 2), ("hash", 2), ("compress", 2)]);
-        assert!(
-            ceilings
-                .iter()
-                .all(|ceiling| ceiling.median().unwrap() > 0.0)
+        let packed = measure(&source, &closure, &recipe, &clock, 2).unwrap();
+        assert_eq!(
+            n_found(&packed.ceilings),
+            [("read", 2), ("hash", 2), ("compress", 2), ("pack", 2)]
         );
+        assert!(packed.n_bytes > LARGEST);
+
+        let memory = Memory::new(clock.clone());
+        let sink: Arc<dyn Backend> = Arc::new(memory.clone());
+        let sent = upload(sink, &packed, 1, &clock, 2).await.unwrap();
+        assert_eq!(n_found(&[sent]), [("upload", 2)]);
+        let names = [
+            "0.narinfo",
+            "1.narinfo",
+            "2.narinfo",
+            "nar/0",
+            "nar/1",
+            "nar/2",
+        ];
+        assert_eq!(memory.names(), names, "two frames and a small one");
     }
 
     #[test]
@@ -179,9 +331,10 @@ mod tests {
         let mut closure = source
             .closure(&[source.path("a").unwrap().clone()])
             .unwrap();
-        assert_eq!(choose(&closure).len(), 4);
+        let of = |closure: &[PathInfo]| choose(closure).len();
+        assert_eq!(of(&closure), 3 + 4, "60 MiB are four frames");
         closure.iter_mut().for_each(|info| info.nar_size = 1 << 40);
         closure = closure.iter().cycle().take(30).cloned().collect();
-        assert_eq!(choose(&closure).len(), 6);
+        assert_eq!(of(&closure), 6);
     }
 }

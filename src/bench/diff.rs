@@ -97,8 +97,10 @@ pub fn diff(old: &Report, new: &Report) -> Vec<Line> {
 #[must_use]
 pub fn differences(old: &Report, new: &Report) -> Vec<String> {
     let mut found = Vec::new();
-    if old.workload.told() != new.workload.told() {
-        found.push("they did not do the same work".to_owned());
+    for (name, [before, after]) in old.workload.differences(&new.workload) {
+        found.push(format!(
+            "they did not do the same work: `{name}` was {before} and is {after}"
+        ));
     }
     if (&old.machine.cpu, old.machine.cores) != (&new.machine.cpu, new.machine.cores) {
         found.push("they are of different machines".to_owned());
@@ -114,7 +116,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::{
-        super::report::{FORMAT, Machine, Phase, Run, Total, Workload},
+        super::report::{Phase, Run, made_up},
         *,
     };
 
@@ -144,33 +146,11 @@ mod tests {
             ..Run::default()
         };
         Report {
-            format: FORMAT,
-            narhaul: "0".to_owned(),
-            place: "s3://cache".to_owned(),
-            machine: Machine::default(),
-            workload: Workload {
-                closure: "x".to_owned(),
-                n_paths: 100,
-                nar_bytes: 1,
-                seed: 1,
-                compression: "zstd".to_owned(),
-                level: 3,
-                jobs: 2,
-                requests: 64,
-                memory: 1,
-                part_size: None,
-                object_bytes: 1,
-                rate: None,
-                sizes: Vec::new(),
-            },
-            ceilings: Vec::new(),
             phases: vec![
                 phase("cold", seconds.iter().map(copied).collect()),
                 phase("put", rates.iter().map(asked).collect()),
             ],
-            tuned: None,
-            compared: Vec::new(),
-            total: Total::default(),
+            ..made_up()
         }
     }
 
@@ -213,8 +193,19 @@ mod tests {
         let (old, mut new) = (report(&[1.0], &[1.0]), report(&[1.0], &[1.0]));
         assert_eq!(differences(&old, &new), [""; 0]);
         new.workload.jobs = 1;
+        new.workload.shaping = Some("--latency 20ms".to_owned());
+        new.workload.seconds = None;
+        new.workload.part_size = Some(16 << 20);
         new.machine.cores = 7;
         new.place = "file:///x".to_owned();
-        assert_eq!(differences(&old, &new).len(), 3);
+        assert_eq!(
+            differences(&old, &new),
+            [
+                "they did not do the same work: `jobs` was 2 and is 1",
+                "they did not do the same work: `shaping` was null and is \"--latency 20ms\"",
+                "they are of different machines",
+                "they are of `s3://cache` and `file:///x`",
+            ]
+        );
     }
 }

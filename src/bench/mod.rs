@@ -14,6 +14,7 @@
 //!
 //! Not here: what the server does meanwhile. `stats` says what repeated figures mean, `diff` what two reports do.
 
+pub mod bound;
 pub mod ceilings;
 pub mod compare;
 pub mod copies;
@@ -92,6 +93,11 @@ pub struct Request {
     pub n_threads: usize,
     /// How many requests may be under way at once.
     pub n_requests: u32,
+    /// A server on this machine that does nothing else, to measure how fast can be sent. Without one that
+    /// is not measured.
+    pub sink: Option<Arc<dyn Backend>>,
+    /// How the server was made slow or faulty, in words, if it was.
+    pub shaping: Option<String>,
     /// Bytes in a part of a large body.
     pub part_size: usize,
     /// The group of the root records, which go with everything else.
@@ -273,11 +279,11 @@ async fn measure(bench: &Bench, ground: &Ground) -> Result<Report, Error> {
         Some(with) => Box::pin(compare::run(bench, ground, &walked, with)).await?,
         None => Vec::new(),
     };
-    // Searches and comparisons go by whole copies alone.
-    let ceilings = if tuned.is_some() || !compared.is_empty() {
-        Vec::new()
-    } else {
+    // They are what copies are held against, and nothing else is.
+    let ceilings = if bench.request.has_copies {
         ceilings(bench, Arc::clone(&walked.whole)).await?
+    } else {
+        Vec::new()
     };
     let mut phases = Phases::default();
     for repetition in 0..bench.request.n_repetitions {
@@ -440,10 +446,34 @@ async fn ceilings(bench: &Bench, closure: Arc<Vec<PathInfo>>) -> Result<Vec<Ceil
         let (recipe, clock) = (&request.recipe, &request.clock);
         ceilings::measure(source, &closure, recipe, clock, request.n_repetitions)
     });
-    match measured.await {
-        Ok(ceilings) => Ok(ceilings?),
+    let mut packed = match measured.await {
+        Ok(packed) => packed?,
         Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+    };
+    bench.go_on()?;
+    let mut found = std::mem::take(&mut packed.ceilings);
+    if let Some(sink) = &bench.request.sink {
+        found.push(upload(bench, sink, packed).await?);
     }
+    Ok(found)
+}
+
+/// Measures how fast can be sent, and leaves nothing of it behind.
+async fn upload(
+    bench: &Bench,
+    sink: &Arc<dyn Backend>,
+    packed: ceilings::Packed,
+) -> Result<Ceiling, Error> {
+    let (request, place) = (&bench.request, Arc::clone(sink));
+    let n_at_once = usize::try_from(request.n_requests).unwrap_or(usize::MAX);
+    let (clock, n_times) = (&request.clock, request.n_repetitions);
+    let sent = ceilings::upload(place, &packed, n_at_once, clock, n_times).await;
+    let sent = sent.map_err(|source| Error::Cache {
+        place: sink.place().to_owned(),
+        source,
+    });
+    ground::empty(&**sink).await?;
+    sent
 }
 
 /// Servers tell the time in whole seconds, and the answer that told it may be a moment old.
@@ -483,6 +513,8 @@ fn workload(request: &Request, closure: &[PathInfo]) -> Workload {
             u64::try_from(load.object_bytes).unwrap_or(u64::MAX)
         }),
         rate: load.and_then(|load| load.rate),
+        seconds: load.map(|load| load.duration.as_secs()),
+        shaping: request.shaping.clone(),
         sizes: report::size_classes(closure.iter().map(|info| info.nar_size)),
     }
 }

@@ -396,6 +396,8 @@ mod tests {
             n_threads: 1,
             part_size: crate::copy::budget::PART_SIZE,
             n_requests: 4,
+            sink: None,
+            shaping: None,
             group: "bench".parse().unwrap(),
             run_id: "0a".to_owned(),
             seed: 1,

@@ -8,13 +8,14 @@ use std::collections::BTreeMap;
 
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::{stats::Sample, tune::Outcome};
 use crate::{copy::budget::PART_SIZE, meter::Stages};
 
-/// The version of the JSON form. Format 1 had no searches, no comparisons and no sizes of
-/// parts, and is read too.
-pub const FORMAT: u32 = 2;
+/// The version of the JSON form. Format 1 had no searches, no comparisons and no sizes of parts, format 2
+/// told neither seconds nor what was done to the server; both are read too.
+pub const FORMAT: u32 = 3;
 
 /// What a bench found.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -168,19 +169,40 @@ pub struct Workload {
     pub object_bytes: u64,
     /// Single requests that were due in a second, in an open loop; without it the loop was closed.
     pub rate: Option<u32>,
+    /// For how many seconds each kind of single request was measured, if any was.
+    #[serde(default)]
+    pub seconds: Option<u64>,
+    /// How the embedded server was made slow or faulty: the flags, as they were given.
+    #[serde(default)]
+    pub shaping: Option<String>,
     /// How large the closure's NARs are, the small ones first.
     pub sizes: Vec<SizeClass>,
 }
 
 impl Workload {
-    /// Returns it with what a report of format 1 does not tell, which could not be changed then.
+    /// Returns what another report was of that this one was not, by its name in the JSON form.
+    ///
+    /// Parts had one size in format 1. Format 2 did not tell `seconds`, nor does whoever sends no single
+    /// requests; so they differ only where both are told.
     #[must_use]
-    pub fn told(&self) -> Self {
+    pub fn differences(&self, other: &Self) -> Vec<(String, [Value; 2])> {
         let usual = u64::try_from(PART_SIZE).ok();
-        Self {
-            part_size: self.part_size.or(usual),
-            ..self.clone()
-        }
+        let told = |work: &Self| {
+            let told = Self {
+                part_size: work.part_size.or(usual),
+                seconds: self.seconds.and(other.seconds).and(work.seconds),
+                ..work.clone()
+            };
+            // Invariant: it has no maps with keys that are no texts.
+            serde_json::to_value(told).unwrap_or_default()
+        };
+        let (ours, theirs) = (told(self), told(other));
+        let named = ours.as_object().into_iter().flatten();
+        named
+            .map(|(name, value)| (name.clone(), [value.clone(), theirs[name].clone()]))
+            // Sizes follow from the rest, and are many words.
+            .filter(|(name, [ours, theirs])| name != "sizes" && ours != theirs)
+            .collect()
     }
 }
 
@@ -227,17 +249,24 @@ pub fn size_classes(sizes: impl IntoIterator<Item = u64>) -> Vec<SizeClass> {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Ceiling {
-    /// The stage: `read`, `hash`, `compress`.
+    /// The stage: `read`, `hash`, `compress`; `pack`, which is all three; `upload`.
     pub stage: String,
     /// Bytes of NAR in a second, one figure for each time that it was measured.
     pub bytes_per_second: Vec<f64>,
 }
 
 impl Ceiling {
-    /// Returns the figure in the middle.
+    /// Returns the figures.
     #[must_use]
-    pub fn median(&self) -> Option<f64> {
-        Sample::new(self.bytes_per_second.iter().copied()).median()
+    pub fn sample(&self) -> Sample {
+        Sample::new(self.bytes_per_second.iter().copied())
+    }
+
+    /// Returns the figure in the middle, unless they lie too far apart.
+    #[must_use]
+    pub fn steady(&self) -> Option<f64> {
+        let sample = self.sample();
+        sample.median().filter(|_| !sample.is_too_wide())
     }
 }
 
@@ -474,8 +503,8 @@ impl Report {
     /// Reads a report.
     pub fn parse(text: &str) -> Result<Self, ReadError> {
         // The format first: of a newer one nothing else need make sense.
-        let value: serde_json::Value = serde_json::from_str(text)?;
-        match value.get("format").and_then(serde_json::Value::as_u64) {
+        let value: Value = serde_json::from_str(text)?;
+        match value.get("format").and_then(Value::as_u64) {
             Some(found) if !(1..=u64::from(FORMAT)).contains(&found) => {
                 Err(ReadError::Format { found })
             }
@@ -491,16 +520,49 @@ pub const fn float(n: u64) -> f64 {
     n as f64
 }
 
+/// Returns a report of nothing, for tests that fill it.
+#[cfg(test)]
+pub(crate) fn made_up() -> Report {
+    Report {
+        format: FORMAT,
+        narhaul: "0".to_owned(),
+        place: "s3://cache".to_owned(),
+        machine: Machine::default(),
+        workload: Workload {
+            closure: "x".to_owned(),
+            n_paths: 100,
+            nar_bytes: 1 << 20,
+            seed: 1,
+            compression: "zstd".to_owned(),
+            level: 3,
+            jobs: 2,
+            requests: 64,
+            memory: 1,
+            part_size: None,
+            object_bytes: 1,
+            rate: None,
+            seconds: Some(2),
+            shaping: None,
+            sizes: Vec::new(),
+        },
+        ceilings: Vec::new(),
+        phases: Vec::new(),
+        tuned: None,
+        compared: Vec::new(),
+        total: Total::default(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn another_format_is_refused_by_its_number() {
-        let error = Report::parse(r#"{"format": 3, "whatever": []}"#).unwrap_err();
+        let error = Report::parse(r#"{"format": 4, "whatever": []}"#).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "it has format 3; this version of narhaul reads formats 1 to 2"
+            "it has format 4; this version of narhaul reads formats 1 to 3"
         );
         assert!(matches!(Report::parse("{}"), Err(ReadError::Json(_))));
     }

@@ -5,6 +5,7 @@
 
 use crate::{
     bench::{
+        bound,
         report::{Micros, Phase, Point, Report, Run, SizeClass, float},
         stats::Sample,
     },
@@ -51,7 +52,7 @@ pub fn page(report: &Report) -> Page {
     Page {
         title: format!("Bench: {}", report.place),
         subtitle: format!(
-            "{}; narhaul {} on {} of {cpu}, {}; {} with {} of NARs, {} at level {}, at most {} at once",
+            "{}; narhaul {} on {} of {cpu}, {}; {} with {} of NARs, {} at level {}, at most {} at once{}",
             machine.time,
             report.narhaul,
             Count::of(machine.cores, "core"),
@@ -61,6 +62,7 @@ pub fn page(report: &Report) -> Page {
             work.compression,
             work.level,
             Count(work.requests.into(), "request"),
+            bench_words::shaping(report),
         ),
         figures: figures(report),
         sections: first.chain(sections.into_iter().flatten()).collect(),
@@ -100,14 +102,18 @@ fn bounds(report: &Report) -> Option<Section> {
     };
     let ceilings = report.ceilings.iter();
     let mut bars: Vec<Bar> = ceilings
-        .filter_map(|ceiling| Some(bar(&ceiling.stage, ceiling.median()?, false)))
+        .filter_map(|ceiling| Some(bar(&ceiling.stage, ceiling.steady()?, false)))
         .collect();
     // Not where its runs lie too far apart to tell.
-    let reached = bench_words::speed(cold);
+    let reached = bound::speed(cold);
     bars.extend(reached.map(|reached| bar("the cold copy", reached, true)));
+    let said = bound::of(report).map(|bound| bench_words::bound_of(&bound) + ". ");
     Some(Section {
         title: "What bounds a copy on this machine".to_owned(),
-        note: "NAR bytes a second. Weak: each stage alone, with all threads. Strong: what the cold copy reached.".to_owned(),
+        note: format!(
+            "{}NAR bytes a second. Weak: each stage alone, with all threads; pack is reading, hashing and compressing. Strong: what the cold copy reached.",
+            said.unwrap_or_default()
+        ),
         content: Content::Bars(bars),
     })
 }

@@ -12,7 +12,7 @@ use std::{
 use crate::{
     backend::{
         Backend,
-        s3::{self, ClientChoice, CredentialChoice, Keys, S3, S3Config},
+        s3::{self, CredentialChoice, Keys, S3, S3Config},
         wrap::retry::Policy,
     },
     bench,
@@ -43,8 +43,10 @@ pub struct Place {
     pub provider: Option<Provider>,
     /// How other programs reach the embedded server.
     pub reach: Option<Reach>,
-    /// The embedded server; it ends with this.
-    _server: Option<Embedded>,
+    /// A server on this machine that is neither slow nor faulty nor does anything else.
+    pub sink: Option<Arc<dyn Backend>>,
+    /// The embedded servers; they end with this.
+    servers: Vec<Embedded>,
 }
 
 impl std::fmt::Debug for Place {
@@ -66,8 +68,22 @@ pub async fn open(
         provider: provider::of(context, url),
         connections: Arc::new(move || cache.connections()),
         reach: None,
-        _server: None,
+        sink: None,
+        servers: Vec::new(),
     })
+}
+
+impl Place {
+    /// Adds a server that takes whatever is sent to it, if there is none yet.
+    pub async fn with_sink(mut self, layers: &Layers<'_>) -> Result<Self, Failure> {
+        if self.sink.is_none() {
+            let (server, endpoint) = start(&ShapingArgs::default(), 0)?;
+            let sink = bucket(&endpoint, SINK, layers).await?;
+            self.sink = Some(Arc::new(sink));
+            self.servers.push(server);
+        }
+        Ok(self)
+    }
 }
 
 /// The embedded server as a process. It ends when its standard input does, so also when we are killed.
@@ -87,6 +103,9 @@ const BUCKET: &str = "bench";
 /// Another one, for programs that can write to no folder of a bucket.
 const BARE: &str = "bare";
 
+/// One more, for what is sent only to see how fast that goes.
+const SINK: &str = "sink";
+
 /// Starts the embedded server, as slow and faulty as it is asked to be.
 pub async fn embedded(
     shaping: &ShapingArgs,
@@ -95,12 +114,10 @@ pub async fn embedded(
 ) -> Result<Place, Failure> {
     // Refused here, where a person reads it.
     shaping.shape(seed)?;
-    let (server, endpoint) = start(shaping, seed)
-        .map_err(|error| Failure::new("cannot start the embedded server").because(&error))?;
-    let requests = resolve::requests(layers)?;
-    let client = resolve::s3_client(layers)?;
-    let main = bucket(&endpoint, BUCKET, requests, client).await?;
-    let bare = bucket(&endpoint, BARE, requests, client).await?;
+    let (server, endpoint) = start(shaping, seed)?;
+    let main = bucket(&endpoint, BUCKET, layers).await?;
+    let bare = bucket(&endpoint, BARE, layers).await?;
+    let sink = bucket(&endpoint, SINK, layers).await?;
     let connections = main.clone();
     Ok(Place {
         base: Arc::new(main),
@@ -108,13 +125,16 @@ pub async fn embedded(
         connections: Arc::new(move || Some(connections.connections_opened())),
         provider: None,
         reach: Some(reach(endpoint, bare)),
-        _server: Some(server),
+        sink: shaping
+            .is_empty()
+            .then(|| Arc::new(sink) as Arc<dyn Backend>),
+        servers: vec![server],
     })
 }
 
 /// Everybody may write there: not every Nix has credentials, and who reaches this machine's loopback knows
 /// the key anyway, which is in the documentation.
-const SERVE: [&str; 8] = [
+const SERVE: [&str; 10] = [
     "serve",
     "--while-stdin",
     "--anonymous-reads",
@@ -123,9 +143,17 @@ const SERVE: [&str; 8] = [
     BUCKET,
     "--bucket",
     BARE,
+    "--bucket",
+    SINK,
 ];
 
-fn start(shaping: &ShapingArgs, seed: u64) -> std::io::Result<(Embedded, String)> {
+/// Starts a server, and returns its URL.
+fn start(shaping: &ShapingArgs, seed: u64) -> Result<(Embedded, String), Failure> {
+    spawn(shaping, seed)
+        .map_err(|error| Failure::new("cannot start the embedded server").because(&error))
+}
+
+fn spawn(shaping: &ShapingArgs, seed: u64) -> std::io::Result<(Embedded, String)> {
     let mut command = Command::new(std::env::current_exe()?);
     command
         .args(SERVE)
@@ -145,12 +173,9 @@ fn start(shaping: &ShapingArgs, seed: u64) -> std::io::Result<(Embedded, String)
     Ok((server, endpoint.trim().to_owned()))
 }
 
-async fn bucket(
-    endpoint: &str,
-    name: &str,
-    requests: u32,
-    client: ClientChoice,
-) -> Result<S3, Failure> {
+async fn bucket(endpoint: &str, name: &str, layers: &Layers<'_>) -> Result<S3, Failure> {
+    let requests = resolve::requests(layers)?;
+    let client = resolve::s3_client(layers)?;
     let known = serve::Config::default();
     let params = Params {
         endpoint: Some(endpoint.to_owned()),

@@ -4,8 +4,9 @@ use std::fmt::Write as _;
 
 use crate::{
     bench::{
+        bound::{self, Bound, By},
         diff::{Line, Verdict},
-        report::{Ceiling, Figure, Limiter, Micros, Phase, Report, Requests, Total, float},
+        report::{Figure, Limiter, Micros, Phase, Report, Requests, Total, float},
         stats::Sample,
     },
     cli::{
@@ -38,6 +39,9 @@ pub(super) const REQUESTS: [&str; 8] = [
     "errors",
 ];
 
+/// In place of what was not measured, or too rarely to tell.
+const NONE: &str = "–";
+
 /// A figure whose runs lie too far apart is not told.
 const TOO_WIDE: &str = "unsteady";
 
@@ -46,13 +50,14 @@ const TOO_WIDE: &str = "unsteady";
 pub fn report(report: &Report) -> String {
     let work = &report.workload;
     let mut text = format!(
-        "{} paths with {} of NARs, {} at level {}; {} threads, at most {} requests at once\n",
-        work.n_paths,
+        "{} with {} of NARs, {} at level {}; {}, at most {} at once{}\n",
+        Count::of(work.n_paths, "path"),
         Size(work.nar_bytes),
         work.compression,
         work.level,
-        work.jobs,
-        work.requests
+        Count::of(work.jobs, "thread"),
+        Count(work.requests.into(), "request"),
+        shaping(report),
     );
     let copies: Vec<_> = report
         .phases
@@ -63,7 +68,7 @@ pub fn report(report: &Report) -> String {
         let rows = copies.iter().map(|phase| copy_row(phase));
         text.push('\n');
         text.push_str(&table(COPIES, rows.collect()));
-        text.push_str(&bound(report));
+        text.push_str(&ceilings(report));
     }
     let requests: Vec<_> = report
         .phases
@@ -88,6 +93,14 @@ pub fn report(report: &Report) -> String {
     text
 }
 
+/// How the embedded server was made slow or faulty, if it was.
+pub(super) fn shaping(report: &Report) -> String {
+    let flags = report.workload.shaping.as_ref();
+    flags.map_or_else(String::new, |flags| {
+        format!("; the embedded server with {flags}")
+    })
+}
+
 /// All that the bench took.
 fn total(total: &Total) -> String {
     let n_requests = total.sent.values().map(|sent| sent.requests).sum();
@@ -104,27 +117,47 @@ fn total(total: &Total) -> String {
     )
 }
 
-/// What the times of single requests are of.
+/// What the times of single requests are of, and which of them are to be doubted.
 pub(super) fn pace(report: &Report, requests: &[&Phase]) -> String {
-    let Some(rate) = report.workload.rate else {
-        return "\nmedian and percentiles are of each attempt, at a server that is fully loaded\n"
-            .to_owned();
+    let mut text = match report.workload.rate {
+        None => "\nmedian and percentiles are of each attempt, at a server that is fully loaded\n"
+            .to_owned(),
+        Some(rate) => format!(
+            "\n{rate} requests were due in a second; median and percentiles are from then to the answer\n"
+        ),
     };
-    let mut text = format!(
-        "\n{rate} requests were due in a second; median and percentiles are from then to the answer\n"
-    );
     for phase in requests {
         if let Some(answers) = phase.answers.as_ref().filter(|answers| answers.unbegun > 0) {
             let due = Count(answers.n + answers.unbegun, "request");
             writeln!(
                 text,
-                "`{}`: {} of {due} were never begun, so long was the queue; they count with what they had waited",
+                "`{}`: {} of {due} were never begun, so long was the queue; they count with what they had waited, so times are that long or longer",
                 phase.name, answers.unbegun,
+            )
+            .unwrap_or_default();
+        }
+        let n_unsteady = unsteady_runs(phase);
+        if n_unsteady > 0 {
+            writeln!(
+                text,
+                "`{}`: in {n_unsteady} of {} its rate had not become steady when measuring began; more `--seconds` help",
+                phase.name,
+                Count::of(phase.runs.len(), "run"),
             )
             .unwrap_or_default();
         }
     }
     text
+}
+
+/// Returns in how many runs of a phase that lasts as long as is wanted the rate never became steady.
+fn unsteady_runs(phase: &Phase) -> usize {
+    // Deletions last until nothing is left, and are measured whole.
+    if phase.answers.is_none() {
+        return 0;
+    }
+    let runs = phase.runs.iter();
+    runs.filter(|run| run.steady_after.is_none()).count()
 }
 
 /// What the limiter decided: a sentence for each phase in which it cut something, or one if it never did.
@@ -190,27 +223,22 @@ pub(super) fn copy_row(phase: &Phase) -> [String; 7] {
     let cpu = Sample::new(phase.runs.iter().map(|run| run.cpu_seconds));
     let requests = phase.sample(Figure::Requests);
     let retries = phase.runs.iter().map(|run| run.retries).sum::<u64>();
-    let speed = speed(phase);
+    let speed = bound::speed(phase);
     [
         phase.name.clone(),
-        middle(&seconds, |seconds| format!("{seconds:.2}")),
+        middle(&seconds, seconds_of),
         spread(&seconds),
-        middle(&cpu, |seconds| format!("{seconds:.2}")),
-        speed.map_or_else(|| "–".to_owned(), per_second),
+        middle(&cpu, seconds_of),
+        speed.map_or_else(|| NONE.to_owned(), per_second),
         middle(&requests, |n| format!("{n:.0}")),
         retries.to_string(),
     ]
 }
 
-/// Bytes of NAR in a second, where any were read and the runs agree.
-pub(super) fn speed(phase: &Phase) -> Option<f64> {
-    let read = phase.runs.iter().filter(|run| run.bytes > 0);
-    let speeds = read.map(|run| float(run.bytes) / run.seconds);
-    let sample = Sample::new(speeds);
-    if sample.is_too_wide() {
-        return None;
-    }
-    sample.median()
+/// Seconds, to a hundredth, or a thousandth of what is short.
+pub(super) fn seconds_of(seconds: f64) -> String {
+    let digits = if seconds < 1.0 { 3 } else { 2 };
+    format!("{seconds:.digits$}")
 }
 
 pub(super) fn request_row(phase: &Phase, is_open: bool) -> [String; 8] {
@@ -220,6 +248,14 @@ pub(super) fn request_row(phase: &Phase, is_open: bool) -> [String; 8] {
     let requests = verb.unwrap_or(&none);
     let answers = phase.answers.as_ref().filter(|_| is_open);
     let micros: Micros = answers.map_or(requests.micros, |answers| answers.micros);
+    // What was never begun would have taken longer than it had waited.
+    let is_least = answers.is_some_and(|answers| answers.unbegun > 0);
+    let sign = if is_least { "≥ " } else { "" };
+    let n = answers.map_or(requests.n, |answers| answers.n + answers.unbegun);
+    let above = |least: u64, time: u64| match n {
+        few if few < least => NONE.to_owned(),
+        _ => format!("{sign}{}", millis(time)),
+    };
     let unit = match phase.name.as_str() {
         "list" | "delete" => " keys",
         _ => "",
@@ -235,10 +271,10 @@ pub(super) fn request_row(phase: &Phase, is_open: bool) -> [String; 8] {
         spread(&rates),
         requests
             .first_byte
-            .map_or_else(|| "–".to_owned(), |first| millis(first.p50)),
-        millis(micros.p50),
-        millis(micros.p90),
-        millis(micros.p99),
+            .map_or_else(|| NONE.to_owned(), |first| millis(first.p50)),
+        above(1, micros.p50),
+        above(10, micros.p90),
+        above(100, micros.p99),
         if errors.is_empty() {
             "none".to_owned()
         } else {
@@ -247,35 +283,63 @@ pub(super) fn request_row(phase: &Phase, is_open: bool) -> [String; 8] {
     ]
 }
 
-/// What the first copy was bound by: the lowest of the machine's ceilings, and how near it came.
-fn bound(report: &Report) -> String {
-    let mut ceilings: Vec<(&Ceiling, f64)> = report
-        .ceilings
-        .iter()
-        .filter_map(|ceiling| Some((ceiling, ceiling.median()?)))
-        .collect();
-    let told: Vec<_> = ceilings
-        .iter()
-        .map(|(ceiling, rate)| format!("{} {}", ceiling.stage, per_second(*rate)))
-        .collect();
-    let mut text = format!("\nthis machine's ceilings: {}\n", told.join(", "));
-    ceilings.sort_by(|a, b| a.1.total_cmp(&b.1));
-    let cold = report.phases.iter().find(|phase| phase.name == "cold");
-    if let (Some((lowest, rate)), Some(reached)) = (ceilings.first(), cold.and_then(speed)) {
-        let share = 100.0 * reached / rate;
-        writeln!(
-            text,
-            "the cold copy reached {share:.0} % of `{}`, the lowest of them",
-            lowest.stage
-        )
-        .unwrap_or_default();
+/// The machine's ceilings, and what held up the cold copies.
+fn ceilings(report: &Report) -> String {
+    let each = report.ceilings.iter().map(|ceiling| {
+        let rate = middle(&ceiling.sample(), per_second);
+        format!("{} {rate}", ceiling.stage)
+    });
+    let each: Vec<_> = each.collect();
+    let mut text = String::new();
+    if !each.is_empty() {
+        text = format!("\nthis machine's ceilings: {}\n", each.join(", "));
+    }
+    if let Some(bound) = bound::of(report) {
+        text.push_str(&bound_of(&bound));
+        text.push('\n');
     }
     text
 }
 
+/// Returns what held up the cold copies, in a sentence.
+pub(super) fn bound_of(bound: &Bound) -> String {
+    let percent = |share: f64| format!("{:.0} %", 100.0 * share);
+    let by = match &bound.by {
+        By::Pack { share, slowest } => format!(
+            "{} of `pack`: this machine's processors hold it up, `{slowest}` most of all",
+            percent(*share)
+        ),
+        By::Upload { share } => format!(
+            "{} of `upload`: what this machine can send holds it up",
+            percent(*share)
+        ),
+        By::Throttled => "held up by the server, which asked to slow down".to_owned(),
+        By::Processors => {
+            "held up by this machine's processors, though by no stage alone".to_owned()
+        }
+        By::Answers => {
+            "held up by the server's answers: as many requests as may be waited for one".to_owned()
+        }
+        By::Order { share } => format!(
+            "held up by narinfos, which wait for those that they refer to: nothing else was left for {} of the time",
+            percent(*share)
+        ),
+        By::Waiting => {
+            "held up by waiting: for answers one after the other, or for the line".to_owned()
+        }
+        By::Several => "held up by several things in turn".to_owned(),
+    };
+    format!(
+        "cold copy: {}, {by} (processors {}, requests at once {})",
+        per_second(bound.reached),
+        percent(bound.processors),
+        percent(bound.at_once),
+    )
+}
+
 pub(super) fn middle(sample: &Sample, show: impl Fn(f64) -> String) -> String {
     match sample.median() {
-        None => "–".to_owned(),
+        None => NONE.to_owned(),
         Some(_) if sample.is_too_wide() => TOO_WIDE.to_owned(),
         Some(middle) => show(middle),
     }
@@ -284,7 +348,7 @@ pub(super) fn middle(sample: &Sample, show: impl Fn(f64) -> String) -> String {
 pub(super) fn spread(sample: &Sample) -> String {
     match sample.spread() {
         Some(spread) if sample.len() > 1 => format!("± {:.0} %", 100.0 * spread),
-        _ => "–".to_owned(),
+        _ => NONE.to_owned(),
     }
 }
 
@@ -347,9 +411,9 @@ fn diff_row(line: &Line) -> [String; 7] {
         format!("{:.digits$}", line.old),
         format!("{:.digits$}", line.new),
         line.change
-            .map_or_else(|| "–".to_owned(), |change| percent(change.ratio)),
+            .map_or_else(|| NONE.to_owned(), |change| percent(change.ratio)),
         line.change
-            .map_or_else(|| "–".to_owned(), |change| percent(change.detectable)),
+            .map_or_else(|| NONE.to_owned(), |change| percent(change.detectable)),
         verdict(line).to_owned(),
     ]
 }
@@ -397,7 +461,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::bench::report::{Answers, FORMAT, Machine, Run, Sent, Workload};
+    use crate::bench::report::{self, Answers, Run, Sent, Workload};
 
     fn micros(p50: u64) -> Micros {
         Micros {
@@ -424,29 +488,15 @@ mod tests {
             items: 2000,
             requests: 2000,
             limiter: Some(limiter),
+            steady_after: Some(0.5),
             ..Run::default()
         };
+        let made_up = report::made_up();
         Report {
-            format: FORMAT,
-            narhaul: "0".to_owned(),
-            place: "s3://cache".to_owned(),
-            machine: Machine::default(),
             workload: Workload {
-                closure: "x".to_owned(),
-                n_paths: 100,
-                nar_bytes: 1 << 20,
-                seed: 1,
-                compression: "zstd".to_owned(),
-                level: 3,
-                jobs: 2,
-                requests: 64,
-                memory: 1,
-                part_size: None,
-                object_bytes: 1,
                 rate,
-                sizes: Vec::new(),
+                ..made_up.workload
             },
-            ceilings: Vec::new(),
             phases: vec![Phase {
                 name: "put".to_owned(),
                 runs: vec![run.clone(), run],
@@ -457,8 +507,6 @@ mod tests {
                     micros: micros(90_000),
                 }),
             }],
-            tuned: None,
-            compared: Vec::new(),
             total: Total {
                 seconds: 61.25,
                 sent: BTreeMap::from([
@@ -468,6 +516,7 @@ mod tests {
                 ]),
                 left_behind: None,
             },
+            ..made_up
         }
     }
 
@@ -507,11 +556,11 @@ mod tests {
         insta::assert_snapshot!(report(&made_up(Some(500), hurried, 12)), @r"
         100 paths with 1.00 MiB of NARs, zstd at level 3; 2 threads, at most 64 requests at once
 
-        requests  a second  spread  first byte   median      90 %      99 %       errors
-        put           1000   ± 0 %      1.5 ms  90.0 ms  180.0 ms  360.0 ms  7 throttled
+        requests  a second  spread  first byte     median        90 %        99 %       errors
+        put           1000   ± 0 %      1.5 ms  ≥ 90.0 ms  ≥ 180.0 ms  ≥ 360.0 ms  7 throttled
 
         500 requests were due in a second; median and percentiles are from then to the answer
-        `put`: 12 of 4000 requests were never begun, so long was the queue; they count with what they had waited
+        `put`: 12 of 4000 requests were never begun, so long was the queue; they count with what they had waited, so times are that long or longer
         limiter: `put` went up to 40 requests at once, was cut 6 times because the server asked to slow down and 2 times because bodies did not arrive in their time, and ended at 11 at once and 190 a second
         in all: 1080 requests, 5.00 MiB sent, 61.2 s
         ");

@@ -10,7 +10,7 @@ use crate::{
     },
     cli::{
         bench_page,
-        bench_words::{middle, spread, table},
+        bench_words::{middle, seconds_of, spread, table},
         page::{Content, Section},
     },
 };
@@ -27,7 +27,7 @@ const FILES: &str =
 fn rows(all: &[Compared]) -> Vec<[String; 7]> {
     let sample = |of: &[Took]| Sample::new(of.iter().map(|took| took.seconds));
     let cpu = |of: &[Took]| Sample::new(of.iter().filter_map(|took| took.cpu_seconds));
-    let shown = |sample: &Sample| middle(sample, |seconds| format!("{seconds:.2}"));
+    let shown = |sample: &Sample| middle(sample, seconds_of);
     let rows = all.iter().map(|one| {
         let (cold, again) = (sample(&one.cold), sample(&one.again));
         [

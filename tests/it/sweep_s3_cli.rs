@@ -39,6 +39,11 @@ impl Bucket {
             clock: Clock::by_hand(Clock::system().now() - ago),
             ..Config::default()
         };
+        Self::of(config).await
+    }
+
+    /// A bucket of a server that is made so.
+    pub(crate) async fn of(config: Config) -> Self {
         let server = Server::start(config.clone()).await.unwrap();
         let memory = server.add_memory_bucket("nix-cache");
         Self {

@@ -2,28 +2,22 @@
 //!
 //! Arguments become the engine's request, its report becomes a table, JSON and a file.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{fs, path::PathBuf, sync::Arc, time::Duration};
 
 use clap::{Args, Subcommand};
 
 use crate::{
-    backend::{Kind, wrap::retry::Policy},
+    backend::Kind,
     bench::{
         self, Request,
         compare::Comparison,
         copies::{Closures, Part},
-        diff::{self, Verdict},
         operations::Load,
         report::{Machine, Report},
         tune::Spent,
     },
     cli::{
-        Context, bench_page,
+        Context, bench_diff, bench_page,
         bench_place::{self, Place},
         bench_words, cache,
         config::{Layers, Origin, Picked},
@@ -285,7 +279,7 @@ const CHANGED: usize = 100;
 /// Measures, cleans up, or compares.
 pub fn run(context: &Arc<Context>, args: &BenchArgs) -> Result<Exit, Failure> {
     if let Some(With::Diff { old, new }) = &args.with {
-        return compare(context, old, new);
+        return bench_diff::run(context, old, new);
     }
     if args.url.is_some() && !args.shaping.is_empty() {
         return Err(
@@ -319,6 +313,10 @@ pub fn run(context: &Arc<Context>, args: &BenchArgs) -> Result<Exit, Failure> {
         if args.clean {
             return clean(context, args, &place).await;
         }
+        let place = match has_copies(args) {
+            true => place.with_sink(&layers).await?,
+            false => place,
+        };
         Box::pin(measure(
             context,
             args,
@@ -396,7 +394,7 @@ async fn measure(
     let closures = closures(context, args, layers)?;
     let tuning = args.tune.then(|| allowed(args, place.provider.is_none()));
     let tuning = tuning.transpose()?;
-    let mut request = request(context, args, settings, closures, place.policy, tuning)?;
+    let mut request = request(context, args, settings, closures, &place, tuning)?;
     let scratch = rivals(context, args, layers, url, &place, &mut request)?;
     if let Some(provider) = &place.provider {
         let whole = &request.closures.whole;
@@ -472,6 +470,17 @@ fn settle(
             name: "compression",
             value: codec.text().to_owned(),
         });
+    }
+    if args.url.is_none() {
+        let settings = wanted.iter();
+        let settings: Vec<_> = settings
+            .map(|setting| format!("{} = {}", setting.name, setting.value))
+            .collect();
+        context.ui.say(&format!(
+            "best here: {}; nothing is written, since the embedded server is not where your copies go: name a bucket",
+            settings.join(", ")
+        ));
+        return Ok(());
     }
     let file = settle::file(context)?;
     let changes = settle::write(&file, &wanted, args.dry_run)?;
@@ -593,7 +602,7 @@ fn request(
     args: &BenchArgs,
     settings: CopySettings,
     (closures, closure): (Closures, String),
-    policy: Policy,
+    place: &Place,
     tuning: Option<Spent>,
 ) -> Result<Request, Failure> {
     let object_bytes = parse_size(&args.object_size)
@@ -609,11 +618,11 @@ fn request(
     if keys.is_empty() {
         keys.push(key()?);
     }
-    let is_special = args.tune || !args.compare.is_empty();
+    let has_load = args.only != Some(Only::Copies) && !is_special(args);
     Ok(Request {
         closures,
-        has_copies: args.only != Some(Only::Requests) && !is_special,
-        load: (args.only != Some(Only::Copies) && !is_special).then_some(load),
+        has_copies: has_copies(args),
+        load: has_load.then_some(load),
         tuning,
         comparison: None,
         n_repetitions: args.repetitions.max(1),
@@ -622,16 +631,28 @@ fn request(
         memory: settings.memory,
         n_threads: settings.jobs,
         n_requests: settings.requests,
+        sink: place.sink.clone(),
+        shaping: (!args.shaping.is_empty()).then(|| args.shaping.to_args().join(" ")),
         part_size: settings.part_size,
         group: settings.group,
         run_id: run::id()?,
         seed: args.seed,
-        policy,
+        policy: place.policy,
         clock: context.clock.clone(),
         timing: Timing::default(),
         closure,
         machine: machine(context),
     })
+}
+
+/// Returns whether all that is done goes by copies of its own.
+const fn is_special(args: &BenchArgs) -> bool {
+    args.tune || !args.compare.is_empty()
+}
+
+/// Returns whether whole copies are measured.
+fn has_copies(args: &BenchArgs) -> bool {
+    args.only != Some(Only::Requests) && !is_special(args)
 }
 
 /// A key for this run alone: signing is part of what a copy costs.
@@ -726,58 +747,4 @@ fn ask(
         ));
     }
     Ok(())
-}
-
-/// Compares two reports.
-fn compare(context: &Context, old_file: &Path, new_file: &Path) -> Result<Exit, Failure> {
-    let (old, new) = (read(old_file)?, read(new_file)?);
-    for difference in diff::differences(&old, &new) {
-        context.ui.warn(&format!("hard to compare: {difference}"));
-    }
-    let lines = diff::diff(&old, &new);
-    if lines.is_empty() {
-        let failure = Failure::new(format!(
-            "there is nothing to compare in `{}` and `{}`",
-            old_file.display(),
-            new_file.display()
-        ));
-        return Err(failure
-            .cause("no phase was measured in both")
-            .hint("run `narhaul bench --out FILE` twice with the same `--only`; what `--compare` and `--tune` have found is told by themselves"));
-    }
-    for phase in diff::unmatched(&old, &new) {
-        context
-            .ui
-            .warn(&format!("`{phase}` was measured in one of them only"));
-    }
-    match context.ui.format() {
-        Format::Words => context.ui.data(&bench_words::diff(&lines))?,
-        Format::Json => {
-            for line in &lines {
-                context.ui.event(
-                    "figure",
-                    serde_json::json!({
-                        "phase": line.phase,
-                        "figure": line.figure.name(),
-                        "old": line.old,
-                        "new": line.new,
-                        "ratio": line.change.map(|change| change.ratio),
-                        "detectable": line.change.map(|change| change.detectable),
-                        "verdict": bench_words::verdict(line),
-                    }),
-                )?;
-            }
-        }
-    }
-    let is_worse = lines.iter().any(|line| line.verdict() == Verdict::Worse);
-    Ok(if is_worse { Exit::Partly } else { Exit::Done })
-}
-
-fn read(file: &Path) -> Result<Report, Failure> {
-    let text = fs::read_to_string(file).map_err(|error| error::of_file("read", file, &error))?;
-    Report::parse(&text).map_err(|error| {
-        Failure::new(format!("cannot understand `{}`", file.display()))
-            .because(&error)
-            .hint("wanted is what `narhaul bench --out FILE` has written")
-    })
 }
