@@ -167,6 +167,7 @@ impl Turns<'_> {
 
     /// Everybody cold, then everybody again, then all places are emptied.
     async fn repeat(&self, repetition: u32, all: &mut [Compared]) -> Result<(), BenchError> {
+        self.ground.check().await?;
         let corners: Vec<String> = (0..all.len())
             .map(|place| format!("c{repetition}-{place}"))
             .collect();

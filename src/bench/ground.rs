@@ -2,18 +2,23 @@
 //!
 //! The first object of a run is its marker, the last one that goes is its marker. So whatever lies in
 //! such a corner was written by a bench, and [`clean`] can tell what a killed run has left from what
-//! somebody else keeps there; of the latter nothing is touched, and no run begins beside it.
+//! somebody else keeps there; of the latter nothing is touched, and no run begins beside it. The marker
+//! says who made the run, so that one that goes on is told from one that was killed ([`maker`]).
 //!
 //! Uploads that a killed run has not finished are listed below its folder and dropped. MinIO lists them
 //! by whole keys only; so before anything is sent in parts, the keys of all that may be are written to
 //! `<id>/parts/<corner>.json` ([`Ground::announce`]), and each of them is asked for as well.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use serde::{Deserialize, Serialize};
 
+use super::maker::{self, Here, Maker, Spared};
 use crate::{
     backend::{self, Backend, Kind, PutOptions, listing, wrap::below::Below},
     nix::object_key::{InvalidKey, ObjectKey},
@@ -28,8 +33,11 @@ const MARKER: &str = "marker.json";
 /// The folder of a run's announcements in its corner.
 const PARTS: &str = "parts";
 
-/// The version of the marker, and of announcements.
-const FORMAT: u32 = 1;
+/// The version of the marker. The first one did not say who made the run.
+const FORMAT: u32 = 2;
+
+/// The version of announcements.
+const ANNOUNCEMENT_FORMAT: u32 = 1;
 
 /// Requests of a listing under way at once: enough to hide their latency, few enough for any server.
 const AT_ONCE: usize = 4;
@@ -40,6 +48,9 @@ const AT_ONCE: usize = 4;
 struct Marker {
     format: u32,
     narhaul: String,
+    /// Who made the run; since format 2.
+    #[serde(default)]
+    made_by: Option<Maker>,
 }
 
 /// What of one corner may be sent in parts.
@@ -65,6 +76,9 @@ pub enum Error {
     /// Somebody else's objects lie where ours would.
     #[error("refusing to work beside `{0}`, which no bench has written")]
     Foreign(String),
+    /// The marker of this run is gone.
+    #[error("somebody has cleaned `{0}` away, which this bench works in")]
+    Gone(String),
     /// An announcement says what none says, so what is unfinished cannot be found.
     #[error("`{0}` is not what a bench writes there")]
     Damaged(ObjectKey),
@@ -82,7 +96,7 @@ pub struct Ground {
 
 impl Ground {
     /// Marks a corner in a bucket whose bench folder holds nothing but benches'.
-    pub async fn claim(base: Arc<dyn Backend>, id: &str) -> Result<Self, Error> {
+    pub async fn claim(base: Arc<dyn Backend>, id: &str, maker: &Maker) -> Result<Self, Error> {
         let found = look(&*base).await?;
         if let Some(foreign) = found.foreign.into_iter().next() {
             return Err(Error::Foreign(foreign));
@@ -94,6 +108,7 @@ impl Ground {
         let marker = Marker {
             format: FORMAT,
             narhaul: env!("CARGO_PKG_VERSION").to_owned(),
+            made_by: Some(maker.clone()),
         };
         ground.write(&marker_of(&ground.folder)?, &marker).await?;
         Ok(ground)
@@ -105,13 +120,22 @@ impl Ground {
         put.map_err(of(&*self.base))
     }
 
+    /// Fails where the marker is gone: somebody has cleaned up, and no figure would be of a whole run.
+    pub async fn check(&self) -> Result<(), Error> {
+        match self.base.head(&marker_of(&self.folder)?).await {
+            Ok(_) => Ok(()),
+            Err(error) if error.kind == Kind::NotFound => Err(Error::Gone(self.folder.clone())),
+            Err(error) => Err(of(&*self.base)(error)),
+        }
+    }
+
     /// Says what may be sent in parts in `corner`, so that it is found again whatever becomes of this run.
     pub async fn announce(&self, corner: &str, keys: &[ObjectKey]) -> Result<(), Error> {
         if keys.is_empty() {
             return Ok(());
         }
         let announcement = Announcement {
-            format: FORMAT,
+            format: ANNOUNCEMENT_FORMAT,
             keys: keys.iter().map(ToString::to_string).collect(),
         };
         let key = announcement_of(&self.folder, corner)?;
@@ -160,19 +184,46 @@ pub struct Cleaned {
     pub n_runs: u64,
     /// How many objects these had left.
     pub n_objects: u64,
+    /// The runs that go on, or may; they were left alone.
+    pub left: Vec<Left>,
     /// What lies in the folder and is nobody's that we know; it was left alone.
     pub foreign: Vec<String>,
 }
 
-/// Removes what earlier runs have left, also those that still go on.
-pub async fn clean(base: &dyn Backend) -> Result<Cleaned, Error> {
+/// A run that was left alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Left {
+    /// Its folder.
+    pub folder: String,
+    /// Why.
+    pub why: Spared,
+    /// How long ago it began, by the server's clock, where that is known.
+    pub age: Option<Duration>,
+}
+
+/// Removes what earlier runs have left; by force also of those that may still go on.
+pub async fn clean(base: &dyn Backend, here: &Here, by_force: bool) -> Result<Cleaned, Error> {
     let found = look(base).await?;
     let mut cleaned = Cleaned {
         foreign: found.foreign,
         ..Cleaned::default()
     };
+    if found.runs.is_empty() {
+        return Ok(cleaned);
+    }
+    let now = base.now().await.map_err(of(base))?;
     for run in found.runs {
-        cleaned.n_objects += remove_run(base, &run).await?;
+        let age = run.began.map(|began| {
+            // Dates are whole seconds, and those of one server may differ by one.
+            now.duration_since(began).unwrap_or_default()
+        });
+        let spared = maker::spared(run.made_by.as_ref(), age, here);
+        if let Some(why) = spared.filter(|_| !by_force) {
+            let folder = run.folder;
+            cleaned.left.push(Left { folder, why, age });
+            continue;
+        }
+        cleaned.n_objects += remove_run(base, &run.folder).await?;
         cleaned.n_runs += 1;
     }
     Ok(cleaned)
@@ -180,9 +231,17 @@ pub async fn clean(base: &dyn Backend) -> Result<Cleaned, Error> {
 
 /// What lies in the folder of all benches.
 struct Found {
-    /// The folders of runs, without their last slash.
-    runs: Vec<String>,
+    runs: Vec<FoundRun>,
     foreign: Vec<String>,
+}
+
+/// A run, as its marker tells.
+struct FoundRun {
+    /// Its folder, without a slash at its end.
+    folder: String,
+    made_by: Option<Maker>,
+    /// When the marker was written.
+    began: Option<SystemTime>,
 }
 
 async fn look(base: &dyn Backend) -> Result<Found, Error> {
@@ -197,26 +256,28 @@ async fn look(base: &dyn Backend) -> Result<Found, Error> {
         found.foreign.push(format!("{FOLDER}/…"));
     }
     for folder in listed.folders {
-        let run = folder.trim_end_matches('/').to_owned();
-        if is_marked(base, &run).await? {
-            found.runs.push(run);
-        } else {
-            found.foreign.push(folder);
+        match marked(base, folder.trim_end_matches('/')).await? {
+            Some(run) => found.runs.push(run),
+            None => found.foreign.push(folder),
         }
     }
     Ok(found)
 }
 
-/// Returns whether the marker of a run lies in its folder, and is one that this version understands.
-async fn is_marked(base: &dyn Backend, folder: &str) -> Result<bool, Error> {
-    match base.get(&marker_of(folder)?).await {
-        Ok(object) => {
-            let marker = serde_json::from_slice::<Marker>(&object.body);
-            Ok(marker.is_ok_and(|marker| marker.format == FORMAT))
-        }
-        Err(error) if error.kind == Kind::NotFound => Ok(false),
-        Err(error) => Err(of(base)(error)),
-    }
+/// Returns the run whose marker lies in a folder, if that is one that this version understands.
+async fn marked(base: &dyn Backend, folder: &str) -> Result<Option<FoundRun>, Error> {
+    let object = match base.get(&marker_of(folder)?).await {
+        Ok(object) => object,
+        Err(error) if error.kind == Kind::NotFound => return Ok(None),
+        Err(error) => return Err(of(base)(error)),
+    };
+    let marker = serde_json::from_slice::<Marker>(&object.body).ok();
+    let marker = marker.filter(|marker| (1..=FORMAT).contains(&marker.format));
+    Ok(marker.map(|marker| FoundRun {
+        folder: folder.to_owned(),
+        made_by: marker.made_by,
+        began: object.meta.last_modified,
+    }))
 }
 
 /// Removes a run, its marker last.
@@ -243,7 +304,7 @@ async fn abort_announced(base: &dyn Backend, run: &str, key: &ObjectKey) -> Resu
         .strip_prefix(&folder)
         .and_then(|name| name.strip_suffix(".json"));
     let announced = serde_json::from_slice::<Announcement>(&text).ok();
-    let announced = announced.filter(|announced| announced.format == FORMAT);
+    let announced = announced.filter(|announced| announced.format == ANNOUNCEMENT_FORMAT);
     let (Some(corner), Some(announced)) = (corner, announced) else {
         return Err(Error::Damaged(key.clone()));
     };
@@ -319,11 +380,32 @@ mod tests {
         base.put(&key, body, &PutOptions::default()).await.unwrap();
     }
 
+    /// A process of this machine that is no more.
+    fn gone() -> Maker {
+        Maker {
+            machine: "this".to_owned(),
+            process: 8,
+            started: Some(80),
+        }
+    }
+
+    /// Of process 7 alone something is known: it began at 70.
+    fn here() -> Here {
+        Here {
+            machine: "this".to_owned(),
+            started: |process| (process == 7).then_some(70),
+        }
+    }
+
+    async fn claim(memory: &Memory, id: &str) -> Result<Ground, Error> {
+        Ground::claim(Arc::new(memory.clone()), id, &gone()).await
+    }
+
     #[tokio::test]
     async fn a_run_leaves_the_bucket_as_it_was() {
         let memory = Memory::new(Clock::system());
         put(&memory, "nar/mine").await;
-        let ground = Ground::claim(Arc::new(memory.clone()), "0a").await.unwrap();
+        let ground = claim(&memory, "0a").await.unwrap();
         let corner = ground.corner(Arc::new(memory.clone()), "1").unwrap();
         put(&corner, "nix-cache-info").await;
         assert_eq!(
@@ -343,7 +425,7 @@ mod tests {
     async fn what_a_killed_run_left_is_cleaned_and_what_others_keep_is_not() {
         let memory = Memory::new(Clock::system());
         let base: Arc<dyn Backend> = Arc::new(memory.clone());
-        let ground = Ground::claim(Arc::clone(&base), "0a").await.unwrap();
+        let ground = claim(&memory, "0a").await.unwrap();
         let corner = ground.corner(Arc::clone(&base), "1").unwrap();
         put(&corner, "nar/body").await;
         begin(&corner, "nar/large").await;
@@ -351,17 +433,18 @@ mod tests {
         put(&*base, "narhaul-bench/letters/to-mother").await;
         begin(&*base, "narhaul-bench/letters/to-father").await;
         begin(&*base, "nar/somebodys").await;
-        let refused = Ground::claim(Arc::clone(&base), "0b").await.unwrap_err();
+        let refused = claim(&memory, "0b").await.unwrap_err();
         assert_eq!(
             refused.to_string(),
             "refusing to work beside `narhaul-bench/letters/`, which no bench has written"
         );
-        let cleaned = clean(&*base).await.unwrap();
+        let cleaned = clean(&*base, &here(), false).await.unwrap();
         assert_eq!(
             cleaned,
             Cleaned {
                 n_runs: 1,
                 n_objects: 2,
+                left: Vec::new(),
                 foreign: vec!["narhaul-bench/letters/".to_owned()],
             }
         );
@@ -382,7 +465,7 @@ mod tests {
     async fn where_uploads_are_listed_by_whole_keys_only_what_was_announced_is_found() {
         let memory = Memory::with_modes(Clock::system(), Modes::minio());
         let base: Arc<dyn Backend> = Arc::new(memory.clone());
-        let ground = Ground::claim(Arc::clone(&base), "0a").await.unwrap();
+        let ground = claim(&memory, "0a").await.unwrap();
         for corner in ["0", "1"] {
             let keys = ["nar/large", "nar/other"].map(|name| ObjectKey::parse(name).unwrap());
             ground.announce(corner, &keys).await.unwrap();
@@ -398,7 +481,7 @@ mod tests {
         ground.clear("0").await.unwrap();
         assert_eq!((of("0").await, of("1").await), (0, 1));
         drop(ground);
-        let cleaned = clean(&*base).await.unwrap();
+        let cleaned = clean(&*base, &here(), false).await.unwrap();
         assert_eq!((cleaned.n_runs, cleaned.n_objects), (1, 2));
         assert_eq!(of("1").await, 0);
         assert_eq!(memory.names(), [""; 0]);
@@ -408,13 +491,65 @@ mod tests {
     async fn a_run_whose_announcement_makes_no_sense_is_not_half_removed() {
         let memory = Memory::new(Clock::system());
         let base: Arc<dyn Backend> = Arc::new(memory.clone());
-        drop(Ground::claim(Arc::clone(&base), "0a").await.unwrap());
+        drop(claim(&memory, "0a").await.unwrap());
         put(&*base, "narhaul-bench/0a/parts/0.json").await;
-        let error = clean(&*base).await.unwrap_err();
+        let error = clean(&*base, &here(), false).await.unwrap_err();
         assert_eq!(
             error.to_string(),
             "`narhaul-bench/0a/parts/0.json` is not what a bench writes there"
         );
         assert_eq!(memory.names().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_run_that_goes_on_is_left_alone_until_it_is_removed_by_force_and_notices() {
+        let clock = Clock::by_hand(SystemTime::UNIX_EPOCH);
+        let memory = Memory::new(clock.clone());
+        let base: Arc<dyn Backend> = Arc::new(memory.clone());
+        let alive = Maker {
+            process: 7,
+            started: Some(70),
+            ..gone()
+        };
+        let elsewhere = Maker {
+            machine: "other".to_owned(),
+            ..gone()
+        };
+        drop(claim(&memory, "0a").await.unwrap());
+        let goes_on = Ground::claim(Arc::clone(&base), "0b", &alive).await;
+        let goes_on = goes_on.unwrap();
+        let other = Ground::claim(Arc::clone(&base), "0c", &elsewhere).await;
+        drop(other.unwrap());
+        memory.plant(
+            "narhaul-bench/0d/marker.json",
+            r#"{"format":1,"narhaul":"0.1.0"}"#,
+        );
+        let hour = Duration::from_secs(3600);
+        clock.turn(hour);
+        let left = |id: &str, why, age| Left {
+            folder: format!("narhaul-bench/{id}"),
+            why,
+            age: Some(age),
+        };
+        let cleaned = clean(&*base, &here(), false).await.unwrap();
+        assert_eq!((cleaned.n_runs, cleaned.n_objects), (2, 2));
+        assert_eq!(
+            cleaned.left,
+            [
+                left("0b", Spared::Runs, hour),
+                left("0c", Spared::MayRun, hour)
+            ]
+        );
+        clock.turn(23 * hour);
+        let cleaned = clean(&*base, &here(), false).await.unwrap();
+        assert_eq!(cleaned.n_runs, 1);
+        assert_eq!(cleaned.left, [left("0b", Spared::Runs, 24 * hour)]);
+        goes_on.check().await.unwrap();
+        let cleaned = clean(&*base, &here(), true).await.unwrap();
+        assert_eq!((cleaned.n_runs, cleaned.left), (1, Vec::new()));
+        assert_eq!(
+            goes_on.check().await.unwrap_err().to_string(),
+            "somebody has cleaned `narhaul-bench/0b` away, which this bench works in"
+        );
     }
 }

@@ -21,6 +21,7 @@ pub mod copies;
 pub mod diff;
 pub mod ground;
 mod loops;
+pub mod maker;
 pub mod operations;
 pub mod report;
 pub mod spend;
@@ -39,6 +40,7 @@ use self::{
     copies::Closures,
     ground::{Cleaned, Ground},
     loops::Answers,
+    maker::{Here, Maker},
     operations::Load,
     report::{Ceiling, Machine, Micros, Phase, Report, Requests, Run, Sent, Total, Workload},
     tune::Spent,
@@ -46,7 +48,7 @@ use self::{
 };
 use crate::{
     backend::{
-        self, Backend,
+        self, Backend, Versioning,
         wrap::{
             count::{Counting, Counts, Reading, Verb},
             limit::Caps,
@@ -104,6 +106,8 @@ pub struct Request {
     pub group: Group,
     /// A name for this run that no other has.
     pub run_id: String,
+    /// This process.
+    pub maker: Maker,
     /// Decides about everything that is made up.
     pub seed: u64,
     /// How often what failed is tried again.
@@ -130,9 +134,25 @@ impl Request {
 /// Says how many connections have been opened to a server so far, where that is known.
 pub type Connections = Arc<dyn Fn() -> Option<u64> + Send + Sync>;
 
+/// What somebody who measures a bucket should know at the beginning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Warning {
+    /// The bucket keeps old versions of what is removed, or marks of their removal.
+    KeepsVersions,
+}
+
 /// Why a bench did not come to its end.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// It failed, and then what it had written could not all be removed.
+    #[error("{failed}")]
+    LeftBehind {
+        /// What failed first.
+        failed: Box<Self>,
+        /// Why something is left.
+        #[source]
+        left: ground::Error,
+    },
     /// The bucket cannot be worked in.
     #[error(transparent)]
     Ground(#[from] ground::Error),
@@ -218,6 +238,7 @@ pub async fn run(
     base: Arc<dyn Backend>,
     request: Request,
     connections: Connections,
+    warn: impl Fn(Warning),
     stop: Stop,
 ) -> Result<Report, Error> {
     let (clock, counts) = (request.clock.clone(), Arc::new(Counts::default()));
@@ -232,25 +253,66 @@ pub async fn run(
     // What a bench does beside measuring must not end it at the first hiccup.
     let (policy, seed) = (bench.request.policy, bench.request.seed);
     let steady = steady(Arc::clone(&bench.base), policy, seed);
-    let ground = Ground::claim(Arc::new(steady), &bench.request.run_id).await?;
+    let steady: Arc<dyn Backend> = Arc::new(steady);
+    let (id, maker) = (&bench.request.run_id, &bench.request.maker);
+    let ground = Ground::claim(Arc::clone(&steady), id, maker).await?;
+    if keeps_versions(&*steady).await {
+        warn(Warning::KeepsVersions);
+    }
     let measured = measure(&bench, &ground).await;
     // First of all the bucket, then what went wrong.
     let left = ground.leave().await;
-    let report = measured?;
+    let (report, left) = match (measured, left) {
+        (Ok(report), left) => (report, left.err()),
+        (Err(failed), Ok(_)) => return Err(failed),
+        (Err(failed), Err(left)) => {
+            let failed = Box::new(failed);
+            return Err(Error::LeftBehind { failed, left });
+        }
+    };
     Ok(Report {
         total: Total {
             seconds: clock.elapsed().saturating_sub(began).as_secs_f64(),
             sent: sent(&counts),
             // What was measured is worth as much as before.
-            left_behind: left.err().map(|error| error.to_string()),
+            left_behind: left.map(|error| in_a_line(&error)),
         },
         ..report
     })
 }
 
-/// Removes what killed benches have left in the bucket, and nothing else.
-pub async fn clean(base: Arc<dyn Backend>, policy: Policy, seed: u64) -> Result<Cleaned, Error> {
-    Ok(ground::clean(&steady(base, policy, seed)).await?)
+/// Removes what killed benches have left in the bucket, by force also what those have written that may
+/// still run, and nothing else.
+pub async fn clean(
+    base: Arc<dyn Backend>,
+    policy: Policy,
+    seed: u64,
+    here: &Here,
+    by_force: bool,
+) -> Result<Cleaned, Error> {
+    Ok(ground::clean(&steady(base, policy, seed), here, by_force).await?)
+}
+
+/// Returns whether the bucket says that it keeps what is removed, or marks of that. One whose versions are
+/// suspended keeps marks.
+async fn keeps_versions(base: &dyn Backend) -> bool {
+    // A server that does not answer such questions can be measured all the same.
+    let Ok(rules) = base.rules().await else {
+        return false;
+    };
+    matches!(
+        rules.versioning.told(),
+        Some(Versioning::On | Versioning::Suspended)
+    )
+}
+
+/// Returns an error with its causes.
+fn in_a_line(error: &dyn std::error::Error) -> String {
+    let chain = std::iter::successors(Some(error), |error| error.source());
+    chain
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
 }
 
 /// Tries again what fails, also after somebody has asked for the end: the bucket is to be left clean.
@@ -262,6 +324,7 @@ fn steady(base: Arc<dyn Backend>, policy: Policy, seed: u64) -> Retrying {
 fn sent(counts: &Counts) -> BTreeMap<String, Sent> {
     let used = counts.used().filter(|(verb, _)| *verb != Verb::Now);
     let sent = used.map(|(verb, Reading { requests, bytes })| {
+        let requests = requests * verb.n_requests();
         (verb.name().to_owned(), Sent { requests, bytes })
     });
     sent.collect()
@@ -287,6 +350,7 @@ async fn measure(bench: &Bench, ground: &Ground) -> Result<Report, Error> {
     };
     let mut phases = Phases::default();
     for repetition in 0..bench.request.n_repetitions {
+        ground.check().await?;
         let corner = format!("{repetition}");
         if bench.request.has_copies {
             bench.go_on()?;
@@ -518,3 +582,6 @@ fn workload(request: &Request, closure: &[PathInfo]) -> Workload {
         sizes: report::size_classes(closure.iter().map(|info| info.nar_size)),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -327,19 +327,10 @@ mod tests {
                 around::{Around, Asked, Attempt},
                 count::Verb,
                 measure::Times,
-                retry::Policy,
             },
         },
-        bench::{
-            Request, Told,
-            copies::{Closures, Part},
-            report::Machine,
-        },
+        bench::{Told, tests::request},
         clock::Clock,
-        ledger::Timing,
-        nix::compression::Compression,
-        plan::recipe::Recipe,
-        source::synthetic::Synthetic,
         stop::Stop,
     };
 
@@ -371,56 +362,26 @@ mod tests {
         }
     }
 
-    fn request(clock: &Clock, rate: Option<u32>) -> Request {
-        let source = Synthetic::from_text("a").unwrap();
-        Request {
-            closures: Closures {
-                whole: Part {
-                    roots: source.root().cloned().into_iter().collect(),
-                    source: Arc::new(source),
-                },
-                changed: None,
-            },
-            has_copies: false,
-            tuning: None,
-            comparison: None,
-            load: Some(Load {
-                object_bytes: 16,
-                duration: EVERY,
-                rate,
-            }),
-            n_repetitions: 1,
-            keys: Vec::new(),
-            recipe: Recipe::new(Compression::None, None).unwrap(),
-            memory: 64 << 20,
-            n_threads: 1,
-            part_size: crate::copy::budget::PART_SIZE,
-            n_requests: 4,
-            sink: None,
-            shaping: None,
-            group: "bench".parse().unwrap(),
-            run_id: "0a".to_owned(),
-            seed: 1,
-            policy: Policy::default(),
-            clock: clock.clone(),
-            timing: Timing::default(),
-            closure: "one path".to_owned(),
-            machine: Machine::default(),
-        }
-    }
-
     /// Asks the server about one object, again and again.
     async fn heads(rate: Option<u32>) -> Seen {
         let clock = Clock::paused(SystemTime::UNIX_EPOCH);
         let memory = Memory::new(clock.clone());
         let bench = Bench {
             base: Arc::new(Stalling(memory.clone(), clock.clone())),
-            request: request(&clock, rate),
+            request: request(
+                &clock,
+                Some(Load {
+                    object_bytes: 16,
+                    duration: EVERY,
+                    rate,
+                }),
+            ),
             connections: Told(Arc::new(|| None)),
             stop: Stop::default(),
         };
         memory.plant(&format!("narhaul-bench/0a/0/{}", key(0)), "x");
-        let ground = Ground::claim(Arc::new(Memory::new(clock)), "0a").await;
+        let maker = &bench.request.maker;
+        let ground = Ground::claim(Arc::new(Memory::new(clock)), "0a", maker).await;
         let (ground, load) = (ground.unwrap(), bench.request.load.unwrap());
         let seen = one_kind(&bench, &ground, ("0", 1), Kind::Head, load).await;
         seen.unwrap().0

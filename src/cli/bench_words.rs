@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use crate::{
     bench::{
+        Warning,
         bound::{self, Bound, By},
         diff::{Line, Verdict},
         report::{Figure, Limiter, Micros, Phase, Report, Requests, Total, float},
@@ -364,6 +365,16 @@ pub(super) fn per_second(bytes: f64) -> String {
     )]
     let bytes = bytes as u64;
     format!("{}/s", Size(bytes))
+}
+
+/// Returns what somebody should know at the beginning.
+#[must_use]
+pub const fn warning(warning: Warning) -> &'static str {
+    match warning {
+        Warning::KeepsVersions => {
+            "this bucket keeps versions: what a bench removes stays below `narhaul-bench/` as old versions and delete markers, which cost until a lifecycle rule or somebody removes them"
+        }
+    }
 }
 
 /// Returns what a bench may cost, in a sentence.

@@ -1,6 +1,8 @@
-//! What this machine offers: cores, memory, a name. Only defaults are made of it.
+//! What this machine offers: cores, memory, a name, and which of its processes live.
 
-use std::{fs, num::NonZero, path::Path, thread};
+use std::{fs, num::NonZero, path::Path, process, thread};
+
+use crate::bench::maker::{Here, Maker};
 
 /// Memory per core: three frames of 16 MiB, one being read, one being compressed, one on its way.
 const MEMORY_PER_CORE: u64 = 48 << 20;
@@ -67,6 +69,65 @@ fn group_memory() -> Option<u64> {
         .min()
 }
 
+/// This process, as the markers of its benches name it.
+#[must_use]
+pub fn maker() -> Maker {
+    let process = process::id();
+    Maker {
+        machine: identity(),
+        process,
+        started: started(process),
+    }
+}
+
+/// What is known here of the processes that markers name.
+#[must_use]
+pub fn here() -> Here {
+    Here {
+        machine: identity(),
+        started,
+    }
+}
+
+/// Where and since when a number means one process: Linux draws a name each time that it starts, and
+/// containers have numbers of their own. Elsewhere it is the host's name.
+fn identity() -> String {
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id");
+    let numbers = fs::read_link("/proc/self/ns/pid");
+    match (boot, numbers) {
+        (Ok(boot), Ok(numbers)) => format!("{} {}", boot.trim(), numbers.display()),
+        _ => host_label(),
+    }
+}
+
+/// When a process of this machine began that still lives, in ticks of the kernel.
+#[cfg(target_os = "linux")]
+fn started(process: u32) -> Option<u64> {
+    started_in(&fs::read_to_string(format!("/proc/{process}/stat")).ok()?)
+}
+
+/// Elsewhere it is only known whether a process of that number lives.
+#[cfg(not(target_os = "linux"))]
+fn started(process: u32) -> Option<u64> {
+    let process = rustix::process::Pid::from_raw(i32::try_from(process).ok()?)?;
+    match rustix::process::test_kill_process(process) {
+        // One of another user lives as well.
+        Ok(()) | Err(rustix::io::Errno::PERM) => Some(0),
+        Err(_) => None,
+    }
+}
+
+/// Reads `starttime` of proc(5), unless the process has ended and nobody has asked yet how.
+#[cfg(target_os = "linux")]
+fn started_in(stat: &str) -> Option<u64> {
+    // The name may hold anything, blanks and brackets too.
+    let (_, fields) = stat.rsplit_once(')')?;
+    let mut fields = fields.split_whitespace();
+    let state = fields.next()?;
+    let ticks = fields.nth(18)?.parse().ok()?;
+    (!["Z", "X"].contains(&state)).then_some(ticks)
+}
+
 /// The host's name, as far as it fits a label of 1 to 64 letters, digits, dots, dashes and underscores.
 #[must_use]
 pub fn host_label() -> String {
@@ -106,6 +167,29 @@ mod tests {
             let found = memory_for(cores, for_encoders, memory);
             assert_eq!(found, wanted, "{cores} {for_encoders} {memory:?}");
         }
+    }
+
+    #[test]
+    fn this_process_lives_and_is_found_again() {
+        let (maker, here) = (maker(), here());
+        assert_eq!(maker.machine, here.machine);
+        assert!(maker.started.is_some());
+        assert_eq!((here.started)(maker.process), maker.started);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn when_a_process_began_is_read_from_behind_its_name() {
+        let stat = |state: &str| {
+            format!(
+                "4711 (a) b (c)) {state} 1 4711 4711 0 -1 4194560 1 0 0 0 5 3 0 0 20 0 1 0 8364312 1 2"
+            )
+        };
+        assert_eq!(started_in(&stat("S")), Some(8_364_312));
+        // A zombie does nothing any more.
+        assert_eq!(started_in(&stat("Z")), None);
+        assert_eq!(started_in("4711 (x) S 1"), None);
+        assert_eq!(started_in(""), None);
     }
 
     #[test]

@@ -8,6 +8,7 @@
 
 pub mod args;
 pub mod bars;
+pub mod bench_clean;
 pub mod bench_diff;
 pub mod bench_page;
 pub mod bench_place;

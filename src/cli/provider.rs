@@ -31,16 +31,13 @@ pub fn spent(counts: &Counts) -> Cost {
     Cost {
         n_puts,
         n_lists: of(&[Verb::List, Verb::Uploads, Verb::Parts]).0,
-        n_gets: n_gets + RULES * of(&[Verb::Rules]).0,
+        n_gets: n_gets + Verb::Rules.n_requests() * of(&[Verb::Rules]).0,
         n_deletes: of(&[Verb::Delete, Verb::Abort]).0,
         bytes_in,
         bytes_out,
         ..Cost::default()
     }
 }
-
-/// Lifecycle, versioning and object lock.
-const RULES: u64 = 3;
 
 /// What hosts' names end in.
 const HOSTS: [(&str, Provider); 5] = [

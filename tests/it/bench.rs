@@ -3,11 +3,12 @@
 //! No figure is asserted: how fast something is depends on who else is at work. What is asserted is
 //! what was measured, and that nothing stays behind.
 
-use std::{fs, time::Duration};
+use std::{cell::OnceCell, fs, time::Duration};
 
 use narhaul::{
     backend::wrap::count::Verb,
     bench::{report::Report, tune::Outcome},
+    clock::Clock,
     serve::{Config, Line},
 };
 
@@ -132,6 +133,7 @@ async fn a_bench_tells_all_that_it_has_sent_as_the_server_has_counted_it() {
         Verb::Get,
         Verb::Head,
         Verb::Uploads,
+        Verb::Rules,
     ] {
         let came = bucket.memory.counts().read(verb);
         let sent = told.sent[verb.name()];
@@ -186,6 +188,67 @@ fn what_a_killed_bench_has_left_is_cleaned_away() {
         files(&world, "bucket"),
         [world.text_path("bucket/nar/mine")]
     );
+}
+
+#[test]
+fn a_bench_that_runs_is_spared_until_it_was_killed() {
+    let world = World::new();
+    world.write("bucket/nar/mine", "mine");
+    let url = format!("file://{}", world.text_path("bucket"));
+    let is_marked = || {
+        let runs = fs::read_dir(world.path("bucket/narhaul-bench"));
+        let mut runs = runs.into_iter().flatten();
+        runs.any(|run| run.unwrap().path().join("marker.json").exists())
+    };
+    let beside = OnceCell::new();
+    let long = ["bench", &url, "--only", "requests", "--seconds", "60"];
+    let killed = world.narhaul(long).killed_when(|| {
+        let is_time = is_marked();
+        if is_time {
+            beside.get_or_init(|| bench(&world, &[&url, "--clean", "--json"]));
+        }
+        is_time
+    });
+    assert_eq!(killed.code, None, "{}", killed.text());
+    let beside = beside.into_inner().unwrap().success();
+    assert!(beside.says("its bench runs on this machine; `--force`"));
+    assert!(
+        beside.stdout.contains("\"why\":\"runs\""),
+        "{}",
+        beside.text()
+    );
+    let after = bench(&world, &[&url, "--clean"]).success();
+    assert!(after.says("of 1 run"), "{}", after.text());
+    let mine = world.text_path("bucket/nar/mine");
+    assert_eq!(files(&world, "bucket"), [mine]);
+}
+
+#[test]
+fn what_may_run_elsewhere_is_spared_unless_it_is_removed_by_force() {
+    let world = World::new();
+    let marker =
+        r#"{"format":2,"narhaul":"0.1.0","made_by":{"machine":"another","process":1,"started":1}}"#;
+    let file = world.write("bucket/narhaul-bench/0123/marker.json", marker);
+    let hours = Clock::system().now() - Duration::from_secs(5 * 3600);
+    fs::File::options()
+        .append(true)
+        .open(file)
+        .unwrap()
+        .set_modified(hours)
+        .unwrap();
+    let url = format!("file://{}", world.text_path("bucket"));
+    insta::assert_snapshot!(bench(&world, &[&url, "--clean"]).text(), @r"
+    --- stderr
+    warning: `narhaul-bench/0123` (begun 5 hours ago) is left alone: its bench may run on another machine; `--force` removes it too
+    nothing to clean
+    --- exit 0
+    ");
+    insta::assert_snapshot!(bench(&world, &[&url, "--clean", "--force"]).text(), @r"
+    --- stderr
+    removed 1 object of 1 run
+    --- exit 0
+    ");
+    bench(&world, &[&url, "--force"]).expect_code(2);
 }
 
 #[test]

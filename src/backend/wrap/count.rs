@@ -151,6 +151,16 @@ impl Verb {
         }
     }
 
+    /// Returns how many requests to a server of buckets one of these is: of a bucket's rules there are three
+    /// kinds (lifecycle, versioning, object lock).
+    #[must_use]
+    pub const fn n_requests(self) -> u64 {
+        match self {
+            Self::Rules => 3,
+            _ => 1,
+        }
+    }
+
     /// Returns whether it changes what is there.
     #[must_use]
     pub const fn is_write(self) -> bool {

@@ -422,6 +422,7 @@ impl Trials<'_> {
     /// Copies into an empty corner.
     async fn copy(&mut self, bench: &Bench) -> Result<Run, Error> {
         bench.go_on()?;
+        self.ground.check().await?;
         self.n_corners += 1;
         let corner = format!("t{}", self.n_corners);
         let large = self.walked.large(&bench.request.recipe);

@@ -17,7 +17,7 @@ use crate::{
         tune::Spent,
     },
     cli::{
-        Context, bench_diff, bench_page,
+        Context, bench_clean, bench_diff, bench_page,
         bench_place::{self, Place},
         bench_words, cache,
         config::{Layers, Origin, Picked},
@@ -221,6 +221,10 @@ pub struct BenchArgs {
     #[arg(long, help_heading = "How", requires = "url")]
     clean: bool,
 
+    /// With `--clean`: also remove what benches have written that run, or may run on another machine
+    #[arg(long, help_heading = "How", requires = "clean")]
+    force: bool,
+
     /// Write the report to this file, for `narhaul bench diff`
     #[arg(long, value_name = "FILE", help_heading = "What is told")]
     out: Option<PathBuf>,
@@ -353,31 +357,10 @@ fn layers<'a>(context: &'a Context, args: &BenchArgs) -> Result<Layers<'a>, Fail
 }
 
 async fn clean(context: &Context, args: &BenchArgs, place: &Place) -> Result<Exit, Failure> {
-    let cleaned = bench::clean(Arc::clone(&place.base), place.policy, run::seed()?).await;
+    let (base, here) = (Arc::clone(&place.base), machine::here());
+    let cleaned = bench::clean(base, place.policy, run::seed()?, &here, args.force).await;
     let cleaned = cleaned.map_err(|error| failed(args, &error))?;
-    for foreign in &cleaned.foreign {
-        context.ui.warn(&format!(
-            "`{foreign}` was written by no bench and is left alone"
-        ));
-    }
-    let (runs, objects) = (
-        Count(cleaned.n_runs, "run"),
-        Count(cleaned.n_objects, "object"),
-    );
-    match context.ui.format() {
-        Format::Words => context.ui.say(&match cleaned.n_runs {
-            0 => "nothing to clean".to_owned(),
-            _ => format!("removed {objects} of {runs}"),
-        }),
-        Format::Json => context.ui.event(
-            "cleaned",
-            serde_json::json!({
-                "runs": cleaned.n_runs,
-                "objects": cleaned.n_objects,
-                "foreign": cleaned.foreign,
-            }),
-        )?,
-    }
+    bench_clean::tell(context, &cleaned)?;
     Ok(Exit::Done)
 }
 
@@ -419,7 +402,8 @@ async fn measure(
     ));
     let base = Arc::clone(&place.base);
     let connections = Arc::clone(&place.connections);
-    let measured = bench::run(base, request, connections, stop).await;
+    let warn = |warning| context.ui.warn(bench_words::warning(warning));
+    let measured = bench::run(base, request, connections, warn, stop).await;
     drop(scratch);
     let mut report = measured.map_err(|error| failed(args, &error))?;
     if args.mask {
@@ -561,6 +545,21 @@ fn rivals(
 }
 
 fn failed(args: &BenchArgs, error: &bench::Error) -> Failure {
+    if let bench::Error::LeftBehind {
+        failed: first,
+        left,
+    } = error
+    {
+        let left = error::in_a_line(left);
+        let failure = failed(args, first).cause(format!(
+            "not all that was written could be removed either: {left}"
+        ));
+        return match &args.url {
+            Some(url) => failure.hint(format!("`narhaul bench --clean '{url}'` removes the rest")),
+            // The embedded server has ended with all that it kept.
+            None => failure,
+        };
+    }
     let failure = Failure::from_error(error);
     match error {
         bench::Error::Cache { source, .. }
@@ -636,6 +635,7 @@ fn request(
         part_size: settings.part_size,
         group: settings.group,
         run_id: run::id()?,
+        maker: machine::maker(),
         seed: args.seed,
         policy: place.policy,
         clock: context.clock.clone(),

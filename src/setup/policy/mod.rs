@@ -198,7 +198,11 @@ pub fn least(role: Role, bucket: &str, prefix: &str) -> Vec<Statement> {
         Role::Bencher => vec![
             on_bucket(
                 "NarhaulList",
-                &["s3:ListBucket", "s3:ListBucketMultipartUploads"],
+                &[
+                    "s3:ListBucket",
+                    "s3:ListBucketMultipartUploads",
+                    "s3:GetBucketVersioning",
+                ],
             ),
             on_objects("NarhaulRead", "s3:GetObject", &[BENCHES]),
             on_objects("NarhaulWrite", "s3:PutObject", &[BENCHES]),

@@ -53,6 +53,14 @@ pub(super) struct Embedded {
 }
 
 impl Embedded {
+    /// Says from now on that the bucket keeps versions.
+    pub(super) fn keep_versions(&self) {
+        self.memory.set_rules(Rules {
+            versioning: Known::Told(Versioning::On),
+            ..Rules::none()
+        });
+    }
+
     pub(super) async fn new() -> Self {
         let config = Config {
             clock: Clock::by_hand(Clock::system().now() - DAY * 40),
