@@ -123,7 +123,7 @@ fn nanos(time: Duration) -> u64 {
 
 /// One worker of a closed loop.
 pub(super) async fn closed(work: Arc<Work>) {
-    while !work.has_ended() {
+    while !work.has_ended() && work.allowance.take().await {
         let now = work.waits.clock.elapsed();
         work.one(now).await;
     }
@@ -145,6 +145,13 @@ pub(super) async fn open(work: Arc<Work>, rate: u32, memory: u64) {
             requests.join_next().await;
         }
         if work.has_ended() {
+            break;
+        }
+        if !work.allowance.take().await {
+            if work.allowance.has_none_left() {
+                // All that was announced was begun: what is due now is due no more.
+                next = u64::MAX;
+            }
             break;
         }
         let (work, due) = (Arc::clone(&work), due(next));

@@ -14,6 +14,7 @@
 //!
 //! Not here: what the server does meanwhile. `stats` says what repeated figures mean, `diff` what two reports do.
 
+mod allowance;
 pub mod bound;
 pub mod ceilings;
 pub mod compare;

@@ -2,7 +2,8 @@
 //!
 //! Who asks when is the business of `loops`: as many at once as may be, or so many a second.
 //!
-//! Each kind runs until its rate is steady ([`stats::steady_from`]), and is measured from there. Puts
+//! Each kind runs until its rate is steady ([`stats::steady_from`]), and is measured from there; where a number
+//! of requests was announced ([`Load::most`]), it ends with that at the latest. Puts
 //! leave the objects that the others ask for; deletions take them away again, a thousand at a time, and
 //! are measured from the first to the last.
 
@@ -21,6 +22,7 @@ use tokio::task::JoinSet;
 
 use super::{
     Bench, Error,
+    allowance::Allowance,
     ground::Ground,
     loops::{self, Waits},
     stats,
@@ -50,6 +52,9 @@ pub struct Load {
     pub duration: Duration,
     /// Requests that begin in a second, for an open loop; closed without.
     pub rate: Option<u32>,
+    /// Requests of each kind at most, half of them while it becomes steady; without it, as many as the time
+    /// allows.
+    pub most: Option<u64>,
 }
 
 /// The kinds that last as long as they are wanted to.
@@ -111,6 +116,7 @@ async fn one_kind(
         next: AtomicU64::new(0),
         n_keys: AtomicU64::new(0),
         has_ended: AtomicBool::new(false),
+        allowance: Allowance::new(load.most),
         failed: Mutex::new(None),
         waits: Waits::new(bench.request.clock.clone()),
         body: body(bench.request.seed, load.object_bytes),
@@ -137,6 +143,7 @@ pub(super) struct Work {
     /// Keys that listings brought.
     n_keys: AtomicU64,
     has_ended: AtomicBool,
+    pub(super) allowance: Allowance,
     failed: Mutex<Option<backend::Error>>,
     pub(super) waits: Waits,
     body: Vec<u8>,
@@ -155,6 +162,7 @@ impl Work {
                 self.has_ended.store(true, Relaxed);
             }
         }
+        self.allowance.note_answer();
     }
 
     /// Returns how many bytes a request holds from its beginning: writes have their bodies with them.
@@ -233,8 +241,11 @@ async fn keep_going(
     }
     let warming = Watch::begin(bench, stack, None);
     let mut steady_after = None;
-    while warming.elapsed() < load.duration && !work.is_over(bench) {
-        tokio::time::sleep(GLANCE).await;
+    while warming.elapsed() < load.duration
+        && !work.is_over(bench)
+        && !work.allowance.has_none_left()
+    {
+        work.glance().await;
         if stats::steady_from(&rates(&warming.flow())).is_some() {
             steady_after = Some(warming.elapsed().as_secs_f64());
             break;
@@ -245,13 +256,14 @@ async fn keep_going(
     let done = stack.recorder.flow().done;
     let watch = Watch::begin(bench, stack, None);
     work.waits.begin();
-    while watch.elapsed() < load.duration && !work.is_over(bench) {
-        tokio::time::sleep(GLANCE).await;
+    work.allowance.allow_the_rest();
+    while watch.elapsed() < load.duration && !work.is_over(bench) && !work.allowance.is_used_up() {
+        work.glance().await;
     }
     let flow = stack.recorder.flow();
     let mut seen = watch.end(work.kind.name());
     work.waits.end();
-    work.has_ended.store(true, Relaxed);
+    work.end();
     // Also those that are answered late: leaving them out would hide what held them up.
     while workers.join_next().await.is_some() {}
     seen.answers = Some(work.waits.take());
@@ -277,6 +289,20 @@ async fn keep_going(
 impl Work {
     fn is_over(&self, bench: &Bench) -> bool {
         self.has_ended() || bench.stop.is_set()
+    }
+
+    /// Waits until it is time to look again.
+    async fn glance(&self) {
+        tokio::select! {
+            () = tokio::time::sleep(GLANCE) => {}
+            () = self.allowance.changed() => {}
+        }
+    }
+
+    /// Lets nothing more begin.
+    fn end(&self) {
+        self.has_ended.store(true, Relaxed);
+        self.allowance.end();
     }
 }
 
@@ -374,6 +400,7 @@ mod tests {
                     object_bytes: 16,
                     duration: EVERY,
                     rate,
+                    most: None,
                 }),
             ),
             connections: Told(Arc::new(|| None)),

@@ -12,7 +12,7 @@ use super::{
     maker::Maker,
     operations::Load,
     report::{Machine, Report},
-    run,
+    run, spend,
 };
 use crate::{
     backend::{
@@ -27,8 +27,11 @@ use crate::{
     clock::Clock,
     ledger::Timing,
     nix::{compression::Compression, object_key::ObjectKey},
-    plan::recipe::Recipe,
-    source::synthetic::Synthetic,
+    plan::{cost::Cost, recipe::Recipe},
+    source::{
+        Source,
+        synthetic::{Shape, Synthetic},
+    },
     stop::Stop,
 };
 
@@ -73,6 +76,7 @@ const LOAD: Load = Load {
     object_bytes: 16,
     duration: Duration::from_millis(200),
     rate: Some(50),
+    most: None,
 };
 
 /// Runs a bench, and says what it has warned of.
@@ -173,5 +177,119 @@ async fn a_bucket_that_keeps_versions_is_warned_of() {
         assert_eq!(warned, wanted);
         assert_eq!(sent[Verb::Rules.name()].requests, 3, "of a server's");
         assert_eq!(memory.names(), [""; 0]);
+    }
+}
+
+/// What was sent, by the kinds that are announced.
+fn spent(report: &Report) -> Cost {
+    let of = |verbs: &[Verb]| {
+        let sent = verbs
+            .iter()
+            .filter_map(|verb| report.total.sent.get(verb.name()));
+        sent.fold((0, 0), |(n, bytes), sent| {
+            (n + sent.requests, bytes + sent.bytes)
+        })
+    };
+    let writes = [Verb::Put, Verb::Begin, Verb::PutPart, Verb::Complete];
+    let ((n_puts, bytes_in), lists) = (of(&writes), [Verb::List, Verb::Uploads, Verb::Parts]);
+    let cost = Cost {
+        n_puts,
+        bytes_in,
+        n_lists: of(&lists).0,
+        n_gets: of(&[Verb::Get, Verb::Head, Verb::Rules]).0,
+        n_deletes: of(&[Verb::Delete, Verb::Abort]).0,
+        ..Cost::default()
+    };
+    let all: u64 = report.total.sent.values().map(|sent| sent.requests).sum();
+    assert_eq!(cost.n_requests(), all, "{:?}", report.total.sent);
+    cost
+}
+
+#[track_caller]
+fn is_within(spent: &Cost, announced: &Cost) {
+    let figures = |cost: &Cost| {
+        [
+            cost.n_puts,
+            cost.n_lists,
+            cost.n_gets,
+            cost.n_deletes,
+            cost.bytes_in,
+        ]
+    };
+    let within = figures(spent)
+        .into_iter()
+        .zip(figures(announced))
+        .all(|(spent, most)| spent <= most);
+    assert!(within, "spent {spent:?}\nof {announced:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn single_requests_end_with_what_was_announced_however_fast_the_server_is() {
+    let clock = Clock::system();
+    for rate in [None, Some(20)] {
+        let load = Load {
+            duration: Duration::from_secs(2),
+            rate,
+            most: Some(40),
+            ..LOAD
+        };
+        let request = Request {
+            n_repetitions: 2,
+            ..request(&clock, Some(load))
+        };
+        let announced = spend::most(&request, &[], &[]);
+        let (done, _) = bench(Arc::new(Memory::new(clock.clone())), request).await;
+        let report = done.unwrap();
+        is_within(&spent(&report), &announced);
+        for phase in &report.phases[..4] {
+            for run in &phase.runs {
+                // Half of them at least were measured, and none for nothing.
+                assert!(run.items >= 20 || phase.name == "list", "{phase:?}");
+                assert!(run.seconds > 0.0);
+            }
+            let answers = phase.answers.as_ref().unwrap();
+            assert_eq!(answers.unbegun, 0, "{phase:?}");
+        }
+        assert_eq!(report.total.sent[Verb::Put.name()].requests, 2 * 40 + 1);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn copies_ask_for_no_more_than_was_announced() {
+    let clock = Clock::system();
+    for (n_paths, seed) in [(1, 1), (30, 2), (300, 1)] {
+        let shape = Shape::nixos(n_paths);
+        let whole = Synthetic::new(shape, seed);
+        let changed = Synthetic::new(shape, seed).grown(n_paths.div_ceil(100), &shape, seed);
+        let part = |source: Synthetic| Part {
+            roots: source.root().cloned().into_iter().collect(),
+            source: Arc::new(source),
+        };
+        let closure = |source: &Synthetic| {
+            let roots: Vec<_> = source.root().cloned().into_iter().collect();
+            source.closure(&roots).unwrap()
+        };
+        let (all, new) = (closure(&whole), closure(&changed));
+        let request = Request {
+            has_copies: true,
+            closures: Closures {
+                whole: part(whole),
+                changed: Some(part(changed)),
+            },
+            n_repetitions: 1,
+            memory: 512 << 20,
+            part_size: 5 << 20,
+            ..request(&clock, None)
+        };
+        let announced = spend::most(&request, &all, &new);
+        let memory = Memory::with_modes(clock.clone(), Modes::minio());
+        let (done, _) = bench(Arc::new(memory), request).await;
+        let spent = spent(&done.unwrap());
+        is_within(&spent, &announced);
+        // A bound that is far away says nothing.
+        assert!(
+            announced.n_requests() <= 2 * spent.n_requests() + 200,
+            "spent {spent:?}\nof {announced:?}"
+        );
     }
 }

@@ -381,7 +381,7 @@ pub const fn warning(warning: Warning) -> &'static str {
 #[must_use]
 pub fn cost(cost: &Cost, provider: &Provider) -> String {
     format!(
-        "at most {} and {} sent, about {}{} at {}",
+        "at most {} and {} sent, about {}{} at {}, and what has to be tried again",
         Count(cost.n_requests(), "request"),
         Size(cost.bytes_in),
         provider.currency,

@@ -14,6 +14,7 @@ use crate::{
         copies::{Closures, Part},
         operations::Load,
         report::{Machine, Report},
+        spend,
         tune::Spent,
     },
     cli::{
@@ -380,15 +381,7 @@ async fn measure(
     let mut request = request(context, args, settings, closures, &place, tuning)?;
     let scratch = rivals(context, args, layers, url, &place, &mut request)?;
     if let Some(provider) = &place.provider {
-        let whole = &request.closures.whole;
-        let closure = whole.source.closure(&whole.roots);
-        let closure = closure.map_err(|error| words::of_source(&error))?;
-        ask(
-            context,
-            args,
-            &bench::spend::most(&request, &closure),
-            provider,
-        )?;
+        announce(context, args, &mut request, provider)?;
     }
     let how_long = match request.tuning {
         Some(_) => format!(" each, for at most {}", args.tune_time),
@@ -612,6 +605,7 @@ fn request(
         object_bytes,
         duration: Duration::from_secs(args.seconds.max(1).into()),
         rate: args.rate,
+        most: None,
     };
     let mut keys = settings.keys;
     if keys.is_empty() {
@@ -724,6 +718,27 @@ fn machine(context: &Context) -> Machine {
         ),
         drift_ms: None,
     }
+}
+
+/// Says what it may cost, which is a bound from then on.
+fn announce(
+    context: &Context,
+    args: &BenchArgs,
+    request: &mut Request,
+    provider: &Provider,
+) -> Result<(), Failure> {
+    if let Some(load) = &mut request.load {
+        load.most = Some(spend::most_of_each(load.rate, load.duration));
+    }
+    let closure = |part: &Part| {
+        let closure = part.source.closure(&part.roots);
+        closure.map_err(|error| words::of_source(&error))
+    };
+    let closures = &request.closures;
+    let changed = closures.changed.as_ref().map(closure).transpose()?;
+    let changed = changed.unwrap_or_default();
+    let cost = spend::most(request, &closure(&closures.whole)?, &changed);
+    ask(context, args, &cost, provider)
 }
 
 /// Says what it may cost, and refuses what is much unless it was asked for.
