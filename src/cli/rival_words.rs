@@ -118,9 +118,9 @@ mod tests {
         insta::assert_snapshot!(compared(&all), @r"
 
         program      cold s  spread  CPU s  again s  spread  CPU s
-        narhaul 1.0    1.00   ± 0 %   2.00     0.10   ± 0 %   2.00
-        nix 1.0        4.10   ± 2 %      –     0.41   ± 2 %      –
-        s5cmd 1.0      0.90   ± 0 %   0.25     0.09   ± 0 %   0.25
+        narhaul 1.0    1.00   ± 0 %   2.00    0.100   ± 0 %   2.00
+        nix 1.0        4.10   ± 2 %      –    0.410   ± 2 %      –
+        s5cmd 1.0     0.900   ± 0 %  0.250    0.090   ± 0 %  0.250
 
         `nix` took 4.00 times (3.73 to 4.20) as long as narhaul for a cold copy, and 4.00 times (3.73 to 4.20) to copy again
         `s5cmd` took 0.90 times (0.82 to 0.90) as long as narhaul for a cold copy, and 0.90 times (0.82 to 0.90) to copy again
