@@ -460,7 +460,7 @@ fn answers(answers: &Answers) -> report::Answers {
 #[derive(Debug)]
 struct Walked {
     whole: Arc<Vec<PathInfo>>,
-    /// Empty where none has changed.
+    /// Of what has changed, what may be sent in parts: the rest would only be memory that is measured.
     changed: Vec<PathInfo>,
 }
 
@@ -488,10 +488,12 @@ fn is_large(nar_size: u64) -> bool {
 async fn walk(bench: &Bench) -> Result<Walked, Error> {
     let closures = bench.request.closures.clone();
     let walked = tokio::task::spawn_blocking(move || {
-        let changed = match &closures.changed {
+        let mut changed = match &closures.changed {
             Some(changed) => changed.source.closure(&changed.roots)?,
             None => Vec::new(),
         };
+        changed.retain(|info| is_large(info.nar_size));
+        changed.shrink_to_fit();
         let whole = closures.whole.source.closure(&closures.whole.roots)?;
         Ok::<_, source::Error>(Walked {
             whole: Arc::new(whole),

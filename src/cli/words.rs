@@ -190,7 +190,7 @@ fn planned_requests(report: &Report) -> usize {
 
 /// Bytes of NAR that a plan will read.
 fn planned_bytes(report: &Report) -> u64 {
-    let items = report.plan.items.iter().zip(&report.closure);
+    let items = report.plan.items.iter().zip(&*report.closure);
     items
         .filter(|(item, _)| matches!(item, CopyItem::Upload { .. }))
         .map(|(_, info)| info.nar_size)
@@ -546,7 +546,7 @@ mod tests {
             source: io,
         };
         Report {
-            closure: Vec::new(),
+            closure: [].into(),
             plan: CopyPlan {
                 items: Vec::new(),
                 order: Vec::new(),

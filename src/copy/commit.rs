@@ -5,7 +5,7 @@
 //! failed does not go out at all. It is a state machine without I/O; `haul` tells it what happened and
 //! does what it says.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::collections::BTreeSet;
 
 use super::{Request, Why};
 use crate::{
@@ -130,7 +130,7 @@ impl<'a> Commits<'a> {
     }
 
     /// Notes that a path cannot be published, and with it all that needs it.
-    pub(super) fn has_failed(&mut self, node: Node, why: Why, closure: &[Arc<PathInfo>]) {
+    pub(super) fn has_failed(&mut self, node: Node, why: Why, closure: &[PathInfo]) {
         let missing = &closure[index(node)].path;
         let needs_it = self.graph.referrers_closure([node]);
         for referrer in self

@@ -110,7 +110,7 @@ pub(super) async fn run(
     let is_there = |node: Node| matches!(items[index(node)], CopyItem::Skip(_));
     let mut haul = Haul {
         commits: Commits::new(graph, is_there),
-        closure: report.closure.iter().cloned().map(Arc::new).collect(),
+        closure: Arc::clone(&report.closure),
         context: Arc::clone(&context),
         items,
         levels: graph.levels_above(&plan.order),
@@ -241,7 +241,7 @@ struct Task {
 /// A run that is under way.
 struct Haul<'a> {
     commits: Commits<'a>,
-    closure: Vec<Arc<PathInfo>>,
+    closure: Arc<[PathInfo]>,
     context: Arc<Context>,
     items: &'a [CopyItem],
     /// How many levels there are above each path.
@@ -411,7 +411,7 @@ impl Haul<'_> {
         }
         let (context, info) = (
             Arc::clone(&self.context),
-            Arc::clone(&self.closure[index(node)]),
+            Arc::new(self.closure[index(node)].clone()),
         );
         self.jobs.spawn(async move {
             let sent = send::send(&context, info, wish, room).await;

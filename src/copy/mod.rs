@@ -156,8 +156,8 @@ type Passed = BTreeMap<HashPart, PassedBody>;
 /// What was done.
 #[derive(Clone, Debug)]
 pub struct Report {
-    /// The closure, as it was walked.
-    pub closure: Vec<PathInfo>,
+    /// The closure, as it was walked. Shared, since it is most of what a copy of small paths keeps.
+    pub closure: Arc<[PathInfo]>,
     /// What was planned for it.
     pub plan: CopyPlan,
     /// How many narinfos were published.
@@ -472,7 +472,7 @@ async fn unless_stopped<T>(
 
 impl Report {
     /// Makes a report of a run that has done nothing yet.
-    fn of(closure: Vec<PathInfo>, plan: CopyPlan) -> Self {
+    fn of(closure: Arc<[PathInfo]>, plan: CopyPlan) -> Self {
         Self {
             closure,
             plan,

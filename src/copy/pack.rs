@@ -155,8 +155,8 @@ impl Write for Bounded {
 
 /// So many frames without contents are kept: two that are read and compressed in turns, and one more.
 ///
-/// They are not charged to the budget: they are idle only while no large NAR is read, and then within
-/// what a process may need beside it.
+/// They are not charged to the budget, so they are kept only while it has room for them: whoever waits for
+/// room finds none of it idle here.
 const MAX_SPARES: usize = 3;
 
 /// Memory of frames that have been compressed, for those that come: the kernel zeroes every new page.
@@ -171,13 +171,19 @@ impl Spares {
         spare.unwrap_or_else(|| Vec::with_capacity(FRAME_SIZE))
     }
 
-    /// Keeps the memory of a frame whose contents nobody needs any more.
-    pub(super) fn give(&self, mut frame: Vec<u8>) {
+    /// Keeps the memory of a frame whose contents nobody needs any more, if `budget` has room for it.
+    pub(super) fn give(&self, mut frame: Vec<u8>, budget: &Budget) {
         frame.clear();
+        let has_room = budget.try_lease(FRAME_SIZE).is_some();
         let mut spares = lock(&self.0);
-        if frame.capacity() == FRAME_SIZE && spares.len() < MAX_SPARES {
+        if has_room && frame.capacity() == FRAME_SIZE && spares.len() < MAX_SPARES {
             spares.push(frame);
         }
+    }
+
+    /// Frees what is kept.
+    fn clear(&self) {
+        lock(&self.0).clear();
     }
 }
 
@@ -263,9 +269,11 @@ impl Cutter {
 impl Write for Cutter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let frame = self.current.get_or_insert_with(|| {
-            let lease = self
-                .handle
-                .block_on(self.budget.lease(frame_cost(FRAME_SIZE)));
+            let cost = frame_cost(FRAME_SIZE);
+            let lease = self.budget.try_lease(cost).unwrap_or_else(|| {
+                self.spares.clear();
+                self.handle.block_on(self.budget.lease(cost))
+            });
             Frame {
                 bytes: self.spares.take(),
                 lease,
@@ -283,5 +291,27 @@ impl Write for Cutter {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_spare_frame_is_kept_only_while_the_budget_has_room_for_it() {
+        let (budget, spares) = (Budget::new(2 * FRAME_SIZE), Spares::default());
+        let frame = || Vec::with_capacity(FRAME_SIZE);
+        let n_kept = || lock(&spares.0).len();
+        spares.give(frame(), &budget);
+        assert_eq!(n_kept(), 1);
+        let full = budget.try_lease(2 * FRAME_SIZE);
+        spares.give(frame(), &budget);
+        assert_eq!(n_kept(), 1, "a frame beyond the budget is freed");
+        drop(full);
+        (0..5).for_each(|_| spares.give(frame(), &budget));
+        assert_eq!(n_kept(), MAX_SPARES);
+        spares.clear();
+        assert_eq!(n_kept(), 0);
     }
 }

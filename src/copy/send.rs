@@ -356,7 +356,7 @@ async fn compress(context: &Arc<Context>, frame: Frame) -> Result<Compressed, Wh
     let n_read = bytes.len();
     let compressed = on_cpu(move || {
         let compressed = codec::compress_frame(worker.recipe(), &mut bytes);
-        worker.spares.give(bytes);
+        worker.spares.give(bytes, &worker.budget);
         drop(encoder);
         compressed
     });

@@ -55,7 +55,7 @@ pub(super) struct Trip {
     request: Request,
     meter: Arc<Meter>,
     stop: Stop,
-    closure: Vec<PathInfo>,
+    closure: Arc<[PathInfo]>,
     graph: Graph,
     passed: Arc<Passed>,
     asker: Asker,
@@ -94,7 +94,7 @@ impl Trip {
             request,
             meter,
             stop,
-            closure,
+            closure: closure.into(),
             graph,
             passed,
             asker,
@@ -179,7 +179,7 @@ impl Trip {
     /// C2 to C6, again and again while something is missing.
     async fn rounds(&mut self, pact: &mut Pact, found: Found) -> Result<Report, Error> {
         let mut survey = self.first_look(pact).await?;
-        let mut report = Report::of(self.closure.clone(), CopyPlan::clone(&survey.plan));
+        let mut report = Report::of(Arc::clone(&self.closure), CopyPlan::clone(&survey.plan));
         report.passed = self.passed_by(&survey.plan);
         let prepared = welcome::prepare(found, self.source.store_dir(), &*self.dest).await?;
         report.warnings.extend(prepared);
