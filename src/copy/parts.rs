@@ -22,7 +22,7 @@ use super::{
     send::{Compressed, body_options},
 };
 use crate::{
-    backend::{self, Part},
+    backend::{self, Kind, Part},
     meter::Phase,
     nix::{
         hash::{FileHash, Sha256},
@@ -81,8 +81,8 @@ impl Parts {
         self
     }
 
-    /// Whether this goes on with what another copy has begun, so that a failure may be that one's.
-    pub(super) fn has_gone_on(&self) -> bool {
+    /// Whether this goes on with what another copy has begun.
+    fn has_gone_on(&self) -> bool {
         self.upload.as_ref().is_some_and(|left| left.has_any())
     }
 
@@ -240,12 +240,23 @@ impl Parts {
     }
 
     /// Gives the body up: for good if `why` says that it is wrong, and such that another copy can go on with
-    /// it if the cache has failed.
-    pub(super) async fn give_up(&mut self, why: &Why) {
+    /// it if the cache has failed. Returns whether it is to be begun anew, because what was gone on with may
+    /// be to blame.
+    pub(super) async fn give_up(&mut self, why: &Why) -> bool {
         match why {
-            Why::Cache(_) => self.sending.shutdown().await,
+            Why::Cache(error) if self.has_gone_on() && may_be_of_what_was_left(error) => {
+                self.abort().await;
+                return true;
+            }
+            Why::Cache(_) => self.leave().await,
             _ => self.abort().await,
         }
+        false
+    }
+
+    /// Leaves what was sent for another copy to go on with.
+    pub(super) async fn leave(&mut self) {
+        self.sending.shutdown().await;
     }
 
     /// Drops what was sent.
@@ -255,6 +266,11 @@ impl Parts {
             self.context.abort_upload(&left.upload).await;
         }
     }
+}
+
+/// Whether an upload that has ended meanwhile, by its own copy or by a rule, may be why the cache failed.
+fn may_be_of_what_was_left(error: &backend::Error) -> bool {
+    !error.kind.has_no_answer() && !matches!(error.kind, Kind::Throttled | Kind::Denied)
 }
 
 /// Sends a part unless the server has it already.

@@ -30,7 +30,7 @@ use super::{
     cpu::{blocking, on_cpu},
     pack::NarSeen,
     parts::Parts,
-    send::{Compressed, Room, Sent, Way, body_options},
+    send::{Begin, Compressed, Room, Sent, Way, body_options},
 };
 use crate::{
     backend::{Kind, Origin},
@@ -67,7 +67,7 @@ pub(super) struct Passing {
 }
 
 impl Passing {
-    fn done(&self, seen: NarSeen, way: Way) -> Sent {
+    fn done(&self, seen: NarSeen, way: Way, n_resumed: u64) -> Sent {
         Sent {
             body: Body {
                 file_hash: self.body.file_hash,
@@ -76,7 +76,7 @@ impl Passing {
             },
             listing: seen.listing,
             way,
-            n_resumed: 0,
+            n_resumed,
         }
     }
 
@@ -154,7 +154,7 @@ pub(super) async fn pass(
         let seen = unseen(&info);
         context.meter.add(Phase::Pack, 1, seen.nar_size);
         context.meter.add(Phase::Upload, 1, 0);
-        return Ok(passing.done(seen, Way::ByServer));
+        return Ok(passing.done(seen, Way::ByServer, 0));
     }
     let lane = match room {
         Room::Lease(lease) if is_small(&passing.body) => {
@@ -211,7 +211,7 @@ async fn pass_small(
         Way::Sent
     };
     drop(lease);
-    Ok(passing.done(seen, way))
+    Ok(passing.done(seen, way, 0))
 }
 
 /// A small body that was looked into.
@@ -315,22 +315,34 @@ struct Piece {
     lease: Lease,
 }
 
+/// A large body that has been looked into, and is where it was to go.
+struct Passed {
+    seen: NarSeen,
+    way: Way,
+    /// Bytes of it that an interrupted copy had sent before.
+    n_resumed: u64,
+}
+
 async fn pass_large(
     context: &Arc<Context>,
     info: &Arc<PathInfo>,
     passing: Passing,
     lane: OwnedSemaphorePermit,
 ) -> Result<Sent, Why> {
-    let (seen, way) = match by_server::look(context, &passing).await {
+    let Passed {
+        seen,
+        way,
+        n_resumed,
+    } = match by_server::look(context, &passing).await {
         Some(from) => pass_by_server(context, info, &passing, &from).await?,
-        None => (pass_through(context, info, &passing).await?, passing.way()),
+        None => pass_through(context, info, &passing).await?,
     };
     drop(lane);
     context.meter.add(Phase::Pack, 1, seen.nar_size);
     if !passing.is_there {
         context.meter.add(Phase::Upload, 1, 0);
     }
-    Ok(passing.done(seen, way))
+    Ok(passing.done(seen, way, n_resumed))
 }
 
 /// Looks into a large body, and has the server copy it; sends it where the server does not.
@@ -339,16 +351,19 @@ async fn pass_by_server(
     info: &Arc<PathInfo>,
     passing: &Passing,
     from: &Origin,
-) -> Result<(NarSeen, Way), Why> {
+) -> Result<Passed, Why> {
     let only_looked_into = Passing {
         is_there: true,
         ..passing.clone()
     };
-    let seen = pass_through(context, info, &only_looked_into).await?;
+    let looked = pass_through(context, info, &only_looked_into).await?;
     if by_server::copy(context, passing, from).await {
-        return Ok((seen, Way::ByServer));
+        return Ok(Passed {
+            way: Way::ByServer,
+            ..looked
+        });
     }
-    Ok((pass_through(context, info, passing).await?, Way::Sent))
+    pass_through(context, info, passing).await
 }
 
 /// Looks into a large body, and sends it meanwhile if it is not there.
@@ -356,7 +371,7 @@ async fn pass_through(
     context: &Arc<Context>,
     info: &Arc<PathInfo>,
     passing: &Passing,
-) -> Result<NarSeen, Why> {
+) -> Result<Passed, Why> {
     match pass_pieces(context, info, passing, None).await {
         Err(Why::Source(error)) if gives_no_parts(&error) => {
             let (whole, lease) = hold_whole(context, passing, error).await?;
@@ -387,37 +402,48 @@ async fn hold_whole(
     Ok((whole.map_err(of_source)?, lease))
 }
 
-/// Fetches a large body in pieces, or takes them from `whole`; sends it, unpacking it meanwhile.
+/// Fetches a large body in pieces, or takes them from `whole`; sends it, unpacking it meanwhile. What an
+/// interrupted copy has sent of it is not sent again: the key has the body's hash in it.
 async fn pass_pieces(
     context: &Arc<Context>,
     info: &Arc<PathInfo>,
     passing: &Passing,
     whole: Option<Bytes>,
-) -> Result<NarSeen, Why> {
+) -> Result<Passed, Why> {
+    let begun = pass_from(context, info, passing, whole.clone(), Begin::WhereLeft).await?;
+    match begun {
+        Some(passed) => Ok(passed),
+        None => {
+            let anew = pass_from(context, info, passing, whole, Begin::Anew).await?;
+            // What begins anew goes on with nothing.
+            anew.ok_or(Why::Unsteady)
+        }
+    }
+}
+
+/// Passes pieces on once. Returns nothing if what was gone on with has come to an end meanwhile.
+async fn pass_from(
+    context: &Arc<Context>,
+    info: &Arc<PathInfo>,
+    passing: &Passing,
+    whole: Option<Bytes>,
+    begin: Begin,
+) -> Result<Option<Passed>, Why> {
     let (send, receive) = mpsc::channel(1);
-    let looking = {
-        let (info, unpacks) = (Arc::clone(info), context.unpacks());
-        let (compression, wants_listing) =
-            (passing.body.compression.clone(), context.wants_contents());
-        blocking(move || {
-            let mut body = Received {
-                pieces: receive,
-                piece: Bytes::new(),
-            };
-            if unpacks {
-                let seen = look_into(&compression, &mut body, wants_listing);
-                // What lies behind the end of the last stream is part of the body all the same.
-                io::copy(&mut body, &mut io::sink()).and(seen)
-            } else {
-                io::copy(&mut body, &mut io::sink()).map(|_| unseen(&info))
-            }
-        })
-    };
+    let looking = look_at_pieces(context, info, passing, receive);
     let wanted = (!passing.is_there).then(|| passing.key.clone());
     let size = info.nar_size.max(passing.body.file_size);
     let mut parts = Parts::new(context, wanted, size);
+    if begin == Begin::WhereLeft {
+        parts = parts.going_on();
+    }
     let sending = send_pieces(context, passing, whole, send, &mut parts);
     let (seen, sent) = tokio::join!(looking, sending);
+    if let Err(why @ Why::Source(_)) = sent {
+        // The source could not be read on: what was sent of it is right, as far as it goes.
+        parts.leave().await;
+        return Err(why);
+    }
     let checked = sent.and_then(|()| {
         let (hash, size) = parts.so_far();
         if hash != passing.body.file_hash || size != passing.body.file_size {
@@ -430,19 +456,44 @@ async fn pass_pieces(
             Err(seen.corrupt(info))
         }
     });
-    match checked {
-        Ok(seen) => {
-            if let Err(why) = parts.finish().await {
-                parts.abort().await;
-                return Err(why);
-            }
-            Ok(seen)
-        }
-        Err(why) => {
-            parts.abort().await;
-            Err(why)
-        }
+    let ended = match checked {
+        Ok(seen) => parts.finish().await.map(|_| seen),
+        Err(why) => Err(why),
+    };
+    match ended {
+        Ok(seen) => Ok(Some(Passed {
+            seen,
+            way: passing.way(),
+            n_resumed: parts.n_resumed(),
+        })),
+        Err(why) if parts.give_up(&why).await => Ok(None),
+        Err(why) => Err(why),
     }
+}
+
+/// Unpacks what comes in pieces, on a thread of its own.
+async fn look_at_pieces(
+    context: &Arc<Context>,
+    info: &Arc<PathInfo>,
+    passing: &Passing,
+    pieces: mpsc::Receiver<Bytes>,
+) -> io::Result<NarSeen> {
+    let (info, unpacks) = (Arc::clone(info), context.unpacks());
+    let (compression, wants_listing) = (passing.body.compression.clone(), context.wants_contents());
+    let looking = blocking(move || {
+        let mut body = Received {
+            pieces,
+            piece: Bytes::new(),
+        };
+        if unpacks {
+            let seen = look_into(&compression, &mut body, wants_listing);
+            // What lies behind the end of the last stream is part of the body all the same.
+            io::copy(&mut body, &mut io::sink()).and(seen)
+        } else {
+            io::copy(&mut body, &mut io::sink()).map(|_| unseen(&info))
+        }
+    });
+    looking.await
 }
 
 /// Fetches pieces in order, a few ahead; hands each to whoever unpacks it and to the parts.

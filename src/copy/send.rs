@@ -22,7 +22,7 @@ use super::{
     presence::FILE_HASH,
 };
 use crate::{
-    backend::{self, Kind, PutOptions},
+    backend::PutOptions,
     meter::Phase,
     nix::{hash::FileHash, nar::listing::Listing, object_key::ObjectKey, path_info::PathInfo},
 };
@@ -205,7 +205,7 @@ async fn send_large(
 
 /// Where an upload in parts begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Begin {
+pub(super) enum Begin {
     /// Where an interrupted copy has left it, if one has.
     WhereLeft,
     /// At its first byte.
@@ -299,18 +299,9 @@ async fn send_frames(
 
 /// Gives a body up, or has it begun anew if what was gone on with is to blame.
 async fn cannot(why: Why, parts: &mut Parts) -> Result<Attempt, Why> {
-    let may_be_its = |error: &backend::Error| {
-        !error.kind.has_no_answer() && !matches!(error.kind, Kind::Throttled | Kind::Denied)
-    };
-    match &why {
-        Why::Cache(error) if parts.has_gone_on() && may_be_its(error) => {
-            parts.abort().await;
-            Ok(Attempt::CannotGoOn)
-        }
-        _ => {
-            parts.give_up(&why).await;
-            Err(why)
-        }
+    match parts.give_up(&why).await {
+        true => Ok(Attempt::CannotGoOn),
+        false => Err(why),
     }
 }
 

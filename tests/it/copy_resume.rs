@@ -23,7 +23,11 @@ use narhaul::{
     ledger::Timing,
     nix::{compression::Compression, object_key::ObjectKey},
     plan::recipe::Recipe,
-    source::{Source, synthetic::Synthetic},
+    source::{
+        Source,
+        binary_cache::{BinaryCache, Urls},
+        synthetic::Synthetic,
+    },
     stop::Stop,
 };
 
@@ -60,16 +64,20 @@ const BODY: &str = "large (40 MiB)";
 
 const PART: u64 = 16 << 20;
 
+/// How a copy comes by its bodies: it makes them, or passes on what another cache has.
+type How = fn(Arc<dyn Backend>, &str) -> Report;
+
+const BOTH: [How; 2] = [make, pass_on];
+
 struct Stage {
-    source: Arc<dyn Source>,
+    how: How,
     memory: Arc<Memory>,
     body: ObjectKey,
 }
 
 impl Stage {
     /// Copies until `n_parts` parts have been taken; then requests fail as `kind` says.
-    fn interrupted(n_parts: u32, kind: Kind) -> (Self, Report) {
-        let source: Arc<dyn Source> = Arc::new(Synthetic::from_text(BODY).unwrap());
+    fn interrupted(how: How, n_parts: u32, kind: Kind) -> (Self, Report) {
         let memory = Arc::new(Memory::new(Clock::system()));
         let breaking: Arc<dyn Backend> = Arc::new(Breaking {
             inner: Arc::clone(&memory),
@@ -77,27 +85,20 @@ impl Stage {
             n_parts,
             kind,
         });
-        let report = copy(&source, breaking, "run1");
+        let report = how(breaking, "run1");
         let body = memory.unfinished("nar/").remove(0).key;
         memory.take_log();
-        (
-            Self {
-                source,
-                memory,
-                body,
-            },
-            report,
-        )
+        (Self { how, memory, body }, report)
     }
 
     fn again(&self) -> Report {
-        copy(&self.source, Arc::<Memory>::clone(&self.memory), "run2")
+        (self.how)(Arc::<Memory>::clone(&self.memory) as _, "run2")
     }
 
     /// Asserts that the cache holds what a copy without interruption leaves.
     fn assert_whole(&self) {
         let whole = Arc::new(Memory::new(Clock::system()));
-        let report = copy(&self.source, Arc::<Memory>::clone(&whole), "run3");
+        let report = (self.how)(Arc::<Memory>::clone(&whole) as _, "run3");
         assert!(report.failures.is_empty());
         let name = self.body.as_str();
         let (ours, wanted) = (
@@ -124,9 +125,36 @@ impl Stage {
     }
 }
 
-fn copy(source: &Arc<dyn Source>, dest: Arc<dyn Backend>, run_id: &str) -> Report {
+fn made_up() -> Arc<dyn Source> {
+    Arc::new(Synthetic::from_text(BODY).unwrap())
+}
+
+fn make(dest: Arc<dyn Backend>, run_id: &str) -> Report {
+    runtime().block_on(copy(made_up(), dest, run_id))
+}
+
+fn pass_on(dest: Arc<dyn Backend>, run_id: &str) -> Report {
+    let from: Arc<dyn Backend> = Arc::new(Memory::new(Clock::system()));
+    runtime().block_on(async {
+        copy(made_up(), Arc::clone(&from), "run0").await;
+        let source = BinaryCache::open(from, Urls::Keys, 8, None).await.unwrap();
+        let report = copy(Arc::new(source), dest, run_id).await;
+        assert_eq!(report.plan.items.len(), 1);
+        report
+    })
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
+    runtime.unwrap()
+}
+
+async fn copy(source: Arc<dyn Source>, dest: Arc<dyn Backend>, run_id: &str) -> Report {
     let request = Request {
-        roots: source.all_paths().unwrap(),
+        roots: made_up().all_paths().unwrap(),
         keys: Vec::new(),
         recipe: Recipe::new(Compression::None, None).unwrap(),
         memory: 128 << 20,
@@ -142,18 +170,8 @@ fn copy(source: &Arc<dyn Source>, dest: Arc<dyn Backend>, run_id: &str) -> Repor
             ..Options::default()
         },
     };
-    let run = copy::run(
-        Arc::clone(source),
-        dest,
-        request,
-        Arc::default(),
-        Stop::default(),
-    );
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build();
-    runtime.unwrap().block_on(run).unwrap()
+    let run = copy::run(source, dest, request, Arc::default(), Stop::default());
+    run.await.unwrap()
 }
 
 /// Returns what a run has left to the next one.
@@ -172,31 +190,35 @@ fn now<T>(asked: impl Future<Output = Result<T, Error>>) -> T {
 
 #[test]
 fn a_body_that_was_cut_off_is_gone_on_with() {
-    let (stage, report) = Stage::interrupted(2, Kind::Credentials);
-    assert!(matches!(report.stopped, Some(Stopped::Cache(_))));
-    let (key, bytes) = kept(&report).unwrap();
-    assert_eq!(key, stage.body);
-    let again = stage.again();
-    assert!(again.failures.is_empty(), "{:?}", again.failures);
-    assert_eq!(again.resumed_bytes, bytes);
-    assert_eq!(stage.n_parts_sent(), 1);
-    stage.assert_whole();
+    for how in BOTH {
+        let (stage, report) = Stage::interrupted(how, 2, Kind::Credentials);
+        assert!(matches!(report.stopped, Some(Stopped::Cache(_))));
+        let (key, bytes) = kept(&report).unwrap();
+        assert_eq!(key, stage.body);
+        let again = stage.again();
+        assert!(again.failures.is_empty(), "{:?}", again.failures);
+        assert_eq!(again.resumed_bytes, bytes);
+        assert_eq!(stage.n_parts_sent(), 1);
+        stage.assert_whole();
+    }
 }
 
 #[test]
 fn a_path_that_a_failing_cache_did_not_take_is_gone_on_with() {
-    let (stage, report) = Stage::interrupted(2, Kind::TimedOut);
-    assert_eq!((report.failures.len(), &report.stopped), (1, &None));
-    let kept = kept(&report).unwrap().1;
-    assert!(kept >= PART);
-    assert_eq!(stage.again().resumed_bytes, kept);
-    assert_eq!(stage.n_parts_sent(), 1);
-    stage.assert_whole();
+    for how in BOTH {
+        let (stage, report) = Stage::interrupted(how, 2, Kind::TimedOut);
+        assert_eq!((report.failures.len(), &report.stopped), (1, &None));
+        let kept = kept(&report).unwrap().1;
+        assert!(kept >= PART);
+        assert_eq!(stage.again().resumed_bytes, kept);
+        assert_eq!(stage.n_parts_sent(), 1);
+        stage.assert_whole();
+    }
 }
 
 #[test]
 fn a_part_that_is_another_is_sent_again() {
-    let (stage, report) = Stage::interrupted(2, Kind::Credentials);
+    let (stage, report) = Stage::interrupted(make, 2, Kind::Credentials);
     let upload = stage.memory.unfinished("nar/").remove(0);
     let part = now(stage.memory.parts(&upload)).remove(0);
     let other = Bytes::from(vec![7; usize::try_from(part.size).unwrap()]);
@@ -210,7 +232,7 @@ fn a_part_that_is_another_is_sent_again() {
 
 #[test]
 fn of_several_uploads_the_one_with_most_parts_is_gone_on_with() {
-    let (stage, report) = Stage::interrupted(2, Kind::Credentials);
+    let (stage, report) = Stage::interrupted(make, 2, Kind::Credentials);
     let options = PutOptions::default();
     let other = now(stage.memory.begin_upload(&stage.body, &options));
     let kept = kept(&report).unwrap().1;
@@ -248,10 +270,54 @@ impl Around for Forgetting {
 
 #[test]
 fn an_upload_that_ends_while_it_is_gone_on_with_is_begun_anew() {
-    let (stage, _) = Stage::interrupted(2, Kind::Credentials);
-    let forgetting = Arc::new(Forgetting(Arc::clone(&stage.memory)));
-    let again = copy(&stage.source, forgetting, "run2");
+    for how in BOTH {
+        let (stage, _) = Stage::interrupted(how, 2, Kind::Credentials);
+        let forgetting = Arc::new(Forgetting(Arc::clone(&stage.memory)));
+        let again = how(forgetting, "run2");
+        assert!(again.failures.is_empty(), "{:?}", again.failures);
+        assert_eq!(again.resumed_bytes, 0);
+        stage.assert_whole();
+    }
+}
+
+/// A cache that gives no more than the first pieces of a body.
+#[derive(Debug)]
+struct Ending(Memory, AtomicU32);
+
+impl Around for Ending {
+    fn inner(&self) -> &dyn Backend {
+        &self.0
+    }
+
+    async fn around<'a, T: Send + 'a>(
+        &'a self,
+        asked: Asked<'a>,
+        attempt: impl Attempt<'a, T> + 'a,
+    ) -> Result<T, Error> {
+        let is_body = asked.name.starts_with("nar/");
+        if is_body && asked.verb == Verb::Get && self.1.fetch_add(1, Relaxed) >= 5 {
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            return Err(Error::new(Kind::TimedOut, "get a piece"));
+        }
+        attempt().await
+    }
+}
+
+#[test]
+fn a_body_whose_source_has_failed_is_gone_on_with() {
+    let memory = Arc::new(Memory::new(Clock::system()));
+    let report = runtime().block_on(async {
+        let from = Memory::new(Clock::system());
+        copy(made_up(), Arc::new(from.clone()), "run0").await;
+        let ending = Arc::new(Ending(from, AtomicU32::new(0)));
+        let source = BinaryCache::open(ending, Urls::Keys, 8, None).await;
+        let dest = Arc::<Memory>::clone(&memory);
+        copy(Arc::new(source.unwrap()), dest, "run1").await
+    });
+    assert_eq!(report.failures.len(), 1, "{report:?}");
+    let kept = kept(&report).unwrap().1;
+    assert!(kept >= PART);
+    let again = pass_on(memory, "run2");
     assert!(again.failures.is_empty(), "{:?}", again.failures);
-    assert_eq!(again.resumed_bytes, 0);
-    stage.assert_whole();
+    assert_eq!(again.resumed_bytes, kept);
 }
