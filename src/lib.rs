@@ -14,6 +14,8 @@
 //! socket; everything else needs the feature `cli`, which is on by default. `docs/architecture.md` has
 //! the map and the invariants.
 
+#![forbid(unsafe_code)]
+
 pub mod graph;
 pub mod ledger;
 pub mod nix;
