@@ -17,6 +17,7 @@ use super::{
 use crate::{
     backend::{self, Backend, Fence, Kind, Upload},
     meter::{Meter, Phase},
+    nix::object_key::ObjectKey,
     plan::{copy::Bodies, recipe::Recipe},
     source::Source,
 };
@@ -148,9 +149,18 @@ impl Context {
     pub(super) fn note_part(&self, upload: &Upload, size: u64) {
         self.meter.add(Phase::Upload, 0, size);
         let mut unfinished = lock(&self.unfinished);
-        if let Some((_, bytes)) = unfinished.iter_mut().find(|(other, _)| other == upload) {
-            *bytes += size;
+        match unfinished.iter_mut().find(|(other, _)| other == upload) {
+            Some((_, bytes)) => *bytes += size,
+            // One that another copy has begun: it is ours to tell of once there is something of ours in it.
+            None => unfinished.push((upload.clone(), size)),
         }
+    }
+
+    /// Returns the size of a body that is there: another copy may have ended the upload that this one went
+    /// on with.
+    pub(super) async fn size_there(&self, key: &ObjectKey) -> Option<u64> {
+        let found = self.dest.head(key).await;
+        found.ok().map(|meta| meta.size)
     }
 
     pub(super) fn forget_upload(&self, upload: &Upload) {

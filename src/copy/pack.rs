@@ -155,8 +155,9 @@ impl Write for Bounded {
 
 /// So many frames without contents are kept: two that are read and compressed in turns, and one more.
 ///
-/// They are not charged to the budget, so they are kept only while it has room for them: whoever waits for
-/// room finds none of it idle here.
+/// They are not charged to the budget, so they are kept only while it has room for them, and freed before
+/// the reader of a large NAR waits for room. Who waits for little may do so beside them: that is within
+/// what a process may need beside its budget.
 const MAX_SPARES: usize = 3;
 
 /// Memory of frames that have been compressed, for those that come: the kernel zeroes every new page.

@@ -46,6 +46,8 @@ pub(super) struct Parts {
     /// Whether an upload that was left unfinished is gone on with.
     goes_on: bool,
     upload: Option<Arc<Left>>,
+    /// Whether all parts were sent.
+    completes: bool,
     n_begun: u32,
     /// Parts under way. Dropped with this: requests that nobody waits for any more are cut off.
     sending: JoinSet<Result<Acknowledged, Why>>,
@@ -67,6 +69,7 @@ impl Parts {
             lease: None,
             goes_on: false,
             upload: None,
+            completes: false,
             n_begun: 0,
             sending: JoinSet::new(),
             sent: Vec::new(),
@@ -79,11 +82,6 @@ impl Parts {
     pub(super) fn going_on(mut self) -> Self {
         self.goes_on = true;
         self
-    }
-
-    /// Whether this goes on with what another copy has begun.
-    fn has_gone_on(&self) -> bool {
-        self.upload.as_ref().is_some_and(|left| left.has_any())
     }
 
     /// Returns how many bytes the server had before.
@@ -160,7 +158,9 @@ impl Parts {
             Some(left) => left,
             None => Left::nothing(dest.begin_upload(key, &body_options(None)).await?),
         };
-        self.context.note_upload(&left.upload);
+        if left.is_ours {
+            self.context.note_upload(&left.upload);
+        }
         Ok(Arc::clone(self.upload.insert(Arc::new(left))))
     }
 
@@ -233,6 +233,7 @@ impl Parts {
         let Some(left) = &self.upload else {
             return Ok(());
         };
+        self.completes = true;
         let completed = self.context.dest.complete_upload(&left.upload, &self.sent);
         completed.await.map_err(Why::Cache)?;
         self.context.forget_upload(&left.upload);
@@ -240,11 +241,18 @@ impl Parts {
     }
 
     /// Gives the body up: for good if `why` says that it is wrong, and such that another copy can go on with
-    /// it if the cache has failed. Returns whether it is to be begun anew, because what was gone on with may
-    /// be to blame.
+    /// it if the cache has failed. Returns whether another copy may be to blame that goes on with the same
+    /// upload, so that it is to be begun anew.
     pub(super) async fn give_up(&mut self, why: &Why) -> bool {
+        let has_ended = |kind: &Kind| match &self.upload {
+            None => false,
+            // Completed by another copy, or dropped by a rule.
+            Some(_) if *kind == Kind::NotFound => true,
+            // A part is another than was sent, or whatever else there is about what others have begun.
+            Some(left) => *kind == Kind::Other && (self.completes || !left.is_ours),
+        };
         match why {
-            Why::Cache(error) if self.has_gone_on() && may_be_of_what_was_left(error) => {
+            Why::Cache(error) if has_ended(&error.kind) => {
                 self.abort().await;
                 return true;
             }
@@ -259,18 +267,15 @@ impl Parts {
         self.sending.shutdown().await;
     }
 
-    /// Drops what was sent.
+    /// Drops what was sent, unless another copy has begun it and may still be at it.
     pub(super) async fn abort(&mut self) {
         self.sending.shutdown().await;
-        if let Some(left) = self.upload.take() {
-            self.context.abort_upload(&left.upload).await;
+        match self.upload.take() {
+            Some(left) if left.is_ours => self.context.abort_upload(&left.upload).await,
+            Some(left) => self.context.forget_upload(&left.upload),
+            None => {}
         }
     }
-}
-
-/// Whether an upload that has ended meanwhile, by its own copy or by a rule, may be why the cache failed.
-fn may_be_of_what_was_left(error: &backend::Error) -> bool {
-    !error.kind.has_no_answer() && !matches!(error.kind, Kind::Throttled | Kind::Denied)
 }
 
 /// Sends a part unless the server has it already.

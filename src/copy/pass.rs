@@ -30,7 +30,7 @@ use super::{
     cpu::{blocking, on_cpu},
     pack::NarSeen,
     parts::Parts,
-    send::{Begin, Compressed, Room, Sent, Way, body_options},
+    send::{Begin, Compressed, MAX_ANEW, Room, Sent, Way, body_options},
 };
 use crate::{
     backend::{Kind, Origin},
@@ -394,7 +394,10 @@ async fn hold_whole(
     error: Arc<source::Error>,
 ) -> Result<(Bytes, Lease), Why> {
     let size = len(&passing.body);
-    if size > context.shares.bytes / 2 {
+    // A part that is being filled, and the piece that comes next.
+    let piece = usize::try_from(PIECE).unwrap_or(usize::MAX);
+    let beside = context.part_size(passing.body.file_size) + frame_cost(piece);
+    if size > context.shares.bytes.saturating_sub(beside) {
         return Err(Why::Source(error));
     }
     let lease = context.budget.lease(size).await;
@@ -410,18 +413,20 @@ async fn pass_pieces(
     passing: &Passing,
     whole: Option<Bytes>,
 ) -> Result<Passed, Why> {
-    let begun = pass_from(context, info, passing, whole.clone(), Begin::WhereLeft).await?;
-    match begun {
-        Some(passed) => Ok(passed),
-        None => {
-            let anew = pass_from(context, info, passing, whole, Begin::Anew).await?;
-            // What begins anew goes on with nothing.
-            anew.ok_or(Why::Unsteady)
+    let (mut passing, mut begin) = (passing.clone(), Begin::WhereLeft);
+    for _ in 0..=MAX_ANEW {
+        let passed = pass_from(context, info, &passing, whole.clone(), begin).await?;
+        if let Some(passed) = passed {
+            return Ok(passed);
         }
+        begin = Begin::Anew;
+        passing.is_there = context.size_there(&passing.key).await == Some(passing.body.file_size);
     }
+    Err(Why::Unsteady)
 }
 
-/// Passes pieces on once. Returns nothing if what was gone on with has come to an end meanwhile.
+/// Passes pieces on once. Returns nothing if the upload has come to an end meanwhile, by another copy or by
+/// a rule.
 async fn pass_from(
     context: &Arc<Context>,
     info: &Arc<PathInfo>,
@@ -476,7 +481,7 @@ async fn look_at_pieces(
     context: &Arc<Context>,
     info: &Arc<PathInfo>,
     passing: &Passing,
-    pieces: mpsc::Receiver<Bytes>,
+    pieces: mpsc::Receiver<(Bytes, Lease)>,
 ) -> io::Result<NarSeen> {
     let (info, unpacks) = (Arc::clone(info), context.unpacks());
     let (compression, wants_listing) = (passing.body.compression.clone(), context.wants_contents());
@@ -484,6 +489,7 @@ async fn look_at_pieces(
         let mut body = Received {
             pieces,
             piece: Bytes::new(),
+            lease: None,
         };
         if unpacks {
             let seen = look_into(&compression, &mut body, wants_listing);
@@ -501,7 +507,7 @@ async fn send_pieces(
     context: &Arc<Context>,
     passing: &Passing,
     whole: Option<Bytes>,
-    unpacking: mpsc::Sender<Bytes>,
+    unpacking: mpsc::Sender<(Bytes, Lease)>,
     parts: &mut Parts,
 ) -> Result<(), Why> {
     let mut under_way = FuturesOrdered::new();
@@ -536,13 +542,17 @@ async fn send_pieces(
         let Some(piece) = under_way.next().await else {
             return Ok(());
         };
-        let Piece { bytes, lease } = piece?;
+        let Piece { bytes, mut lease } = piece?;
+        // In a part a piece is once, and whoever waits for the next one holds no room but that.
+        let place = lease.split(bytes.len());
+        let copy = bytes.to_vec();
         // Whoever unpacks has found it wrong, and will say so; the rest is sent to nobody.
-        if unpacking.send(bytes.clone()).await.is_err() {
+        if unpacking.send((bytes, lease)).await.is_err() {
             return Ok(());
         }
-        let bytes = bytes.to_vec();
-        parts.push(Compressed { bytes, lease }).await?;
+        if let Some(lease) = place {
+            parts.push(Compressed { bytes: copy, lease }).await?;
+        }
     }
 }
 
@@ -558,14 +568,19 @@ fn slice(whole: &Bytes, start: u64, end: u64) -> Bytes {
 /// A body that comes in pieces. Blocks.
 struct Received {
     /// Closed after the last one, and where there is no next one.
-    pieces: mpsc::Receiver<Bytes>,
+    pieces: mpsc::Receiver<(Bytes, Lease)>,
     piece: Bytes,
+    /// For the piece.
+    lease: Option<Lease>,
 }
 
 impl Read for Received {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         if self.piece.is_empty() {
-            self.piece = self.pieces.blocking_recv().unwrap_or_default();
+            (self.piece, self.lease) = match self.pieces.blocking_recv() {
+                Some((piece, lease)) => (piece, Some(lease)),
+                None => (Bytes::new(), None),
+            };
         }
         let n = out.len().min(self.piece.len());
         out[..n].copy_from_slice(&self.piece.split_to(n));

@@ -1,8 +1,10 @@
 //! Uploads that earlier copies have left unfinished: which one is gone on with, and which of its parts are
 //! what would be sent.
 //!
-//! The key of a body that is made here determines its bytes, so two copies that go on with the same upload
-//! send the same parts and do each other no harm.
+//! The key of a body determines its bytes, so two copies that go on with the same upload send the same
+//! parts, unless one reads them from a source that is wrong. Which part it joins says whoever completes it,
+//! by its tag; so the other's parts do no harm. Whoever finds the upload ended looks for the body, or begins
+//! anew; and nobody drops what another has begun.
 
 use std::collections::BTreeMap;
 
@@ -21,6 +23,8 @@ const N_LOOKED_AT: usize = 4;
 #[derive(Debug)]
 pub(super) struct Left {
     pub(super) upload: Upload,
+    /// Whether this copy has begun it.
+    pub(super) is_ours: bool,
     parts: BTreeMap<u32, Part>,
 }
 
@@ -29,6 +33,7 @@ impl Left {
     pub(super) fn nothing(upload: Upload) -> Self {
         Self {
             upload,
+            is_ours: true,
             parts: BTreeMap::new(),
         }
     }
@@ -48,14 +53,16 @@ impl Left {
             let parts: BTreeMap<_, _> = comparable.map(|part| (part.number, part)).collect();
             let n_bytes = parts.values().map(|part| part.size).sum();
             if best.as_ref().is_none_or(|(most, _)| n_bytes > *most) {
-                best = Some((n_bytes, Self { upload, parts }));
+                let left = Self {
+                    upload,
+                    is_ours: false,
+                    parts,
+                };
+                best = Some((n_bytes, left));
             }
         }
-        best.map(|(_, left)| left).filter(Self::has_any)
-    }
-
-    pub(super) fn has_any(&self) -> bool {
-        !self.parts.is_empty()
+        best.map(|(_, left)| left)
+            .filter(|left| !left.parts.is_empty())
     }
 
     /// Returns a part that could be what would be sent as `number`: `is_of` tells. None costs nothing to know.

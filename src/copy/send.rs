@@ -172,7 +172,15 @@ async fn send_large(
     lane: OwnedSemaphorePermit,
 ) -> Result<Sent, Why> {
     let mut attempt = send_frames(context, info, &wish, lane, Begin::WhereLeft).await?;
-    if let Attempt::CannotGoOn = attempt {
+    for _ in 0..MAX_ANEW {
+        let Attempt::CannotGoOn = attempt else {
+            break;
+        };
+        if let Making::Send(key) = &wish
+            && let Some(size) = context.size_there(key).await
+        {
+            wish = Making::Hash(key.clone(), size);
+        }
         let lane = context.large_lane().await;
         attempt = send_frames(context, info, &wish, lane, Begin::Anew).await?;
     }
@@ -203,6 +211,9 @@ async fn send_large(
     }
 }
 
+/// How often a body is begun anew whose upload another copy has ended. Once does, unless that happens again.
+pub(super) const MAX_ANEW: usize = 3;
+
 /// Where an upload in parts begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Begin {
@@ -219,7 +230,7 @@ enum Attempt {
     OtherNar(NarSeen),
     /// The body that was there is not as long as this one.
     OtherSize,
-    /// The upload that was gone on with has come to an end meanwhile, by its own copy or by a rule.
+    /// The upload has come to an end meanwhile, by another copy or by a rule, or has another copy's parts.
     CannotGoOn,
 }
 

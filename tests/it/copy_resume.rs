@@ -152,8 +152,8 @@ fn runtime() -> tokio::runtime::Runtime {
     runtime.unwrap()
 }
 
-async fn copy(source: Arc<dyn Source>, dest: Arc<dyn Backend>, run_id: &str) -> Report {
-    let request = Request {
+fn request(run_id: &str) -> Request {
+    Request {
         roots: made_up().all_paths().unwrap(),
         keys: Vec::new(),
         recipe: Recipe::new(Compression::None, None).unwrap(),
@@ -169,7 +169,11 @@ async fn copy(source: Arc<dyn Source>, dest: Arc<dyn Backend>, run_id: &str) -> 
             allow_unsigned: true,
             ..Options::default()
         },
-    };
+    }
+}
+
+async fn copy(source: Arc<dyn Source>, dest: Arc<dyn Backend>, run_id: &str) -> Report {
+    let request = request(run_id);
     let run = copy::run(source, dest, request, Arc::default(), Stop::default());
     run.await.unwrap()
 }
@@ -320,4 +324,98 @@ fn a_body_whose_source_has_failed_is_gone_on_with() {
     let again = pass_on(memory, "run2");
     assert!(again.failures.is_empty(), "{:?}", again.failures);
     assert_eq!(again.resumed_bytes, kept);
+}
+
+/// A back end in which another copy goes on with each upload that is about to be completed, and ends it.
+#[derive(Debug)]
+struct Overtaken(Arc<Memory>, How);
+
+impl Around for Overtaken {
+    fn inner(&self) -> &dyn Backend {
+        &*self.0
+    }
+
+    async fn around<'a, T: Send + 'a>(
+        &'a self,
+        asked: Asked<'a>,
+        attempt: impl Attempt<'a, T> + 'a,
+    ) -> Result<T, Error> {
+        if asked.verb == Verb::Complete {
+            let (memory, how) = (Arc::clone(&self.0), self.1);
+            let other = tokio::task::spawn_blocking(move || how(memory, "other"));
+            assert!(other.await.unwrap().failures.is_empty());
+        }
+        attempt().await
+    }
+}
+
+#[test]
+fn a_body_that_another_copy_has_ended_is_found() {
+    for how in BOTH {
+        let memory = Arc::new(Memory::new(Clock::system()));
+        let report = how(Arc::new(Overtaken(Arc::clone(&memory), how)), "run1");
+        assert!(report.failures.is_empty(), "{:?}", report.failures);
+        assert_eq!(kept(&report), None);
+        assert_eq!(memory.unfinished(""), []);
+        let parts = memory.take_log().into_iter();
+        let n_parts = parts.filter(|one| one.verb == Verb::PutPart).count();
+        assert_eq!(n_parts, 3, "none was sent twice");
+    }
+}
+
+/// A cache whose body has other bytes at its end than its narinfo says.
+async fn lying() -> Arc<dyn Source> {
+    let from = Memory::new(Clock::system());
+    copy(made_up(), Arc::new(from.clone()), "run0").await;
+    let names = from.names().into_iter();
+    let name = names.into_iter().find(|name| name.starts_with("nar/"));
+    let name = name.unwrap();
+    let mut body = from.stored(&name).unwrap().body.to_vec();
+    let last = body.len() - 1;
+    body[last] ^= 1;
+    from.plant(&name, body);
+    let opened = BinaryCache::open(Arc::new(from), Urls::Keys, 8, None).await;
+    Arc::new(opened.unwrap())
+}
+
+#[test]
+fn a_source_that_lies_takes_nothing_from_what_others_have_sent() {
+    let (stage, report) = Stage::interrupted(pass_on, 2, Kind::Credentials);
+    let bytes = kept(&report).unwrap().1;
+    let dest = Arc::<Memory>::clone(&stage.memory);
+    let lied = runtime().block_on(async { copy(lying().await, dest, "run2").await });
+    assert_eq!(lied.failures.len(), 1);
+    let again = stage.again();
+    assert!(again.failures.is_empty(), "{:?}", again.failures);
+    assert!(again.resumed_bytes >= bytes, "{}", again.resumed_bytes);
+    stage.assert_whole();
+}
+
+#[test]
+fn the_least_memory_does_for_a_body_that_is_passed_on() {
+    let memory = Arc::new(Memory::new(Clock::system()));
+    let recipe = Recipe::new(Compression::None, None).unwrap();
+    let part = usize::try_from(PART).unwrap();
+    let least = copy::budget::for_all_threads(&recipe, 1, part);
+    let report = runtime().block_on(async {
+        let from: Arc<dyn Backend> = Arc::new(Memory::new(Clock::system()));
+        copy(made_up(), Arc::clone(&from), "run0").await;
+        let source = BinaryCache::open(from, Urls::Keys, 8, None).await.unwrap();
+        let request = Request {
+            memory: least,
+            n_threads: 1,
+            ..request("run1")
+        };
+        let dest = Arc::<Memory>::clone(&memory);
+        let run = copy::run(
+            Arc::new(source),
+            dest,
+            request,
+            Arc::default(),
+            Stop::default(),
+        );
+        // It stood still for ever, once.
+        tokio::time::timeout(Duration::from_secs(60), run).await
+    });
+    assert!(report.unwrap().unwrap().failures.is_empty());
 }

@@ -174,9 +174,10 @@ impl Scratch {
         let (aside, mut file) = self.aside()?;
         let joined = parts.iter().try_for_each(|part| {
             let mut source = File::open(folder.join(part_name(part.number)))?;
-            let copied = io::copy(&mut source, &mut file)?;
-            // The entity tag is not asked again: that would read and hash everything once more.
-            if copied == part.size {
+            let mut tagging = Tagging(&mut file, Sha256::new());
+            io::copy(&mut source, &mut tagging)?;
+            // Another copy that goes on with the same upload may have put another part there.
+            if tag(tagging.1.finalize().into()) == part.etag {
                 Ok(())
             } else {
                 Err(ErrorKind::InvalidData.into())
@@ -187,7 +188,7 @@ impl Scratch {
             Err(error) => Err(match error.kind() {
                 ErrorKind::InvalidData => Fault(
                     Kind::Other,
-                    Some("a part has another length than was told".to_owned()),
+                    Some("a part is not the one that was told".to_owned()),
                 ),
                 ErrorKind::NotFound => Fault(Kind::Other, Some("a part was never sent".to_owned())),
                 _ => error.into(),
@@ -482,8 +483,27 @@ fn describe(number: u32, body: &[u8]) -> Part {
     Part {
         number,
         size: u64::try_from(body.len()).unwrap_or(u64::MAX),
-        etag: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
+        etag: tag(digest),
         checksum: Some(PartChecksum::Sha256(digest)),
+    }
+}
+
+fn tag(digest: [u8; 32]) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Hashes what goes into a file.
+struct Tagging<'a>(&'a mut File, Sha256);
+
+impl Write for Tagging<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let n = self.0.write(bytes)?;
+        self.1.update(&bytes[..n]);
+        Ok(n)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
     }
 }
 
