@@ -19,6 +19,9 @@ const NEAR: f64 = 0.75;
 /// From here on something takes most of the time.
 const MOSTLY: f64 = 0.5;
 
+/// Of fewer moments no share is told: a second of them.
+const LEAST_POINTS: usize = 10;
+
 /// What held up the cold copies, and what else is to be known about that.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Bound {
@@ -82,7 +85,7 @@ pub fn of(report: &Report) -> Option<Bound> {
     };
     let processors = each(&|run| run.cpu_seconds / (run.seconds * cores));
     let at_once = each(&|run| under_way(&run.flow));
-    let waiting = each(&|run| narinfos_only(&run.flow));
+    let waiting = each(&|run| narinfos_only(run));
     let is_throttled = cold
         .runs
         .iter()
@@ -134,15 +137,17 @@ fn under_way(flow: &[Point]) -> f64 {
     float(used) / float(allowed.max(1))
 }
 
-/// Returns for which share of the time every body was sent and narinfos were not.
-fn narinfos_only(flow: &[Point]) -> f64 {
+/// Returns for which share of the time every body was sent and narinfos were not; nothing where too few
+/// moments were looked at.
+fn narinfos_only(run: &Run) -> f64 {
     let sent = |point: &Point| point.stages.map_or(0, |stages| stages.upload);
-    let Some(last) = flow.last() else {
-        return 0.0;
-    };
-    let n_left = flow.iter().filter(|point| sent(point) == sent(last));
+    let n_left = run
+        .flow
+        .iter()
+        .filter(|point| sent(point) >= run.wire_bytes);
+    let n_points = run.flow.len().max(LEAST_POINTS);
     float(u64::try_from(n_left.count()).unwrap_or(u64::MAX))
-        / float(u64::try_from(flow.len()).unwrap_or(u64::MAX))
+        / float(u64::try_from(n_points).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]
@@ -156,13 +161,13 @@ mod tests {
     };
 
     /// One cold copy of two seconds and 200 bytes on two cores; `under_way` of ten requests were used, and
-    /// for `tail` of four moments only narinfos were left.
+    /// for `tail` of twelve moments only narinfos were left.
     fn report(cpu_seconds: f64, under_way: u64, tail: u64, ceilings: &[(&str, f64)]) -> Report {
         let point = |moment: u64| Point {
             under_way,
             allowed: 10,
             stages: Some(Stages {
-                upload: moment.min(5 - tail),
+                upload: moment.min(13 - tail),
                 ..Stages::default()
             }),
             ..Point::default()
@@ -171,7 +176,8 @@ mod tests {
             seconds: 2.0,
             cpu_seconds,
             bytes: 200,
-            flow: (1..=4).map(point).collect(),
+            wire_bytes: 13 - tail,
+            flow: (1..=12).map(point).collect(),
             limiter: Some(Limiter::default()),
             ..Run::default()
         };
@@ -211,7 +217,12 @@ mod tests {
         assert_eq!(by(&slowed), By::Throttled);
         assert_eq!(by(&report(3.2, 10, 4, &far)), By::Processors);
         assert_eq!(by(&report(2.0, 8, 4, &far)), By::Answers);
-        assert_eq!(by(&report(2.0, 3, 3, &far)), By::Order { share: 0.75 });
+        assert_eq!(by(&report(2.0, 3, 9, &far)), By::Order { share: 0.75 });
+        let mut short = report(2.0, 3, 9, &far);
+        for run in &mut short.phases[0].runs {
+            run.flow.drain(..9);
+        }
+        assert_eq!(by(&short), By::Several, "three moments are too few");
         assert_eq!(by(&report(1.0, 3, 1, &far)), By::Waiting);
         assert_eq!(by(&report(2.0, 3, 1, &far)), By::Several);
     }

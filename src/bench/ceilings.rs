@@ -31,6 +31,7 @@ use crate::{
     nix::{hash::Sha256, object_key::ObjectKey, path_info::PathInfo},
     plan::recipe::{FRAME_SIZE, Recipe},
     source::{self, Source},
+    stop::Stop,
 };
 
 /// Bytes of NAR that each stage is measured with: more than any processor's cache holds, and most stages
@@ -65,11 +66,13 @@ pub struct Packed {
 }
 
 /// Measures every stage that processors work at `n_times`. Blocks, and keeps all threads of the pool busy.
+/// Once `stop` is set it is soon over, and what comes back means nothing.
 pub fn measure(
     source: &dyn Source,
     closure: &[PathInfo],
     recipe: &Recipe,
     clock: &Clock,
+    stop: &Stop,
     n_times: u32,
 ) -> Result<Packed, source::Error> {
     let chosen = choose(closure);
@@ -79,7 +82,7 @@ pub fn measure(
         n_bytes: 0,
     };
     for time in 0..=n_times {
-        let (took, bodies, n_bytes) = once(source, &chosen, recipe, clock)?;
+        let (took, bodies, n_bytes) = once(source, &chosen, recipe, clock, stop)?;
         if time > 0 {
             for (ceiling, took) in packed.ceilings.iter_mut().zip(took) {
                 ceiling.note(n_bytes, took);
@@ -100,11 +103,12 @@ fn once(
     chosen: &[&PathInfo],
     recipe: &Recipe,
     clock: &Clock,
+    stop: &Stop,
 ) -> Result<([Duration; ON_PROCESSORS.len()], Vec<Bytes>, usize), source::Error> {
     let nars: Vec<Mutex<Vec<u8>>> = chosen.iter().map(|_| Mutex::default()).collect();
     let timed = |work: &Step<'_>| {
         let start = clock.elapsed();
-        on_every_thread(&nars, work)?;
+        on_every_thread(&nars, stop, work)?;
         Ok::<_, source::Error>(clock.elapsed().saturating_sub(start))
     };
     let read = timed(&|place, bytes| {
@@ -202,12 +206,16 @@ fn key(name: &str) -> ObjectKey {
 
 /// Works on every NAR, each time on the next one that nobody has begun. They are sorted, so what some thread
 /// is still busy with while the others have ended is small.
-fn on_every_thread(nars: &[Mutex<Vec<u8>>], work: &Step<'_>) -> Result<(), source::Error> {
+fn on_every_thread(
+    nars: &[Mutex<Vec<u8>>],
+    stop: &Stop,
+    work: &Step<'_>,
+) -> Result<(), source::Error> {
     let next = AtomicUsize::new(0);
     let ended = rayon::broadcast(|_thread| {
         loop {
             let place = next.fetch_add(1, Relaxed);
-            let Some(nar) = nars.get(place) else {
+            let Some(nar) = nars.get(place).filter(|_| !stop.is_set()) else {
                 return Ok(());
             };
             work(place, &mut lock(nar))?;
@@ -303,7 +311,8 @@ mod tests {
             .unwrap();
         let recipe = Recipe::new(Compression::Zstd, Some(1)).unwrap();
         let clock = Clock::system();
-        let packed = measure(&source, &closure, &recipe, &clock, 2).unwrap();
+        let packed = measure(&source, &closure, &recipe, &clock, &Stop::default(), 2);
+        let packed = packed.unwrap();
         assert_eq!(
             n_found(&packed.ceilings),
             [("read", 2), ("hash", 2), ("compress", 2), ("pack", 2)]

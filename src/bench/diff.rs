@@ -68,6 +68,25 @@ pub fn unmatched(old: &Report, new: &Report) -> Vec<String> {
         .collect()
 }
 
+/// Returns the figures that the old report has and the new one has not, although it has their phase:
+/// nothing was done there.
+#[must_use]
+pub fn lost(old: &Report, new: &Report) -> Vec<(String, Figure)> {
+    let mut lost = Vec::new();
+    for before in &old.phases {
+        let Some(after) = new.phases.iter().find(|phase| phase.name == before.name) else {
+            continue;
+        };
+        for &figure in before.figures() {
+            let [old, new] = [before, after].map(|phase| phase.sample(figure).median());
+            if old.is_some() && new.is_none() {
+                lost.push((before.name.clone(), figure));
+            }
+        }
+    }
+    lost
+}
+
 /// Compares the figures that both reports have.
 #[must_use]
 pub fn diff(old: &Report, new: &Report) -> Vec<Line> {
@@ -186,6 +205,17 @@ mod tests {
         let (old, new) = (report(&[10.0], &[1.0]), report(&[99.0], &[1.0]));
         let lines = diff(&old, &new);
         assert_eq!(lines[0].verdict(), Verdict::Unknown);
+    }
+
+    #[test]
+    fn a_rate_that_has_fallen_to_nothing_is_lost_and_not_left_out() {
+        let old = report(&[10.0, 10.1], &[1000.0, 1010.0]);
+        let new = report(&[10.0, 10.1], &[0.0, 0.0]);
+        let lost: Vec<_> = lost(&old, &new)
+            .iter()
+            .map(|(phase, figure)| format!("{phase} {}", figure.name()))
+            .collect();
+        assert_eq!(lost, ["put items/s", "put CPU s/1000"]);
     }
 
     #[test]

@@ -507,11 +507,18 @@ async fn walk(bench: &Bench) -> Result<Walked, Error> {
 }
 
 async fn ceilings(bench: &Bench, closure: Arc<Vec<PathInfo>>) -> Result<Vec<Ceiling>, Error> {
-    let request = bench.request.clone();
+    let (request, stop) = (bench.request.clone(), bench.stop.clone());
     let measured = tokio::task::spawn_blocking(move || {
         let source = &*request.closures.whole.source;
         let (recipe, clock) = (&request.recipe, &request.clock);
-        ceilings::measure(source, &closure, recipe, clock, request.n_repetitions)
+        ceilings::measure(
+            source,
+            &closure,
+            recipe,
+            clock,
+            &stop,
+            request.n_repetitions,
+        )
     });
     let mut packed = match measured.await {
         Ok(packed) => packed?,

@@ -109,11 +109,18 @@ fn search(request: &Request, closure: &[PathInfo], allowed: Spent) -> Cost {
     let largest = closure.iter().map(|info| info.nar_size).max();
     let space = Space::of(request, largest.unwrap_or_default(), u32::MAX);
     let once = cold(closure, SMALLEST_PART);
+    // How far bytes go depends on how much smaller bodies are than their NARs, which nobody knows yet.
     let n_copies = (space.most_copies(request.n_repetitions))
         .min(allowed.requests / once.n_requests().max(1))
-        .min(allowed.bytes / once.bytes_in.max(1))
         .max(request.n_repetitions.into());
-    times(once, n_copies)
+    let (all, first) = (
+        times(once, n_copies),
+        times(once, request.n_repetitions.into()),
+    );
+    Cost {
+        bytes_in: all.bytes_in.min(allowed.bytes.max(first.bytes_in)),
+        ..all
+    }
 }
 
 /// What a comparison asks for: ours as it is, the others by what they were seen to do.

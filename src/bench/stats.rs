@@ -18,8 +18,9 @@ const STUDENT: [f64; 30] = [
     3.690, 3.674, 3.659, 3.646,
 ];
 
-/// The same for any larger number: the normal distribution's.
-const NORMAL: f64 = 3.291;
+/// The same from 40, 60 and 120 on, and for any number: there it is the normal distribution's. What lies
+/// between takes that of fewer degrees, so that doubt makes wider.
+const STUDENT_FROM: [(f64, f64); 3] = [(40.0, 3.551), (60.0, 3.460), (120.0, 3.373)];
 
 /// Smaller changes are never called one: caches, clocks and page alignment move a figure as far between
 /// two builds of one source.
@@ -187,13 +188,10 @@ const PAIRS: usize = 25;
 /// What Student's t rarely exceeds, for the next lower whole number of degrees of freedom: doubt makes
 /// wider.
 fn student(freedom: f64) -> f64 {
-    let below = STUDENT.iter().zip(1_u32..);
-    let below = below.take_while(|(_, whole)| f64::from(*whole) <= freedom);
-    match below.last() {
-        Some((_, whole)) if f64::from(whole) + 1.0 <= freedom => NORMAL,
-        Some((t, _)) => *t,
-        None => STUDENT[0],
-    }
+    let whole = STUDENT.iter().zip(1_u32..).map(|(t, n)| (f64::from(n), *t));
+    let below = whole.chain(STUDENT_FROM);
+    let below = below.take_while(|(from, _)| *from <= freedom);
+    below.last().map_or(STUDENT[0], |(_, t)| t)
 }
 
 /// Returns from which window on a run is steady: the first of `N_STEADY` in a row that all lie within
@@ -297,7 +295,7 @@ mod tests {
         assert!((student(4.9) - 8.610).abs() < 1e-9);
         assert!((student(0.5) - 636.619).abs() < 1e-9);
         assert!((student(30.5) - 3.646).abs() < 1e-9);
-        assert!((student(99.0) - NORMAL).abs() < 1e-9);
+        assert!((student(99.0) - 3.460).abs() < 1e-9);
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub fn run(context: &Context, old_file: &Path, new_file: &Path) -> Result<Exit, 
         context.ui.warn(&format!("hard to compare: {difference}"));
     }
     let lines = diff::diff(&old, &new);
-    if lines.is_empty() {
+    if lines.is_empty() && diff::lost(&old, &new).is_empty() {
         let failure = Failure::new(format!(
             "there is nothing to compare in `{}` and `{}`",
             old_file.display(),
@@ -35,6 +35,14 @@ pub fn run(context: &Context, old_file: &Path, new_file: &Path) -> Result<Exit, 
         context
             .ui
             .warn(&format!("`{phase}` was measured in one of them only"));
+    }
+    let lost = diff::lost(&old, &new);
+    for (phase, figure) in &lost {
+        context.ui.warn(&format!(
+            "`{phase}` has no {} in `{}`: nothing was done there",
+            figure.name(),
+            new_file.display()
+        ));
     }
     match context.ui.format() {
         Format::Words => context.ui.data(&bench_words::diff(&lines))?,
@@ -56,7 +64,11 @@ pub fn run(context: &Context, old_file: &Path, new_file: &Path) -> Result<Exit, 
         }
     }
     let is_worse = lines.iter().any(|line| line.verdict() == Verdict::Worse);
-    Ok(if is_worse { Exit::Partly } else { Exit::Done })
+    Ok(if is_worse || !lost.is_empty() {
+        Exit::Partly
+    } else {
+        Exit::Done
+    })
 }
 
 fn read(file: &Path) -> Result<Report, Failure> {

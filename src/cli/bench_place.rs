@@ -106,6 +106,10 @@ const BARE: &str = "bare";
 /// One more, for what is sent only to see how fast that goes.
 const SINK: &str = "sink";
 
+/// So many of its connections does the embedded server serve at a time; others would wait for ever. Each
+/// client of it may open as many as it makes requests at once, and there are three.
+const MOST_REQUESTS: u32 = 256;
+
 /// Starts the embedded server, as slow and faulty as it is asked to be.
 pub async fn embedded(
     shaping: &ShapingArgs,
@@ -114,6 +118,12 @@ pub async fn embedded(
 ) -> Result<Place, Failure> {
     // Refused here, where a person reads it.
     shaping.shape(seed)?;
+    let requests = resolve::requests(layers)?;
+    if requests > MOST_REQUESTS {
+        return Err(Failure::usage(format!(
+            "the embedded server takes at most {MOST_REQUESTS} requests at once, not {requests}"
+        )));
+    }
     let (server, endpoint) = start(shaping, seed)?;
     let main = bucket(&endpoint, BUCKET, layers).await?;
     let bare = bucket(&endpoint, BARE, layers).await?;

@@ -20,7 +20,8 @@ use crate::{
     cli::{
         Context, bench_clean, bench_diff, bench_page,
         bench_place::{self, Place},
-        bench_words, cache,
+        bench_words,
+        cache::{self, Named},
         config::{Layers, Origin, Picked},
         error::{self, Exit, Failure},
         machine, paths,
@@ -34,14 +35,11 @@ use crate::{
         times::{parse_span, rfc3339},
         tune_words,
         ui::Format,
-        units::{Count, parse_size},
+        units::{Count, Size, parse_size},
         words,
     },
     ledger::Timing,
-    nix::{
-        cache_url::{CacheUrl, Location},
-        signature::SecretKey,
-    },
+    nix::{cache_url::Location, signature::SecretKey},
     plan::cost::{Cost, Nanos, Provider},
     source::synthetic::{Shape, Synthetic},
     stop::Stop,
@@ -88,9 +86,10 @@ pub struct BenchArgs {
         long,
         value_name = "N",
         default_value_t = 300,
+        value_parser = clap::value_parser!(u32).range(1..=10_000_000),
         help_heading = "What is done"
     )]
-    paths: usize,
+    paths: u32,
 
     /// Only `copies`, or only `requests`
     #[arg(long, value_name = "WHAT", help_heading = "What is done")]
@@ -214,7 +213,7 @@ pub struct BenchArgs {
     )]
     ca_file: Option<PathBuf>,
 
-    /// Do not ask, whatever it may cost
+    /// Begin whatever it may cost, instead of refusing what is much
     #[arg(long, help_heading = "How")]
     yes: bool,
 
@@ -300,8 +299,9 @@ pub fn run(context: &Arc<Context>, args: &BenchArgs) -> Result<Exit, Failure> {
     let mut layers = layers(context, args)?;
     let url = args.url.as_deref();
     let found = url.map(|url| cache::find(context, &layers, url));
-    let url = found.transpose()?.map(|found| found.url);
-    if let Some(url) = &url {
+    let found = found.transpose()?;
+    let url = found.as_ref().map(|found| &found.url);
+    if let Some(url) = url {
         let is_bucket = matches!(url.location, Location::S3 { .. });
         if !args.compare.is_empty() && !is_bucket {
             return Err(Failure::usage("`--compare` wants a bucket, or no URL"));
@@ -311,7 +311,7 @@ pub fn run(context: &Arc<Context>, args: &BenchArgs) -> Result<Exit, Failure> {
     let settings = resolve::copy(context, &layers)?;
     let stop = Stop::default();
     let done = run::with_interrupts(context, &stop, async {
-        let place = match &url {
+        let place = match url {
             Some(url) => bench_place::open(context, url, &layers).await?,
             None => bench_place::embedded(&args.shaping, args.seed, &layers).await?,
         };
@@ -327,7 +327,7 @@ pub fn run(context: &Arc<Context>, args: &BenchArgs) -> Result<Exit, Failure> {
             args,
             &layers,
             settings,
-            url.as_ref(),
+            found.as_ref(),
             place,
             stop.clone(),
         ))
@@ -370,7 +370,7 @@ async fn measure(
     args: &BenchArgs,
     layers: &Layers<'_>,
     settings: CopySettings,
-    url: Option<&CacheUrl>,
+    found: Option<&Named>,
     place: Place,
     stop: Stop,
 ) -> Result<Exit, Failure> {
@@ -379,7 +379,7 @@ async fn measure(
     let tuning = args.tune.then(|| allowed(args, place.provider.is_none()));
     let tuning = tuning.transpose()?;
     let mut request = request(context, args, settings, closures, &place, tuning)?;
-    let scratch = rivals(context, args, layers, url, &place, &mut request)?;
+    let scratch = rivals(context, args, layers, found, &place, &mut request)?;
     if let Some(provider) = &place.provider {
         announce(context, args, &mut request, provider)?;
     }
@@ -400,7 +400,10 @@ async fn measure(
     drop(scratch);
     let mut report = measured.map_err(|error| failed(args, &error))?;
     if args.mask {
-        report.place = "a bucket".to_owned();
+        let masked = "a bucket".to_owned();
+        let place = std::mem::replace(&mut report.place, masked.clone());
+        let left_behind = &mut report.total.left_behind;
+        *left_behind = left_behind.take().map(|why| why.replace(&place, &masked));
     }
     // People first: a disk that is full by now takes no figure away.
     tell(context, &report)?;
@@ -501,16 +504,16 @@ fn rivals(
     context: &Context,
     args: &BenchArgs,
     layers: &Layers<'_>,
-    url: Option<&CacheUrl>,
+    found: Option<&Named>,
     place: &Place,
     request: &mut Request,
 ) -> Result<Option<Scratch>, Failure> {
     if args.compare.is_empty() {
         return Ok(None);
     }
-    let typed = args.url.as_deref().unwrap_or_default();
-    let reach = match (url, &place.reach) {
-        (Some(url), _) => Reach::of(context, typed, url)?,
+    let reach = match (found, &place.reach) {
+        // What a name stands for, with all that it says about the server.
+        (Some(Named { typed, url }), _) => Reach::of(context, typed, url)?,
         (None, Some(embedded)) => embedded.clone(),
         (None, None) => return Err(Failure::bug("there is nothing to compare at")),
     };
@@ -597,10 +600,16 @@ fn request(
     place: &Place,
     tuning: Option<Spent>,
 ) -> Result<Request, Failure> {
-    let object_bytes = parse_size(&args.object_size)
-        .map_err(|error| Failure::usage(error.to_string()))
-        .map(usize::try_from)?
-        .map_err(|_large| Failure::usage("`--object-size` is more than this machine can hold"))?;
+    let object_bytes =
+        parse_size(&args.object_size).map_err(|error| Failure::usage(error.to_string()))?;
+    if object_bytes > settings.memory {
+        return Err(Failure::usage(format!(
+            "objects of `--object-size {}` do not fit into `--memory`, which is {}",
+            args.object_size,
+            Size(settings.memory)
+        )));
+    }
+    let object_bytes = usize::try_from(object_bytes).unwrap_or(usize::MAX);
     let load = Load {
         object_bytes,
         duration: Duration::from_secs(args.seconds.max(1).into()),
@@ -666,7 +675,8 @@ fn closures(
     layers: &Layers<'_>,
 ) -> Result<(Closures, String), Failure> {
     if args.closure.is_empty() {
-        return Ok(made_up(args.paths.max(1), args.seed));
+        let n_paths = usize::try_from(args.paths).unwrap_or(usize::MAX);
+        return Ok(made_up(n_paths, args.seed));
     }
     let choice = store::chosen(context, layers)?;
     let mut roots = Vec::new();

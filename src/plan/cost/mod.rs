@@ -165,13 +165,13 @@ impl Add for Cost {
 
     fn add(self, other: Self) -> Self {
         Self {
-            n_puts: self.n_puts + other.n_puts,
-            n_lists: self.n_lists + other.n_lists,
-            n_gets: self.n_gets + other.n_gets,
-            n_deletes: self.n_deletes + other.n_deletes,
-            bytes_in: self.bytes_in + other.bytes_in,
-            bytes_out: self.bytes_out + other.bytes_out,
-            bytes_freed: self.bytes_freed + other.bytes_freed,
+            n_puts: self.n_puts.saturating_add(other.n_puts),
+            n_lists: self.n_lists.saturating_add(other.n_lists),
+            n_gets: self.n_gets.saturating_add(other.n_gets),
+            n_deletes: self.n_deletes.saturating_add(other.n_deletes),
+            bytes_in: self.bytes_in.saturating_add(other.bytes_in),
+            bytes_out: self.bytes_out.saturating_add(other.bytes_out),
+            bytes_freed: self.bytes_freed.saturating_add(other.bytes_freed),
         }
     }
 }
@@ -180,7 +180,10 @@ impl Cost {
     /// Returns how many requests there are.
     #[must_use]
     pub const fn n_requests(&self) -> u64 {
-        self.n_puts + self.n_lists + self.n_gets + self.n_deletes
+        self.n_puts
+            .saturating_add(self.n_lists)
+            .saturating_add(self.n_gets)
+            .saturating_add(self.n_deletes)
     }
 
     /// Returns what requests and traffic cost at a provider.

@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use narhaul::{
     backend::{
-        Backend, Created,
+        Backend, Created, Kind, PutOptions,
         file::Folder,
         memory::{Memory, Modes},
         wrap::count::{Counting, Counts},
     },
     clock::Clock,
+    nix::object_key::ObjectKey,
 };
 
 use super::{Traits, conformance};
@@ -85,4 +87,26 @@ async fn a_folder_keeps_the_contract() {
             "only `create` makes the folder"
         );
     }
+}
+
+/// Two copies may go on with the same upload; what the other has put there is not what was told.
+#[tokio::test]
+async fn a_folder_joins_no_part_that_was_put_in_place_of_the_one_that_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let key = ObjectKey::parse("nar/body").unwrap();
+    let cache = Folder::new(folder.path().to_owned(), Clock::system());
+    cache.create().await.unwrap();
+    let upload = cache.begin_upload(&key, &PutOptions::default()).await;
+    let upload = upload.unwrap();
+    let ours = cache
+        .put_part(&upload, 1, Bytes::from_static(b"right"))
+        .await;
+    let theirs = cache
+        .put_part(&upload, 1, Bytes::from_static(b"wrong"))
+        .await;
+    assert_eq!(theirs.unwrap().size, 5);
+    let error = cache.complete_upload(&upload, &[ours.unwrap()]).await;
+    let error = error.unwrap_err();
+    assert!(error.to_string().contains("complete"), "{error}");
+    assert_eq!(cache.head(&key).await.unwrap_err().kind, Kind::NotFound);
 }

@@ -2,12 +2,12 @@
 //!
 //! The SDK takes a request through a machinery that is made for every service of AWS: on a machine
 //! where the request itself costs 50 µs of our time, that costs another 100. A copy of many small paths
-//! is made of nothing else. So the verbs that carry it (HEAD, GET, PUT, one part) are spelled out here.
+//! is made of nothing else. So the verbs that carry it (HEAD, GET, LIST, PUT, one part) are spelled out here.
 //! What makes them safe is still the SDK's: its credentials and their renewal, its signatures
 //! (`aws-sigv4`), its pool of connections with proxies and TLS. Meanings of failures, deadlines, the
 //! move to another region and the watch over answers are the room's, for both ways alike.
 //!
-//! Not here: requests that move a thousand keys at once or are rare. Buckets that are no plain ones
+//! Not here: requests that delete a thousand keys at once or are rare. Buckets that are no plain ones
 //! (access points, directory buckets) have signatures of their own and go by the SDK, too.
 
 mod identity;
