@@ -6,7 +6,7 @@
 //! did in turn.
 
 use super::{
-    ceilings::{PACK, UPLOAD},
+    ceilings::{COMPRESS, PACK, UPLOAD},
     report::{Ceiling, Phase, Point, Report, Run, float},
     stats::Sample,
 };
@@ -124,7 +124,7 @@ pub fn speed(phase: &Phase) -> Option<f64> {
 fn slowest(ceilings: &[Ceiling]) -> Option<String> {
     let single = ceilings
         .iter()
-        .filter(|ceiling| ![PACK, UPLOAD].contains(&ceiling.stage.as_str()));
+        .filter(|ceiling| ["read", "hash", COMPRESS].contains(&ceiling.stage.as_str()));
     let rates = single.filter_map(|ceiling| Some((ceiling, ceiling.sample().median()?)));
     let lowest = rates.min_by(|a, b| a.1.total_cmp(&b.1));
     lowest.map(|(ceiling, _)| ceiling.stage.clone())

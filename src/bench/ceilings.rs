@@ -28,7 +28,7 @@ use crate::{
     backend::{self, Backend, PutOptions},
     clock::Clock,
     copy::codec,
-    nix::{hash::Sha256, object_key::ObjectKey, path_info::PathInfo},
+    nix::{compression::Compression, hash::Sha256, object_key::ObjectKey, path_info::PathInfo},
     plan::recipe::{FRAME_SIZE, Recipe},
     source::{self, Source},
     stop::Stop,
@@ -43,7 +43,14 @@ pub const SHARE: u64 = 96 << 20;
 const LARGEST: usize = FRAME_SIZE;
 
 /// The stages that processors work at.
-const ON_PROCESSORS: [&str; 4] = ["read", "hash", "compress", PACK];
+const ON_PROCESSORS: [&str; 4] = ["read", "hash", COMPRESS, PACK];
+
+/// Compressing, at the level that is set.
+pub const COMPRESS: &str = "compress";
+
+/// Levels of zstd that compressing is measured at, too: what the lightest gains, the next one whose tables
+/// are larger, and the heaviest that anybody copies with. Other codecs would take minutes.
+const OTHER_LEVELS: [i32; 3] = [1, 6, 9];
 
 /// All of them for one NAR after the other.
 pub const PACK: &str = "pack";
@@ -75,14 +82,18 @@ pub fn measure(
     stop: &Stop,
     n_times: u32,
 ) -> Result<Packed, source::Error> {
-    let chosen = choose(closure);
+    let (chosen, others) = (choose(closure), other_levels(recipe));
+    let named = others
+        .iter()
+        .map(|other| format!("{COMPRESS} at level {}", other.level()));
+    let stages = ON_PROCESSORS.iter().map(|&stage| stage.to_owned());
     let mut packed = Packed {
-        ceilings: ON_PROCESSORS.map(Ceiling::of).into(),
+        ceilings: stages.chain(named).map(Ceiling::of).collect(),
         bodies: Vec::new(),
         n_bytes: 0,
     };
     for time in 0..=n_times {
-        let (took, bodies, n_bytes) = once(source, &chosen, recipe, clock, stop)?;
+        let (took, bodies, n_bytes) = once(source, &chosen, (recipe, &others), clock, stop)?;
         if time > 0 {
             for (ceiling, took) in packed.ceilings.iter_mut().zip(took) {
                 ceiling.note(n_bytes, took);
@@ -96,15 +107,28 @@ pub fn measure(
 /// What is done to one of the NARs, which has this place among those chosen.
 type Step<'a> = dyn Fn(usize, &mut Vec<u8>) -> Result<(), source::Error> + Sync + 'a;
 
-/// Works at each stage once. Returns the times in the order of [`ON_PROCESSORS`], the bodies, and how many
-/// bytes the NARs have.
+/// Returns the recipe at the other levels, where those are measured.
+fn other_levels(recipe: &Recipe) -> Vec<Recipe> {
+    if *recipe.compression() != Compression::Zstd {
+        return Vec::new();
+    }
+    let others = OTHER_LEVELS
+        .iter()
+        .filter(|level| **level != recipe.level());
+    others
+        .filter_map(|level| Recipe::new(Compression::Zstd, Some(*level)).ok())
+        .collect()
+}
+
+/// Works at each stage once. Returns the times in the order of [`ON_PROCESSORS`] and then of `others`, the
+/// bodies, and how many bytes the NARs have.
 fn once(
     source: &dyn Source,
     chosen: &[&PathInfo],
-    recipe: &Recipe,
+    (recipe, others): (&Recipe, &[Recipe]),
     clock: &Clock,
     stop: &Stop,
-) -> Result<([Duration; ON_PROCESSORS.len()], Vec<Bytes>, usize), source::Error> {
+) -> Result<(Vec<Duration>, Vec<Bytes>, usize), source::Error> {
     let nars: Vec<Mutex<Vec<u8>>> = chosen.iter().map(|_| Mutex::default()).collect();
     let timed = |work: &Step<'_>| {
         let start = clock.elapsed();
@@ -120,10 +144,14 @@ fn once(
         black_box(Sha256::of(bytes));
         Ok(())
     })?;
-    let compress = timed(&|_, bytes| {
-        black_box(codec::compress_frame(recipe, bytes).map_err(source::Error::Sink)?);
-        Ok(())
-    })?;
+    let compress = |recipe: &Recipe| {
+        timed(&|_, bytes| {
+            black_box(codec::compress_frame(recipe, bytes).map_err(source::Error::Sink)?);
+            Ok(())
+        })
+    };
+    let elsewhere: Vec<Duration> = others.iter().map(compress).collect::<Result<_, _>>()?;
+    let compress = compress(recipe)?;
     let pack = timed(&|place, bytes| {
         let mut nar = nar(source, chosen[place])?;
         black_box(Sha256::of(&nar));
@@ -135,7 +163,9 @@ fn once(
         let body = body.into_inner().unwrap_or_else(PoisonError::into_inner);
         Bytes::from(body)
     });
-    Ok(([read, hash, compress, pack], bodies.collect(), n_bytes))
+    let mut took = vec![read, hash, compress, pack];
+    took.extend(elsewhere);
+    Ok((took, bodies.collect(), n_bytes))
 }
 
 /// Measures `n_times` how fast what was packed is sent, with a narinfo beside each body and so many
@@ -147,7 +177,7 @@ pub async fn upload(
     clock: &Clock,
     n_times: u32,
 ) -> Result<Ceiling, backend::Error> {
-    let mut ceiling = Ceiling::of(UPLOAD);
+    let mut ceiling = Ceiling::of(UPLOAD.to_owned());
     for time in 0..=n_times {
         let start = clock.elapsed();
         send(&dest, &packed.bodies, n_requests).await?;
@@ -229,9 +259,9 @@ fn lock(nar: &Mutex<Vec<u8>>) -> std::sync::MutexGuard<'_, Vec<u8>> {
 }
 
 impl Ceiling {
-    fn of(stage: &str) -> Self {
+    fn of(stage: String) -> Self {
         Self {
-            stage: stage.to_owned(),
+            stage,
             bytes_per_second: Vec::new(),
         }
     }
@@ -290,9 +320,7 @@ impl io::Write for Beginning {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        backend::memory::Memory, nix::compression::Compression, source::synthetic::Synthetic,
-    };
+    use crate::{backend::memory::Memory, source::synthetic::Synthetic};
 
     /// What was measured of a stage, and how often.
     fn n_found(ceilings: &[Ceiling]) -> Vec<(&str, usize)> {
@@ -315,7 +343,14 @@ mod tests {
         let packed = packed.unwrap();
         assert_eq!(
             n_found(&packed.ceilings),
-            [("read", 2), ("hash", 2), ("compress", 2), ("pack", 2)]
+            [
+                ("read", 2),
+                ("hash", 2),
+                ("compress", 2),
+                ("pack", 2),
+                ("compress at level 6", 2),
+                ("compress at level 9", 2),
+            ]
         );
         assert!(packed.n_bytes > LARGEST);
 

@@ -249,7 +249,7 @@ pub fn size_classes(sizes: impl IntoIterator<Item = u64>) -> Vec<SizeClass> {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Ceiling {
-    /// The stage: `read`, `hash`, `compress`; `pack`, which is all three; `upload`.
+    /// The stage: `read`, `hash`, `compress`; `pack`, which is all three; `compress at level N`; `upload`.
     pub stage: String,
     /// Bytes of NAR in a second, one figure for each time that it was measured.
     pub bytes_per_second: Vec<f64>,

@@ -82,7 +82,16 @@ fn whole_copies_are_measured_and_the_cache_is_as_before() {
         .iter()
         .map(|ceiling| (ceiling.stage.as_str(), ceiling.sample().len()))
         .collect();
-    let stages = ["read", "hash", "compress", "pack", "upload"];
+    let stages = [
+        "read",
+        "hash",
+        "compress",
+        "pack",
+        "compress at level 1",
+        "compress at level 6",
+        "compress at level 9",
+        "upload",
+    ];
     assert_eq!(ceilings, stages.map(|stage| (stage, 2)));
     assert_eq!(report.workload.n_paths, 4);
 }
