@@ -23,7 +23,10 @@ use std::{
 use bytes::Bytes;
 use tokio::task::JoinSet;
 
-use super::report::{Ceiling, float};
+use super::{
+    joined,
+    report::{Ceiling, float},
+};
 use crate::{
     backend::{self, Backend, PutOptions},
     clock::Clock,
@@ -197,8 +200,10 @@ async fn send(
 ) -> Result<(), backend::Error> {
     let mut sending = JoinSet::new();
     for (number, body) in bodies.iter().enumerate() {
-        if sending.len() >= n_requests.max(1) {
-            ended(sending.join_next().await)?;
+        if sending.len() >= n_requests.max(1)
+            && let Some(sent) = sending.join_next().await
+        {
+            joined(sent)?;
         }
         let (dest, body) = (Arc::clone(dest), body.clone());
         sending.spawn(async move {
@@ -211,19 +216,9 @@ async fn send(
         });
     }
     while let Some(sent) = sending.join_next().await {
-        ended(Some(sent))?;
+        joined(sent)?;
     }
     Ok(())
-}
-
-fn ended(
-    sent: Option<Result<Result<(), backend::Error>, tokio::task::JoinError>>,
-) -> Result<(), backend::Error> {
-    match sent {
-        None => Ok(()),
-        Some(Ok(sent)) => sent,
-        Some(Err(panicked)) => std::panic::resume_unwind(panicked.into_panic()),
-    }
 }
 
 fn key(name: &str) -> ObjectKey {

@@ -26,6 +26,7 @@ use std::{
 use super::{
     Bench, Error as BenchError, Walked, copies,
     ground::{self, Ground},
+    joined,
     report::{Compared, Took},
     stats::Sample,
 };
@@ -287,13 +288,10 @@ async fn ended_well(name: &str, mut command: Command, stop: &Stop) -> Result<(),
     command.stdin(Stdio::null()).stdout(Stdio::null());
     command.stderr(Stdio::piped());
     let ended = tokio::task::spawn_blocking(move || command.output());
-    let output = match ended.await {
-        Ok(output) => output.map_err(|source| Error::Start {
-            name: name.to_owned(),
-            source,
-        })?,
-        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
-    };
+    let output = joined(ended.await).map_err(|source| Error::Start {
+        name: name.to_owned(),
+        source,
+    })?;
     if stop.is_set() {
         return Err(BenchError::Stopped);
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{
     report::{Figure, Report},
-    stats::{self, Change},
+    stats::{self, Change, Sample},
 };
 
 /// Where a figure would have to change by more than so many times to be noticed, nothing is known of it.
@@ -72,44 +72,43 @@ pub fn unmatched(old: &Report, new: &Report) -> Vec<String> {
 /// nothing was done there.
 #[must_use]
 pub fn lost(old: &Report, new: &Report) -> Vec<(String, Figure)> {
-    let mut lost = Vec::new();
-    for before in &old.phases {
-        let Some(after) = new.phases.iter().find(|phase| phase.name == before.name) else {
-            continue;
-        };
-        for &figure in before.figures() {
-            let [old, new] = [before, after].map(|phase| phase.sample(figure).median());
-            if old.is_some() && new.is_none() {
-                lost.push((before.name.clone(), figure));
-            }
-        }
-    }
-    lost
+    figures(old, new)
+        .filter(|(.., old, new)| !old.is_empty() && new.is_empty())
+        .map(|(phase, figure, ..)| (phase.to_owned(), figure))
+        .collect()
+}
+
+/// Returns the figures of the phases that both reports have, each as the old one tells it and the new one.
+fn figures<'a>(
+    old: &'a Report,
+    new: &'a Report,
+) -> impl Iterator<Item = (&'a str, Figure, Sample, Sample)> {
+    let named = |name: &str| new.phases.iter().find(|phase| phase.name == name);
+    let both = old.phases.iter();
+    let both = both.filter_map(move |before| Some((before, named(&before.name)?)));
+    both.flat_map(|(before, after)| {
+        let figures = before.figures().iter();
+        figures.map(|&figure| {
+            let (old, new) = (before.sample(figure), after.sample(figure));
+            (before.name.as_str(), figure, old, new)
+        })
+    })
 }
 
 /// Compares the figures that both reports have.
 #[must_use]
 pub fn diff(old: &Report, new: &Report) -> Vec<Line> {
-    let mut lines = Vec::new();
-    for before in &old.phases {
-        let Some(after) = new.phases.iter().find(|phase| phase.name == before.name) else {
-            continue;
-        };
-        for &figure in before.figures() {
-            let (old, new) = (before.sample(figure), after.sample(figure));
-            if let (Some(old_middle), Some(new_middle)) = (old.median(), new.median()) {
-                lines.push(Line {
-                    phase: before.name.clone(),
-                    figure,
-                    old: old_middle,
-                    new: new_middle,
-                    change: stats::compare(&old, &new),
-                    is_too_wide: old.is_too_wide() || new.is_too_wide(),
-                });
-            }
-        }
-    }
-    lines
+    let lines = figures(old, new).filter_map(|(phase, figure, old, new)| {
+        Some(Line {
+            phase: phase.to_owned(),
+            figure,
+            old: old.median()?,
+            new: new.median()?,
+            change: stats::compare(&old, &new),
+            is_too_wide: old.is_too_wide() || new.is_too_wide(),
+        })
+    });
+    lines.collect()
 }
 
 /// Returns what makes two reports hard to compare, in words: the workload or the machine differs.

@@ -36,6 +36,8 @@ use std::{
     time::SystemTime,
 };
 
+use tokio::task::JoinError;
+
 use self::{
     compare::Comparison,
     copies::Closures,
@@ -500,10 +502,12 @@ async fn walk(bench: &Bench) -> Result<Walked, Error> {
             changed,
         })
     });
-    match walked.await {
-        Ok(walked) => Ok(walked?),
-        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
-    }
+    Ok(joined(walked.await)?)
+}
+
+/// Returns what a task came to. A panic in it goes on where it is waited for.
+fn joined<T>(ended: Result<T, JoinError>) -> T {
+    ended.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))
 }
 
 async fn ceilings(bench: &Bench, closure: Arc<Vec<PathInfo>>) -> Result<Vec<Ceiling>, Error> {
@@ -520,10 +524,7 @@ async fn ceilings(bench: &Bench, closure: Arc<Vec<PathInfo>>) -> Result<Vec<Ceil
             request.n_repetitions,
         )
     });
-    let mut packed = match measured.await {
-        Ok(packed) => packed?,
-        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
-    };
+    let mut packed = joined(measured.await)?;
     bench.go_on()?;
     let mut found = std::mem::take(&mut packed.ceilings);
     if let Some(sink) = &bench.request.sink {

@@ -24,6 +24,7 @@ use super::{
     Bench, Error,
     allowance::Allowance,
     ground::Ground,
+    joined,
     loops::{self, Waits},
     stats,
     watch::{Seen, Stack, Watch, rates},
@@ -326,10 +327,9 @@ async fn delete(
         });
     }
     while let Some(done) = deletions.join_next().await {
-        let failed = match done {
-            Ok(Ok(failed)) => failed.into_iter().next().map(|(_, error)| error),
-            Ok(Err(error)) => Some(error),
-            Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+        let failed = match joined(done) {
+            Ok(failed) => failed.into_iter().next().map(|(_, error)| error),
+            Err(error) => Some(error),
         };
         if let Some(source) = failed {
             return Err(bench.failed(source));

@@ -20,8 +20,8 @@ pub fn run(context: &Context, old_file: &Path, new_file: &Path) -> Result<Exit, 
     for difference in diff::differences(&old, &new) {
         context.ui.warn(&format!("hard to compare: {difference}"));
     }
-    let lines = diff::diff(&old, &new);
-    if lines.is_empty() && diff::lost(&old, &new).is_empty() {
+    let (lines, lost) = (diff::diff(&old, &new), diff::lost(&old, &new));
+    if lines.is_empty() && lost.is_empty() {
         let failure = Failure::new(format!(
             "there is nothing to compare in `{}` and `{}`",
             old_file.display(),
@@ -36,7 +36,6 @@ pub fn run(context: &Context, old_file: &Path, new_file: &Path) -> Result<Exit, 
             .ui
             .warn(&format!("`{phase}` was measured in one of them only"));
     }
-    let lost = diff::lost(&old, &new);
     for (phase, figure) in &lost {
         context.ui.warn(&format!(
             "`{phase}` has no {} in `{}`: nothing was done there",

@@ -106,9 +106,9 @@ const BARE: &str = "bare";
 /// One more, for what is sent only to see how fast that goes.
 const SINK: &str = "sink";
 
-/// So many of its connections does the embedded server serve at a time; others would wait for ever. Each
-/// client of it may open as many as it makes requests at once, and there are three.
-const MOST_REQUESTS: u32 = 256;
+/// Connections that the embedded server does not serve would wait for ever. Each client of it may open as
+/// many as it makes requests at once, and there are three, with one more's room for other programs.
+const MOST_REQUESTS: usize = serve::MAX_CONNECTIONS / 4;
 
 /// Starts the embedded server, as slow and faulty as it is asked to be.
 pub async fn embedded(
@@ -119,7 +119,7 @@ pub async fn embedded(
     // Refused here, where a person reads it.
     shaping.shape(seed)?;
     let requests = resolve::requests(layers)?;
-    if requests > MOST_REQUESTS {
+    if usize::try_from(requests).is_ok_and(|requests| requests > MOST_REQUESTS) {
         return Err(Failure::usage(format!(
             "the embedded server takes at most {MOST_REQUESTS} requests at once, not {requests}"
         )));
@@ -127,7 +127,10 @@ pub async fn embedded(
     let (server, endpoint) = start(shaping, seed)?;
     let main = bucket(&endpoint, BUCKET, layers).await?;
     let bare = bucket(&endpoint, BARE, layers).await?;
-    let sink = bucket(&endpoint, SINK, layers).await?;
+    let sink: Option<Arc<dyn Backend>> = match shaping.is_empty() {
+        true => Some(Arc::new(bucket(&endpoint, SINK, layers).await?)),
+        false => None,
+    };
     let connections = main.clone();
     Ok(Place {
         base: Arc::new(main),
@@ -135,9 +138,7 @@ pub async fn embedded(
         connections: Arc::new(move || Some(connections.connections_opened())),
         provider: None,
         reach: Some(reach(endpoint, bare)),
-        sink: shaping
-            .is_empty()
-            .then(|| Arc::new(sink) as Arc<dyn Backend>),
+        sink,
         servers: vec![server],
     })
 }

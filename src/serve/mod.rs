@@ -64,7 +64,7 @@ use crate::{
 };
 
 /// More connections wait in the kernel's queue. Twice what any client of ours opens.
-const MAX_CONNECTIONS: usize = 1024;
+pub const MAX_CONNECTIONS: usize = 1024;
 
 /// How a server takes `If-None-Match: *` on writes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -33,7 +33,10 @@ use super::{Fault, MAX_PARTS};
 use crate::{
     backend::{Fence, Kind, Part, PartChecksum, Upload},
     clock::Clock,
-    nix::object_key::{LEDGER_PREFIX, ObjectKey},
+    nix::{
+        hash,
+        object_key::{LEDGER_PREFIX, ObjectKey},
+    },
 };
 
 /// How often a folder is emptied that others may still be writing into.
@@ -489,7 +492,7 @@ fn describe(number: u32, body: &[u8]) -> Part {
 }
 
 fn tag(digest: [u8; 32]) -> String {
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    hash::Sha256::from_bytes(digest).to_base16()
 }
 
 /// Hashes what goes into a file.
