@@ -48,4 +48,6 @@ pub mod stop;
 #[cfg(feature = "cli")]
 pub mod sweep;
 #[cfg(feature = "cli")]
+mod tasks;
+#[cfg(feature = "cli")]
 pub mod tomb;

@@ -12,10 +12,12 @@
 use std::sync::Arc;
 
 use futures::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
-use tokio::task::JoinSet;
 
 use super::{Backend, Error, ListPage, ListQuery, ObjectMeta};
-use crate::nix::{base32, object_key::ObjectKey};
+use crate::{
+    nix::{base32, object_key::ObjectKey},
+    tasks::on_worker,
+};
 
 /// As many letters behind the prefix are looked at: 32 to the eighth is 40 bits.
 const N_LETTERS: usize = 8;
@@ -73,16 +75,7 @@ pub async fn pages(
 ) -> Result<u64, Error> {
     let ask = |query: ListQuery| {
         let backend = Arc::clone(backend);
-        async move {
-            let mut task = JoinSet::new();
-            task.spawn(async move { backend.list(&query).await });
-            match task.join_next().await {
-                Some(Ok(page)) => page,
-                Some(Err(died)) => std::panic::resume_unwind(died.into_panic()),
-                None => Ok(ListPage::default()),
-            }
-        }
-        .boxed()
+        on_worker(async move { backend.list(&query).await }).boxed()
     };
     run(ask, prefix, is_shallow, n_at_once, take).await
 }

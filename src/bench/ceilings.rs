@@ -23,10 +23,7 @@ use std::{
 use bytes::Bytes;
 use tokio::task::JoinSet;
 
-use super::{
-    joined,
-    report::{Ceiling, float},
-};
+use super::report::{Ceiling, float};
 use crate::{
     backend::{self, Backend, PutOptions},
     clock::Clock,
@@ -35,6 +32,7 @@ use crate::{
     plan::recipe::{FRAME_SIZE, Recipe},
     source::{self, Source},
     stop::Stop,
+    tasks::joined,
 };
 
 /// Bytes of NAR that each stage is measured with: more than any processor's cache holds, and most stages

@@ -26,7 +26,6 @@ use std::{
 use super::{
     Bench, Error as BenchError, Walked, copies,
     ground::{self, Ground},
-    joined,
     report::{Compared, Took},
     stats::Sample,
 };
@@ -34,6 +33,7 @@ use crate::{
     backend::{Backend, file::Folder},
     clock,
     stop::Stop,
+    tasks::joined,
 };
 
 /// In the arguments of a call: the folder of the bucket that it writes to.

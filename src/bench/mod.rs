@@ -36,8 +36,6 @@ use std::{
     time::SystemTime,
 };
 
-use tokio::task::JoinError;
-
 use self::{
     compare::Comparison,
     copies::Closures,
@@ -71,6 +69,7 @@ use crate::{
     },
     source,
     stop::Stop,
+    tasks::joined,
 };
 
 /// What is to be measured, and how.
@@ -503,11 +502,6 @@ async fn walk(bench: &Bench) -> Result<Walked, Error> {
         })
     });
     Ok(joined(walked.await)?)
-}
-
-/// Returns what a task came to. A panic in it goes on where it is waited for.
-fn joined<T>(ended: Result<T, JoinError>) -> T {
-    ended.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))
 }
 
 async fn ceilings(bench: &Bench, closure: Arc<Vec<PathInfo>>) -> Result<Vec<Ceiling>, Error> {

@@ -24,7 +24,6 @@ use super::{
     Bench, Error,
     allowance::Allowance,
     ground::Ground,
-    joined,
     loops::{self, Waits},
     stats,
     watch::{Seen, Stack, Watch, rates},
@@ -33,6 +32,7 @@ use crate::{
     backend::{self, Backend, ListQuery, PutOptions},
     nix::object_key::ObjectKey,
     plan::cost::PER_REQUEST,
+    tasks::joined,
 };
 
 /// The names of the phases, in the order of one repetition.

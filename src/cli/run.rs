@@ -5,6 +5,7 @@
 
 use std::{
     io,
+    num::NonZero,
     panic::{self, AssertUnwindSafe},
     sync::Arc,
 };
@@ -25,13 +26,38 @@ pub enum Ended<T> {
     ByForce,
 }
 
+/// How many threads the requests of a run are made on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Workers {
+    /// One for each core.
+    ForAllCores,
+    /// One for two cores, beside a pool of threads that compute, which has one for each.
+    ///
+    /// A thread that is woken only to find that another has taken the work takes a core away from the
+    /// pool: on two cores, a copy of 3,000 small paths takes 4 % less of them with one thread than with
+    /// two, and is no slower.
+    BesidePool,
+}
+
+impl Workers {
+    fn count(self) -> usize {
+        let n_cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+        match self {
+            Self::ForAllCores => n_cores,
+            Self::BesidePool => n_cores.div_ceil(2),
+        }
+    }
+}
+
 /// Runs what waits, and looks after interrupts meanwhile.
 pub fn with_interrupts<T>(
     context: &Arc<Context>,
     stop: &Stop,
+    workers: Workers,
     work: impl Future<Output = T>,
 ) -> Result<Ended<T>, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(workers.count())
         .enable_all()
         .build()
         .map_err(|error| Failure::new("cannot start the runtime").because(&error))?;

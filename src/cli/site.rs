@@ -16,7 +16,7 @@ use crate::{
         config::Layers,
         error::{self, Exit, Failure},
         resolve,
-        run::{self, Ended},
+        run::{self, Ended, Workers},
     },
     meter::Meter,
     nix::cache_url::CacheUrl,
@@ -85,7 +85,7 @@ impl Site {
             is_read_only: access == Access::Read,
         };
         let (meter, stop) = (Arc::new(Meter::default()), Stop::default());
-        let ended = run::with_interrupts(context, &stop, async {
+        let ended = run::with_interrupts(context, &stop, Workers::ForAllCores, async {
             let cache = match access {
                 Access::Read => cache::open_to_read(context, &self.url, layers).await?,
                 Access::Write => cache::open(context, &self.url, layers).await?,

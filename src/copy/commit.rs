@@ -5,7 +5,7 @@
 //! failed does not go out at all. It is a state machine without I/O; `haul` tells it what happened and
 //! does what it says.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use super::{Request, Why};
 use crate::{
@@ -39,8 +39,8 @@ pub(super) enum Makings {
 
 /// How far each path is.
 #[derive(Debug)]
-pub(super) struct Commits<'a> {
-    graph: &'a Graph,
+pub(super) struct Commits {
+    graph: Arc<Graph>,
     /// How many references of each path are not published yet.
     n_waiting: Vec<usize>,
     states: Vec<State>,
@@ -62,12 +62,12 @@ enum State {
     Failed(Why),
 }
 
-impl<'a> Commits<'a> {
+impl Commits {
     /// Begins with the narinfos of `is_there` in the cache already.
     ///
     /// Such a path counts as published only when all that it needs is: a cache in which something was
     /// deleted gets no new paths on top of the hole until the hole is filled.
-    pub(super) fn new(graph: &'a Graph, is_there: impl Fn(Node) -> bool) -> Self {
+    pub(super) fn new(graph: Arc<Graph>, is_there: impl Fn(Node) -> bool) -> Self {
         let state = |node| {
             if is_there(node) {
                 State::There
@@ -76,15 +76,15 @@ impl<'a> Commits<'a> {
             }
         };
         let n_waiting = |node| graph.references(node).len();
-        let mut commits = Self {
-            graph,
-            n_waiting: graph.nodes().map(n_waiting).collect(),
-            states: graph.nodes().map(state).collect(),
-        };
         let leaves = graph
             .nodes()
             .filter(|&node| graph.references(node).is_empty());
         let there: Vec<Node> = leaves.filter(|&node| is_there(node)).collect();
+        let mut commits = Self {
+            n_waiting: graph.nodes().map(n_waiting).collect(),
+            states: graph.nodes().map(state).collect(),
+            graph,
+        };
         let ready = commits.settle(there);
         assert!(ready.is_empty(), "no body is known yet");
         commits
@@ -114,10 +114,11 @@ impl<'a> Commits<'a> {
     /// Counts paths as published, and with them those that were there and waited for nothing else;
     /// returns those that may be published now.
     fn settle(&mut self, mut published: Vec<Node>) -> Vec<(Node, Makings)> {
+        let graph = Arc::clone(&self.graph);
         let mut ready = Vec::new();
         while let Some(node) = published.pop() {
             self.states[index(node)] = State::Published;
-            for &referrer in self.graph.referrers(node) {
+            for &referrer in graph.referrers(node) {
                 self.n_waiting[index(referrer)] -= 1;
                 let is_free = self.n_waiting[index(referrer)] == 0;
                 if is_free && matches!(self.states[index(referrer)], State::There) {

@@ -7,6 +7,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use tokio::sync::oneshot;
 
+use crate::tasks::joined;
+
 /// Runs `work` on the rayon pool and waits for what it gives.
 pub(super) async fn on_cpu<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     let (send, receive) = oneshot::channel();
@@ -26,8 +28,5 @@ pub(super) async fn on_cpu<T: Send + 'static>(work: impl FnOnce() -> T + Send + 
 
 /// Runs `work`, which waits for a disk or a database, on a thread of its own.
 pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(panicked) => resume_unwind(panicked.into_panic()),
-    }
+    joined(tokio::task::spawn_blocking(work).await)
 }

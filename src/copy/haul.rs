@@ -39,6 +39,7 @@ use crate::{
     },
     source::Source,
     stop::Stop,
+    tasks::on_worker,
     tomb::narinfo_options,
 };
 
@@ -96,25 +97,82 @@ pub(super) enum Outcome {
     Lapsed,
 }
 
-/// Carries out `plan` and adds to `report` what was done.
-pub(super) async fn run(
-    job: Job,
-    graph: &Graph,
-    presence: &[Presence],
-    plan: &Judged<CopyPlan>,
-    report: &mut Report,
-) -> Outcome {
+/// What is to be carried out, and what it was planned from.
+pub(super) struct Orders {
+    pub(super) closure: Arc<[PathInfo]>,
+    pub(super) graph: Arc<Graph>,
+    pub(super) presence: Vec<Presence>,
+    pub(super) plan: Judged<CopyPlan>,
+}
+
+impl Orders {
+    fn info(&self, node: Node) -> &PathInfo {
+        &self.closure[index(node)]
+    }
+
+    fn item(&self, node: Node) -> &CopyItem {
+        &self.plan.items[index(node)]
+    }
+
+    /// Returns what is to be published, in the order of publishing, as far as `commits` has a failure of it.
+    fn failures(&self, commits: &Commits) -> Vec<Failure> {
+        let failure = |&node: &Node| {
+            let why = commits.failure(node)?.clone();
+            let path = self.info(node).path.clone();
+            Some(Failure { path, why })
+        };
+        self.plan.order.iter().filter_map(failure).collect()
+    }
+}
+
+/// What carrying out has done.
+struct Done {
+    outcome: Outcome,
+    tally: Tally,
+    /// What was left out; none where all begins again.
+    failures: Option<Vec<Failure>>,
+    stopped: Option<Stopped>,
+    warnings: Vec<Warning>,
+}
+
+impl Done {
+    fn add_to(self, report: &mut Report) -> Outcome {
+        let tally = self.tally;
+        report.n_published += tally.n_published;
+        report.n_rescued += tally.n_rescued;
+        report.n_bodies += tally.n_bodies;
+        report.by_server.0 += tally.by_server.0;
+        report.by_server.1 += tally.by_server.1;
+        report.nar_bytes += tally.nar_bytes;
+        report.body_bytes += tally.body_bytes;
+        report.resumed_bytes += tally.resumed_bytes;
+        report.warnings.extend(self.warnings);
+        if let Some(failures) = self.failures {
+            report.failures = failures;
+            report.stopped = self.stopped;
+        }
+        self.outcome
+    }
+}
+
+/// Carries out a plan and adds to `report` what was done.
+///
+/// Where its jobs run, since it hears from them and begins others several times a path.
+pub(super) async fn run(job: Job, orders: Orders, report: &mut Report) -> Outcome {
+    on_worker(carry_out(job, orders)).await.add_to(report)
+}
+
+async fn carry_out(job: Job, orders: Orders) -> Done {
     let stop = job.stop.clone();
     let context = Arc::new(Context::new(job));
-    let items = &plan.items;
-    let is_there = |node: Node| matches!(items[index(node)], CopyItem::Skip(_));
+    let orders = Arc::new(orders);
+    let graph = &orders.graph;
+    let is_there = |node: Node| matches!(orders.item(node), CopyItem::Skip(_));
     let mut haul = Haul {
-        commits: Commits::new(graph, is_there),
-        closure: Arc::clone(&report.closure),
+        commits: Commits::new(Arc::clone(graph), is_there),
+        levels: graph.levels_above(&orders.plan.order),
+        orders: Arc::clone(&orders),
         context: Arc::clone(&context),
-        items,
-        levels: graph.levels_above(&plan.order),
-        presence,
         jobs: JoinSet::new(),
         writes: JoinSet::new(),
         companions: BTreeMap::new(),
@@ -123,48 +181,33 @@ pub(super) async fn run(
     };
     let ended = haul.run(&stop).await;
     let Haul { commits, tally, .. } = haul;
-    report.n_published += tally.n_published;
-    report.n_rescued += tally.n_rescued;
-    report.n_bodies += tally.n_bodies;
-    report.by_server.0 += tally.by_server.0;
-    report.by_server.1 += tally.by_server.1;
-    report.nar_bytes += tally.nar_bytes;
-    report.body_bytes += tally.body_bytes;
-    report.resumed_bytes += tally.resumed_bytes;
-    let mut warnings = context.take_warnings();
-    if matches!(ended, Ended::Lapsed) {
-        // The next attempt of this very copy goes on with them.
-        warnings.retain(|warning| !matches!(warning, Warning::UploadKept { .. }));
-    }
-    report.warnings.extend(warnings);
-    let stopped = match ended {
-        Ended::Lapsed => return Outcome::Lapsed,
-        Ended::Stopped(stopped) => Some(stopped),
-        Ended::ByItself => None,
+    let mut done = Done {
+        outcome: Outcome::Parts,
+        tally,
+        failures: None,
+        stopped: None,
+        warnings: context.take_warnings(),
     };
-    let order = plan.order.iter();
-    report.failures = order
-        .filter_map(|&node| {
-            let why = commits.failure(node)?.clone();
-            Some(Failure {
-                path: report.closure[index(node)].path.clone(),
-                why,
-            })
-        })
-        .collect();
-    let is_whole = graph.nodes().all(|node| commits.is_whole(node));
-    let is_settled = graph.nodes().all(|node| commits.is_settled(node));
-    // Invariant: a run that comes to its end has decided about every path.
-    assert!(
-        stopped.is_some() || is_settled,
-        "a run has forgotten a path"
-    );
-    report.stopped = stopped;
-    if is_whole && report.stopped.is_none() {
-        Outcome::Whole
-    } else {
-        Outcome::Parts
+    match ended {
+        Ended::Lapsed => {
+            // The next attempt of this very copy goes on with them.
+            let is_kept = |warning: &Warning| matches!(warning, Warning::UploadKept { .. });
+            done.warnings.retain(|warning| !is_kept(warning));
+            done.outcome = Outcome::Lapsed;
+            return done;
+        }
+        Ended::Stopped(stopped) => done.stopped = Some(stopped),
+        Ended::ByItself => {
+            let is_settled = graph.nodes().all(|node| commits.is_settled(node));
+            // Invariant: a run that comes to its end has decided about every path.
+            assert!(is_settled, "a run has forgotten a path");
+            if graph.nodes().all(|node| commits.is_whole(node)) {
+                done.outcome = Outcome::Whole;
+            }
+        }
     }
+    done.failures = Some(orders.failures(&commits));
+    done
 }
 
 /// How the loop of a run ended.
@@ -239,14 +282,12 @@ struct Task {
 }
 
 /// A run that is under way.
-struct Haul<'a> {
-    commits: Commits<'a>,
-    closure: Arc<[PathInfo]>,
+struct Haul {
+    commits: Commits,
+    orders: Arc<Orders>,
     context: Arc<Context>,
-    items: &'a [CopyItem],
     /// How many levels there are above each path.
     levels: Vec<u32>,
-    presence: &'a [Presence],
     /// Bodies being made and sent. May be dropped at any time.
     jobs: JoinSet<(Node, Result<Sent, Why>)>,
     /// Listings and narinfos being written. Awaited, even after a stop.
@@ -260,7 +301,7 @@ struct Haul<'a> {
     tally: Tally,
 }
 
-impl Haul<'_> {
+impl Haul {
     async fn run(&mut self, stop: &Stop) -> Ended {
         let work = self.sort_out();
         for (node, makings) in work.known {
@@ -312,8 +353,8 @@ impl Haul<'_> {
     /// busy, so the largest of these are begun first of all: they would be the tail of the run.
     fn sort_out(&self) -> Work {
         let mut work = Work::default();
-        for (node, item) in (0..).zip(self.items) {
-            let info = &self.closure[index(node)];
+        for (node, item) in (0..).zip(&self.orders.plan.items) {
+            let info = self.orders.info(node);
             let nar_size = info.nar_size;
             let wish = match item {
                 CopyItem::Skip(_) => continue,
@@ -411,7 +452,7 @@ impl Haul<'_> {
         }
         let (context, info) = (
             Arc::clone(&self.context),
-            Arc::new(self.closure[index(node)].clone()),
+            Arc::new(self.orders.info(node).clone()),
         );
         self.jobs.spawn(async move {
             let sent = send::send(&context, info, wish, room).await;
@@ -452,7 +493,7 @@ impl Haul<'_> {
         let (companions, is_whole) = Companions::of(&self.context, listing);
         self.companions.insert(node, companions);
         if !is_whole {
-            let path = self.closure[index(node)].path.clone();
+            let path = self.orders.info(node).path.clone();
             self.context.warn(Warning::NoListing { path });
         }
     }
@@ -473,7 +514,7 @@ impl Haul<'_> {
 
     fn note_published(&mut self, node: Node) {
         self.tally.n_published += 1;
-        if matches!(self.items[index(node)], CopyItem::Rescue { .. }) {
+        if matches!(self.orders.item(node), CopyItem::Rescue { .. }) {
             self.tally.n_rescued += 1;
         }
     }
@@ -481,53 +522,12 @@ impl Haul<'_> {
     /// Begins to write narinfos, each after what is written with it.
     fn publish(&mut self, ready: impl IntoIterator<Item = (Node, Makings)>) {
         for (node, makings) in ready {
-            let text = self.narinfo(node, makings);
-            let hash_part = self.closure[index(node)].path.hash_part();
             let companions = self.companions.remove(&node);
-            let body = match &self.items[index(node)] {
-                CopyItem::Upload { body, .. } | CopyItem::Reuse { body, .. } => Some(body.clone()),
-                CopyItem::Skip(_) | CopyItem::Rescue { .. } => None,
-            };
-            let writer = Arc::clone(&self.context);
+            let (context, orders) = (Arc::clone(&self.context), Arc::clone(&self.orders));
             self.writes.spawn(async move {
-                let written = async {
-                    if let (Some(companions), Some(body)) = (companions, body) {
-                        companions.write(&writer, hash_part, &body).await?;
-                    }
-                    let options = PutOptions {
-                        fence: writer.fence.clone(),
-                        ..narinfo_options()
-                    };
-                    let encoding = writer.request.options.narinfo_encoding;
-                    let key = ObjectKey::narinfo(hash_part);
-                    companions::put(&*writer.dest, &key, text.into(), encoding, options).await
-                };
-                (node, written.await)
+                let written = write(&context, &orders, node, makings, companions).await;
+                (node, written)
             });
-        }
-    }
-
-    /// Returns the text of a narinfo that may be published.
-    fn narinfo(&self, node: Node, makings: Makings) -> String {
-        let found = &self.presence[index(node)];
-        match (&self.items[index(node)], makings, found) {
-            (CopyItem::Rescue { .. }, Makings::Grave, Presence::Buried(grave)) => {
-                grave.text.clone()
-            }
-            (
-                CopyItem::Upload { body: key, .. } | CopyItem::Reuse { body: key, .. },
-                Makings::Body(body),
-                _,
-            ) => {
-                let store_dir = self.context.source.store_dir();
-                let (info, request) = (&self.closure[index(node)], &self.context.request);
-                let mut narinfo = commit::narinfo(store_dir, info, found, key, body, request);
-                if let Some(passed) = self.context.bodies().passed(info) {
-                    narinfo.compression = passed.compression.clone();
-                }
-                narinfo.to_text(store_dir)
-            }
-            _ => unreachable!("the judge has seen that plan and presence fit"),
         }
     }
 
@@ -542,7 +542,7 @@ impl Haul<'_> {
             | Why::Compress(_)
             | Why::ReferenceMissing(_) => Ok(()),
         };
-        self.commits.has_failed(node, why, &self.closure);
+        self.commits.has_failed(node, why, &self.orders.closure);
         verdict
     }
 
@@ -586,7 +586,7 @@ impl Haul<'_> {
                     }
                     Err(error) => {
                         self.commits
-                            .has_failed(node, Why::Cache(error), &self.closure);
+                            .has_failed(node, Why::Cache(error), &self.orders.closure);
                     }
                 }
             }
@@ -598,6 +598,54 @@ impl Haul<'_> {
             self.writes.shutdown().await;
         }
         self.context.leave_unfinished().await;
+    }
+}
+
+/// Writes a narinfo, after what is written with it.
+async fn write(
+    context: &Context,
+    orders: &Orders,
+    node: Node,
+    makings: Makings,
+    companions: Option<Companions>,
+) -> Result<(), backend::Error> {
+    let hash_part = orders.info(node).path.hash_part();
+    let body = match orders.item(node) {
+        CopyItem::Upload { body, .. } | CopyItem::Reuse { body, .. } => Some(body),
+        CopyItem::Skip(_) | CopyItem::Rescue { .. } => None,
+    };
+    if let (Some(companions), Some(body)) = (companions, body) {
+        companions.write(context, hash_part, body).await?;
+    }
+    let options = PutOptions {
+        fence: context.fence.clone(),
+        ..narinfo_options()
+    };
+    let encoding = context.request.options.narinfo_encoding;
+    let key = ObjectKey::narinfo(hash_part);
+    let text = narinfo(context, orders, node, makings);
+    companions::put(&*context.dest, &key, text.into(), encoding, options).await
+}
+
+/// Returns the text of a narinfo that may be published.
+fn narinfo(context: &Context, orders: &Orders, node: Node, makings: Makings) -> String {
+    let found = &orders.presence[index(node)];
+    match (orders.item(node), makings, found) {
+        (CopyItem::Rescue { .. }, Makings::Grave, Presence::Buried(grave)) => grave.text.clone(),
+        (
+            CopyItem::Upload { body: key, .. } | CopyItem::Reuse { body: key, .. },
+            Makings::Body(body),
+            _,
+        ) => {
+            let store_dir = context.source.store_dir();
+            let (info, request) = (orders.info(node), &context.request);
+            let mut narinfo = commit::narinfo(store_dir, info, found, key, body, request);
+            if let Some(passed) = context.bodies().passed(info) {
+                narinfo.compression = passed.compression.clone();
+            }
+            narinfo.to_text(store_dir)
+        }
+        _ => unreachable!("the judge has seen that plan and presence fit"),
     }
 }
 

@@ -28,6 +28,7 @@ use crate::{
         hash::{FileHash, Sha256},
         object_key::ObjectKey,
     },
+    tasks::joined,
 };
 
 /// A part that the server has, and whether it had it before.
@@ -183,8 +184,8 @@ impl Parts {
 
     /// Takes in what has been acknowledged so far, without waiting.
     fn look_at_sent(&mut self) -> Result<(), Why> {
-        while let Some(joined) = self.sending.try_join_next() {
-            self.acknowledge(joined_part(joined)?);
+        while let Some(ended) = self.sending.try_join_next() {
+            self.acknowledge(joined(ended)?);
         }
         Ok(())
     }
@@ -220,8 +221,8 @@ impl Parts {
         if !self.filling.is_empty() {
             self.begin_part().await?;
         }
-        while let Some(joined) = self.sending.join_next().await {
-            self.acknowledge(joined_part(joined)?);
+        while let Some(ended) = self.sending.join_next().await {
+            self.acknowledge(joined(ended)?);
         }
         self.sent.sort_by_key(|part| part.number);
         // Invariant: what is made visible is all that was compressed.
@@ -305,13 +306,4 @@ async fn send_part(
     let part = part.map_err(Why::Cache)?;
     context.note_part(&left.upload, size);
     Ok((part, false))
-}
-
-fn joined_part(
-    joined: Result<Result<Acknowledged, Why>, tokio::task::JoinError>,
-) -> Result<Acknowledged, Why> {
-    match joined {
-        Ok(part) => part,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
-    }
 }

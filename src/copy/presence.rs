@@ -18,7 +18,7 @@ use std::{
 
 use dashmap::DashMap;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use tokio::task::JoinSet;
+use tokio::{runtime::Handle, task::JoinSet};
 
 use super::{Error, Passed, Request, Warning};
 use crate::{
@@ -37,6 +37,7 @@ use crate::{
         probe::{FirstPage, ProbePlan, Reason},
     },
     source::Source,
+    tasks::joined,
     tomb::{Tombstone, restore},
 };
 
@@ -248,29 +249,43 @@ impl Asker {
         Ok(())
     }
 
+    /// Asks for each path, in shares of the runtime's threads: every answer wakes whoever has asked.
     async fn head_each(&self, closure: &[PathInfo]) -> Result<Vec<Option<Seen>>, Error> {
-        stream::iter(closure)
-            .map(async |info| {
-                let found = self.head(&ObjectKey::narinfo(info.path.hash_part())).await;
-                self.meter.add(Phase::Probe, 1, 0);
-                found.map(|meta| meta.as_ref().map(Seen::of))
-            })
-            .buffered(self.request.n_requests)
-            .try_collect()
-            .await
+        let n_shares = Handle::current().metrics().num_workers().max(1);
+        let n_at_once = self.request.n_requests.div_ceil(n_shares);
+        let mut shares = JoinSet::new();
+        for (place, share) in closure
+            .chunks(closure.len().div_ceil(n_shares).max(1))
+            .enumerate()
+        {
+            let parts: Vec<HashPart> = share.iter().map(|info| info.path.hash_part()).collect();
+            let (header, meter) = (self.header(), Arc::clone(&self.meter));
+            shares.spawn(async move {
+                let asked = stream::iter(parts).map(|part| ask_for(&header, &meter, part));
+                let seen: Result<Vec<_>, _> = asked.buffered(n_at_once).try_collect().await;
+                (place, seen)
+            });
+        }
+        let mut answers = BTreeMap::new();
+        while let Some(ended) = shares.join_next().await {
+            let (place, seen) = joined(ended);
+            answers.insert(place, seen.map_err(|error| self.fail(error))?);
+        }
+        Ok(answers.into_values().flatten().collect())
+    }
+
+    fn header(&self) -> Header {
+        Header {
+            dest: Arc::clone(&self.dest),
+            denied_means_absent: self.denied_means_absent.unwrap_or_default(),
+            bucket_may_be_missing: self.request.options.create_cache,
+        }
     }
 
     /// Returns an object's metadata, or none if it is not there.
     async fn head(&self, key: &ObjectKey) -> Result<Option<ObjectMeta>, Error> {
-        match self.dest.head(key).await {
-            Ok(meta) => Ok(Some(meta)),
-            Err(error) => match error.kind {
-                Kind::NotFound => Ok(None),
-                Kind::Denied if self.denied_means_absent.unwrap_or_default() => Ok(None),
-                Kind::NoBucket if self.request.options.create_cache => Ok(None),
-                _ => Err(self.fail(error)),
-            },
-        }
+        let found = self.header().head(key).await;
+        found.map_err(|error| self.fail(error))
     }
 
     /// Returns the hash parts of all narinfos, by one listing for each letter, all at once.
@@ -284,11 +299,8 @@ impl Asker {
             let prefix = char::from(*letter).to_string();
             listings.spawn(async move { list(dest, prefix, None, &known).await });
         }
-        while let Some(joined) = listings.join_next().await {
-            match joined {
-                Ok(listed) => listed.map_err(|error| self.fail(error))?,
-                Err(error) => std::panic::resume_unwind(error.into_panic()),
-            }
+        while let Some(ended) = listings.join_next().await {
+            joined(ended).map_err(|error| self.fail(error))?;
         }
         Ok(Arc::try_unwrap(known).unwrap_or_else(|shared| (*shared).clone()))
     }
@@ -447,6 +459,40 @@ impl Asker {
             Some(_) | None => Presence::BodyGone(Box::new(narinfo)),
         })
     }
+}
+
+/// Asks whether objects are there.
+#[derive(Clone, Debug)]
+struct Header {
+    dest: Arc<dyn Backend>,
+    denied_means_absent: bool,
+    bucket_may_be_missing: bool,
+}
+
+impl Header {
+    /// Returns an object's metadata, or none if it is not there.
+    async fn head(&self, key: &ObjectKey) -> Result<Option<ObjectMeta>, backend::Error> {
+        match self.dest.head(key).await {
+            Ok(meta) => Ok(Some(meta)),
+            Err(error) => match error.kind {
+                Kind::NotFound => Ok(None),
+                Kind::Denied if self.denied_means_absent => Ok(None),
+                Kind::NoBucket if self.bucket_may_be_missing => Ok(None),
+                _ => Err(error),
+            },
+        }
+    }
+}
+
+/// Returns the narinfo of a path, if it is there.
+async fn ask_for(
+    header: &Header,
+    meter: &Meter,
+    part: HashPart,
+) -> Result<Option<Seen>, backend::Error> {
+    let found = header.head(&ObjectKey::narinfo(part)).await;
+    meter.add(Phase::Probe, 1, 0);
+    found.map(|meta| meta.as_ref().map(Seen::of))
 }
 
 /// Asks for what lies at the top: narinfos, and the little that lies beside them.

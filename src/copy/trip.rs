@@ -23,7 +23,7 @@ use super::{
     Error, NoRootRecord, Passed, Report, Request, Stopped, Warning,
     after::After,
     budget::Shares,
-    haul::{self, Outcome},
+    haul::{self, Orders, Outcome},
     pact::Pact,
     presence::{Asker, Question},
     unless_stopped,
@@ -56,7 +56,7 @@ pub(super) struct Trip {
     meter: Arc<Meter>,
     stop: Stop,
     closure: Arc<[PathInfo]>,
-    graph: Graph,
+    graph: Arc<Graph>,
     passed: Arc<Passed>,
     asker: Asker,
     /// Paths whose bodies this copy found and did not write itself.
@@ -95,7 +95,7 @@ impl Trip {
             meter,
             stop,
             closure: closure.into(),
-            graph,
+            graph: Arc::new(graph),
             passed,
             asker,
             borrowed: BTreeSet::new(),
@@ -247,9 +247,13 @@ impl Trip {
             stop: self.stop.clone(),
             fence: pact.fence(),
         };
-        // On the heap, since it is as large as all that it waits for.
-        let hauling = Box::pin(haul::run(job, &self.graph, &presence, &plan, report));
-        match hauling.await {
+        let orders = Orders {
+            closure: Arc::clone(&self.closure),
+            graph: Arc::clone(&self.graph),
+            presence,
+            plan,
+        };
+        match haul::run(job, orders, report).await {
             Outcome::Whole => {}
             Outcome::Parts => return Ok(None),
             Outcome::Lapsed => return self.start_again(pact).await.map(Some),

@@ -56,6 +56,12 @@ pub const fn encoded_len(n_bytes: usize) -> usize {
     (n_bytes * 8).div_ceil(5)
 }
 
+/// Returns whether base-32 uses `byte` as a digit.
+#[must_use]
+pub const fn is_digit(byte: u8) -> bool {
+    VALUES[byte as usize] != NO_DIGIT
+}
+
 /// Returns the base-32 text of `bytes`.
 #[must_use]
 pub fn encode(bytes: &[u8]) -> String {

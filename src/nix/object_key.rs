@@ -11,7 +11,7 @@
 use std::{fmt, sync::Arc};
 
 use crate::nix::{
-    base32::ALPHABET,
+    base32,
     compression::Compression,
     hash::{FileHash, NarHash},
     store_path::{HashPart, StorePath},
@@ -119,7 +119,7 @@ impl ObjectKey {
         const N_DIGITS: usize = 52;
         let name = self.0.strip_prefix(BODY_PREFIX)?;
         let (digits, rest) = name.split_at_checked(N_DIGITS)?;
-        let are_digits = digits.bytes().all(|byte| ALPHABET.contains(&byte));
+        let are_digits = digits.bytes().all(base32::is_digit);
         let is_ours = rest.starts_with('-') && rest.contains(".nar") && !rest.contains('/');
         (are_digits && is_ours).then_some(digits)
     }

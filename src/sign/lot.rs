@@ -42,6 +42,7 @@ use crate::{
         store_path::{HashPart, StorePath},
     },
     plan::{check::Judged, sign::Verdict},
+    tasks::joined,
     tomb::{self, Books, Concern, Held, books, narinfo_options},
 };
 
@@ -213,8 +214,7 @@ async fn pass(
         // What is under way is waited for, also after a stop: narinfos are small.
         let (part, done) = match tasks.join_next().await {
             None => return Ok(()),
-            Some(Ok(done)) => done,
-            Some(Err(died)) => std::panic::resume_unwind(died.into_panic()),
+            Some(ended) => joined(ended),
         };
         let done = done?;
         if matches!(done, Done::Late) {

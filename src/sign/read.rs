@@ -16,6 +16,7 @@ use crate::{
         object_key::{InvalidKey, ObjectKey},
         store_path::{HashPart, StoreDir, StorePath},
     },
+    tasks::joined,
 };
 
 /// Which paths of a cache.
@@ -125,8 +126,7 @@ pub(super) async fn each<T: Send + 'static>(
         }
         let (part, done) = match tasks.join_next().await {
             None => return Ok(()),
-            Some(Ok(done)) => done,
-            Some(Err(died)) => std::panic::resume_unwind(died.into_panic()),
+            Some(ended) => joined(ended),
         };
         let (found, references) = done?;
         cache.meter.add(Phase::Probe, 1, 0);

@@ -43,7 +43,7 @@ const LEFT_BY_TOOLS: [&str; 7] = [
 /// Which rooms a room may use besides itself; `*` is every room below the face.
 ///
 /// A new room needs a line here, which is the moment to think about its level.
-const MAY_USE: [(&str, &[&str]); 20] = [
+const MAY_USE: [(&str, &[&str]); 21] = [
     ("nix", &[]),
     ("graph", &["nix"]),
     ("plan", &["nix", "graph", "ledger"]),
@@ -51,9 +51,10 @@ const MAY_USE: [(&str, &[&str]); 20] = [
     ("meter", &[]),
     ("stop", &[]),
     ("clock", &[]),
+    ("tasks", &[]),
     // `backend` is for one thing: a cache that is copied from.
     ("source", &["nix", "backend", "stop", "meter", "clock"]),
-    ("backend", &["nix", "stop", "meter", "clock"]),
+    ("backend", &["nix", "stop", "meter", "clock", "tasks"]),
     ("serve", &["nix", "backend", "stop", "clock"]),
     ("copy", &["*", "tomb"]),
     ("key", &["*"]),
@@ -74,8 +75,9 @@ const MAY_USE: [(&str, &[&str]); 20] = [
 ];
 
 /// The rooms that `*` stands for.
-const BELOW_ENGINES: [&str; 10] = [
-    "nix", "graph", "plan", "ledger", "meter", "stop", "clock", "source", "backend", "serve",
+const BELOW_ENGINES: [&str; 11] = [
+    "nix", "graph", "plan", "ledger", "meter", "stop", "clock", "tasks", "source", "backend",
+    "serve",
 ];
 
 /// The rooms that decide and never touch the world.

@@ -27,7 +27,7 @@ use crate::{
         machine, paths,
         resolve::{self, CopySettings},
         rivals::{self, Reach, Work},
-        run::{self, Ended},
+        run::{self, Ended, Workers},
         scratch::Scratch,
         settle::{self, Setting},
         shaping::ShapingArgs,
@@ -310,7 +310,7 @@ pub fn run(context: &Arc<Context>, args: &BenchArgs) -> Result<Exit, Failure> {
     }
     let settings = resolve::copy(context, &layers)?;
     let stop = Stop::default();
-    let done = run::with_interrupts(context, &stop, async {
+    let done = run::with_interrupts(context, &stop, Workers::BesidePool, async {
         let place = match url {
             Some(url) => bench_place::open(context, url, &layers).await?,
             None => bench_place::embedded(&args.shaping, args.seed, &layers).await?,

@@ -30,7 +30,7 @@ use crate::{
         page::{self, Page},
         paths,
         resolve::{self, CopySettings},
-        run::{self, Ended},
+        run::{self, Ended, Workers},
         store,
         times::Moment,
         timing,
@@ -672,7 +672,7 @@ fn carry_out(context: &Arc<Context>, mut job: Job<'_>, what: What) -> Result<Don
             trace,
         })
     };
-    let ended = run::with_interrupts(context, &stop, async {
+    let ended = run::with_interrupts(context, &stop, Workers::BesidePool, async {
         match patience {
             Some(patience) => patience.wait(&stop, work).await,
             None => work.await,

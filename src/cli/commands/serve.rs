@@ -11,7 +11,7 @@ use crate::{
     cli::{
         Context,
         error::{Exit, Failure},
-        run::{self, Ended},
+        run::{self, Ended, Workers},
         shaping::ShapingArgs,
         ui::Format,
     },
@@ -89,6 +89,7 @@ pub fn run(context: &Arc<Context>, args: &ServeArgs) -> Result<Exit, Failure> {
     let ended = run::with_interrupts(
         context,
         &stop,
+        Workers::ForAllCores,
         serve::run(config, &stop, |server| {
             for bucket in &args.bucket {
                 server.add_memory_bucket(bucket);

@@ -95,7 +95,7 @@ fn is_body_name(name: &str) -> bool {
     };
     let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"-._+".contains(&b);
     let is_ending = rest.starts_with(".nar") || (rest.starts_with('-') && rest.contains(".nar"));
-    is_ending && rest.bytes().all(is_plain) && digits.bytes().all(|b| base32::ALPHABET.contains(&b))
+    is_ending && rest.bytes().all(is_plain) && digits.bytes().all(base32::is_digit)
 }
 
 fn is_build_id(name: &str) -> bool {

@@ -92,7 +92,7 @@ fn check_journals(
 /// A body that no journal names is named like one, is old, and has been an orphan for a grace.
 fn check_orphan(look: &Look<'_>, body: &ObjectKey, seen: BodySeen) -> Result<(), Broken> {
     let name = body.as_str().strip_prefix("nar/").unwrap_or_default();
-    let digits = name.bytes().take_while(|b| base32::ALPHABET.contains(b));
+    let digits = name.bytes().take_while(|&b| base32::is_digit(b));
     let (has_digits, has_ending) = (digits.count() >= 52, name.contains(".nar"));
     if !has_digits || !has_ending || name.contains('/') {
         return Err(Broken::BodyUnknown(body.clone()));

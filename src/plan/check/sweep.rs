@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     graph::{Node, NodeSet, index},
-    nix::{object_key::ObjectKey, store_path::HashPart},
+    nix::{base32, object_key::ObjectKey, store_path::HashPart},
     plan::sweep::{Fresh, KeepReason, RootSeen, Scene, SpareList, SweepPlan, Totals, Verdict},
 };
 
@@ -89,9 +89,8 @@ fn check_grounds(scene: &Scene<'_>, plan: &SweepPlan) -> Result<(), Broken> {
     for rule in scene.expiries.iter().filter(|rule| rule.is_enabled) {
         let prefix = rule.prefix.as_str();
         let eats = |folder: &str| prefix.starts_with(folder) || folder.starts_with(prefix);
-        let is_digit = |b: &u8| crate::nix::base32::ALPHABET.contains(b);
         let eats_narinfos = match prefix.split_once('.') {
-            None => prefix.len() <= 32 && prefix.as_bytes().iter().all(is_digit),
+            None => prefix.len() <= 32 && prefix.bytes().all(base32::is_digit),
             Some((digits, ending)) => digits.len() == 32 && "narinfo".starts_with(ending),
         };
         if eats("nar/") || eats("narhaul/") || eats_narinfos {

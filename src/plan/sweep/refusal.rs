@@ -20,7 +20,7 @@ use super::{Expiry, Scene, SweepPlan};
 use crate::{
     ledger::retention::{GroupRules, Retention},
     nix::{
-        base32::ALPHABET,
+        base32,
         object_key::{BODY_PREFIX, LEDGER_PREFIX, ObjectKey},
         store_path::HashPart,
     },
@@ -234,8 +234,7 @@ pub fn touches_cache(prefix: &str) -> bool {
     const N_DIGITS: usize = 32;
     let overlaps = |folder: &str| folder.starts_with(prefix) || prefix.starts_with(folder);
     let (digits, rest) = prefix.split_at_checked(N_DIGITS).unwrap_or((prefix, ""));
-    let may_be_narinfo =
-        digits.bytes().all(|byte| ALPHABET.contains(&byte)) && ".narinfo".starts_with(rest);
+    let may_be_narinfo = digits.bytes().all(base32::is_digit) && ".narinfo".starts_with(rest);
     overlaps(LEDGER_PREFIX) || overlaps(BODY_PREFIX) || may_be_narinfo
 }
 
