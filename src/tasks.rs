@@ -1,15 +1,28 @@
 //! Tasks of the runtime: begun where they run, and asked what they came to.
 
+use std::{any::Any, panic::resume_unwind};
+
 use tokio::task::{JoinError, JoinSet};
 
 /// Returns what a task came to. A panic in it goes on where it is waited for.
 ///
 /// Not for tasks that somebody cancels and waits for nevertheless.
 pub(crate) fn joined<T>(ended: Result<T, JoinError>) -> T {
-    ended.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))
+    ended.unwrap_or_else(|error| resume_unwind(panic_of(error)))
 }
 
-/// Waits for `work` on one of the runtime's own threads, and ends it when nobody waits for it any more.
+/// Returns what a task has panicked with.
+///
+/// When the runtime ends at once, it cancels all tasks in any order: one that was waited for takes
+/// whoever waits along, without a word, since that one was about to be cancelled too.
+pub(crate) fn panic_of(error: JoinError) -> Box<dyn Any + Send> {
+    error
+        .try_into_panic()
+        .unwrap_or_else(|cancelled| Box::new(cancelled))
+}
+
+/// Waits for `work` on one of the runtime's own threads, and ends it soon after nobody waits for it any
+/// more: what it has begun may go one step on.
 ///
 /// A future that the main thread waits for is polled there: each answer that it waits for arrives on
 /// another thread, which must wake it, and what it then asks for wakes that one again. Where answers come

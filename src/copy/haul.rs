@@ -39,7 +39,7 @@ use crate::{
     },
     source::Source,
     stop::Stop,
-    tasks::on_worker,
+    tasks::{on_worker, panic_of},
     tomb::narinfo_options,
 };
 
@@ -157,7 +157,7 @@ impl Done {
 
 /// Carries out a plan and adds to `report` what was done.
 ///
-/// Where its jobs run, since it hears from them and begins others several times a path.
+/// The loop runs where its jobs do: it hears from them, and begins others, several times a path.
 pub(super) async fn run(job: Job, orders: Orders, report: &mut Report) -> Outcome {
     on_worker(carry_out(job, orders)).await.add_to(report)
 }
@@ -173,13 +173,14 @@ async fn carry_out(job: Job, orders: Orders) -> Done {
         levels: graph.levels_above(&orders.plan.order),
         orders: Arc::clone(&orders),
         context: Arc::clone(&context),
+        stop,
         jobs: JoinSet::new(),
         writes: JoinSet::new(),
         companions: BTreeMap::new(),
         n_request_failures: 0,
         tally: Tally::default(),
     };
-    let ended = haul.run(&stop).await;
+    let ended = haul.run().await;
     let Haul { commits, tally, .. } = haul;
     let mut done = Done {
         outcome: Outcome::Parts,
@@ -230,7 +231,7 @@ enum End {
 impl From<JoinError> for End {
     fn from(error: JoinError) -> Self {
         // Jobs are cancelled in `wind_up` alone, which does not ask.
-        Self::Panicked(error.into_panic())
+        Self::Panicked(panic_of(error))
     }
 }
 
@@ -286,6 +287,7 @@ struct Haul {
     commits: Commits,
     orders: Arc<Orders>,
     context: Arc<Context>,
+    stop: Stop,
     /// How many levels there are above each path.
     levels: Vec<u32>,
     /// Bodies being made and sent. May be dropped at any time.
@@ -302,7 +304,8 @@ struct Haul {
 }
 
 impl Haul {
-    async fn run(&mut self, stop: &Stop) -> Ended {
+    async fn run(&mut self) -> Ended {
+        let stop = self.stop.clone();
         let work = self.sort_out();
         for (node, makings) in work.known {
             let ready = self.commits.body_is_there(node, makings);
@@ -533,6 +536,10 @@ impl Haul {
 
     /// Notes a failure; one that concerns more than this path ends the run.
     fn fail(&mut self, node: Node, why: Why) -> Result<(), End> {
+        // A stop may come after the loop has looked for one, and what it wakes gives up at once.
+        if self.stop.is_set() {
+            return Err(End::Stopped(Stopped::Asked));
+        }
         let verdict = match &why {
             Why::Cache(error) => self.judge(error),
             Why::Source(_)

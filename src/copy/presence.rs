@@ -12,13 +12,16 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     time::SystemTime,
 };
 
 use dashmap::DashMap;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use tokio::{runtime::Handle, task::JoinSet};
+use tokio::task::JoinSet;
 
 use super::{Error, Passed, Request, Warning};
 use crate::{
@@ -249,29 +252,25 @@ impl Asker {
         Ok(())
     }
 
-    /// Asks for each path, in shares of the runtime's threads: every answer wakes whoever has asked.
+    /// Asks for each path, by a task for each request that may be under way: see [`on_worker`].
+    ///
+    /// [`on_worker`]: crate::tasks::on_worker
     async fn head_each(&self, closure: &[PathInfo]) -> Result<Vec<Option<Seen>>, Error> {
-        let n_shares = Handle::current().metrics().num_workers().max(1);
-        let n_at_once = self.request.n_requests.div_ceil(n_shares);
-        let mut shares = JoinSet::new();
-        for (place, share) in closure
-            .chunks(closure.len().div_ceil(n_shares).max(1))
-            .enumerate()
-        {
-            let parts: Vec<HashPart> = share.iter().map(|info| info.path.hash_part()).collect();
-            let (header, meter) = (self.header(), Arc::clone(&self.meter));
-            shares.spawn(async move {
-                let asked = stream::iter(parts).map(|part| ask_for(&header, &meter, part));
-                let seen: Result<Vec<_>, _> = asked.buffered(n_at_once).try_collect().await;
-                (place, seen)
-            });
+        let parts: Arc<[HashPart]> = closure.iter().map(|info| info.path.hash_part()).collect();
+        let next = Arc::new(AtomicUsize::new(0));
+        let mut askers = JoinSet::new();
+        for _ in 0..self.request.n_requests.min(parts.len()) {
+            let (parts, next) = (Arc::clone(&parts), Arc::clone(&next));
+            let meter = Arc::clone(&self.meter);
+            askers.spawn(ask_for(self.header(), meter, parts, next));
         }
-        let mut answers = BTreeMap::new();
-        while let Some(ended) = shares.join_next().await {
-            let (place, seen) = joined(ended);
-            answers.insert(place, seen.map_err(|error| self.fail(error))?);
+        let mut answers = vec![None; parts.len()];
+        while let Some(ended) = askers.join_next().await {
+            for (place, seen) in joined(ended).map_err(|error| self.fail(error))? {
+                answers[place] = Some(seen);
+            }
         }
-        Ok(answers.into_values().flatten().collect())
+        Ok(answers)
     }
 
     fn header(&self) -> Header {
@@ -484,15 +483,24 @@ impl Header {
     }
 }
 
-/// Returns the narinfo of a path, if it is there.
+/// Asks for the narinfos of `parts` that nobody has asked for yet; returns those that are there, with
+/// their places.
 async fn ask_for(
-    header: &Header,
-    meter: &Meter,
-    part: HashPart,
-) -> Result<Option<Seen>, backend::Error> {
-    let found = header.head(&ObjectKey::narinfo(part)).await;
-    meter.add(Phase::Probe, 1, 0);
-    found.map(|meta| meta.as_ref().map(Seen::of))
+    header: Header,
+    meter: Arc<Meter>,
+    parts: Arc<[HashPart]>,
+    next: Arc<AtomicUsize>,
+) -> Result<Vec<(usize, Seen)>, backend::Error> {
+    let mut there = Vec::new();
+    loop {
+        let place = next.fetch_add(1, Relaxed);
+        let Some(part) = parts.get(place) else {
+            return Ok(there);
+        };
+        let found = header.head(&ObjectKey::narinfo(*part)).await?;
+        meter.add(Phase::Probe, 1, 0);
+        there.extend(found.map(|meta| (place, Seen::of(&meta))));
+    }
 }
 
 /// Asks for what lies at the top: narinfos, and the little that lies beside them.

@@ -146,7 +146,7 @@ fn value(digits: &[u8], seen: &mut u8) -> u64 {
 
 /// Names the first character that is no digit.
 fn bad_digit(text: &str) -> DecodeError {
-    let is_bad = |c: char| !c.is_ascii() || !ALPHABET.iter().any(|&digit| char::from(digit) == c);
+    let is_bad = |c: char| !u8::try_from(c).is_ok_and(is_digit);
     let (position, found) = text
         .char_indices()
         .find(|&(_, c)| is_bad(c))
