@@ -114,7 +114,7 @@ impl Orders {
         &self.plan.items[index(node)]
     }
 
-    /// Returns what is to be published, in the order of publishing, as far as `commits` has a failure of it.
+    /// Returns the paths that were left out, in the order of publishing, each with its reason.
     fn failures(&self, commits: &Commits) -> Vec<Failure> {
         let failure = |&node: &Node| {
             let why = commits.failure(node)?.clone();
@@ -136,6 +136,7 @@ struct Done {
 }
 
 impl Done {
+    /// Adds itself to what was reported before, and returns how carrying out has ended.
     fn add_to(self, report: &mut Report) -> Outcome {
         let tally = self.tally;
         report.n_published += tally.n_published;
